@@ -127,12 +127,12 @@ def run_demo(
 
         # Candidate lists: of the runs beside each collection, then of the first stages in the recipe. In this order,
         # because a fusion reads lists that are frozen already.
-        stages = []  # task, name, retriever, depth, options
+        stages: list[tuple[str, str | None, str, int, dict[str, Any]]] = []  # task, name, retriever, depth, options
         if collections is not None:
             depth = values.get("published", {}).get("depth", 100)
             for task in [one.name for one in expand(tasks, data=data)]:
                 for file in sorted((collections / task / "runs").glob("*.trec")):
-                    stages.append((task, f"{file.stem}-{depth}", "run_file", depth, {"file": str(file)}))
+                    stages.append((task, None, "run_file", depth, {"file": str(file)}))
         for name, about in values["first_stages"].items():
             shared = dict(about)  # what is no option is taken out of it
             retriever = shared.pop("retriever")
@@ -144,7 +144,7 @@ def run_demo(
                 stages.append((task, name, retriever, depth, options))
         report = job.report("candidates")
         for done, (task, name, retriever, depth, options) in enumerate(stages):
-            what = f"first stage {name} on {task}"
+            what = f"first stage {name or options['file']} on {task}"
             report(done, len(stages), what)
             freeze_candidates(
                 ledger, task, retriever, depth, data=collections, name=name, options=options, progress=report

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -14,14 +16,16 @@ import numpy as np
 
 from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
-from exabench.bench.ledger import Ledger, check_candidates_name
+from exabench.bench.ledger import Ledger, depth_in_name
 from exabench.bench.measurement import CandidateEvaluator
 from exabench.core.errors import BadInput
+from exabench.core.files import relative_path
 from exabench.core.nouns import (
     Candidates,
     Convention,
     Passage,
     Progress,
+    Qrels,
     Query,
     Result,
     Run,
@@ -30,6 +34,7 @@ from exabench.core.nouns import (
     Usage,
     silent,
 )
+from exabench.core.options import accepts
 from exabench.hub.client import check_model
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.qrels import qrels_digest
@@ -39,9 +44,9 @@ from exabench.parts.assembly import check_part, retriever as retriever_of
 from exabench.parts.rerankers import Reranker
 from exabench.parts.reranking import PairProgress, job_of, rerank
 from exabench.parts.retrievers import RETRIEVERS, Retriever
-from exabench.tasks.catalogue import single_task
+from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import (
-    Passages,
+    Collection,
     SelectedTexts,
     elsewhere,
     excluded_of,
@@ -70,48 +75,47 @@ def make_candidates(
 ) -> tuple[Candidates, Run]:
     """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
 
-    Self-matches go before the cut, where the task's convention says so. `note` gets what is odd about the list.
-    Raises BadInput where the collection at hand holds fewer passages than the task (a pool can be reranked, not
+    Self-matches go before the cut, where the task's convention says so. Lists that were given (a run, a fusion, a
+    published config) are as deep as the longest of them, and `name` (<system>-<depth> unless given) must say so. The
+    options and the files they name are checked before anything of the task is read. `note` gets what is odd about the
+    list. Raises BadInput where the collection at hand holds fewer passages than the task (a pool can be reranked, not
     searched).
     """
     task = single_task(task, data=data)
+    options = dict(options or {})
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     if depth > DEEPEST:
         raise BadInput(f"depth must be at most {DEEPEST:,}, not {depth}")
-    # What can be refused without the collection is refused before it is read, or fetched.
-    options = dict(options or {})
-    check_part(RETRIEVERS, retriever, options)
-    for name_of_model in ("model", "query_model"):
-        if options.get(name_of_model):
-            check_model(str(options[name_of_model]))
-    collection = open_collection(task, data, lock)
-    qrels = read_checked_qrels(task, collection, lock)
-    remark = elsewhere(task, data, collection)
-    if remark:
-        note(remark)
-    passages: Iterable[Passage] = ()  # a published run names its passages, and needs no text of them
-    if RETRIEVERS[retriever].whole:
-        passages = Passages(collection)
-        if task.documents is not None:
-            held = sum(1 for _ in passages)
-            if held < task.documents:
-                raise BadInput(
-                    f"task {task.name} has {task.documents} passages, {collection.source} holds {held}: "
-                    "such a pool can be reranked but not searched; give a published run with --from RUN"
-                )
+    _check_choices(name, retriever, depth, options)
+    inputs = _Inputs(task, data, lock)
     convention = task.convention
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
-    first_stage = retriever_of(retriever, passages, **given)
-    queries = [query for query in collection.queries() if query.id in qrels]
-    for remark in notes.queries_without_text(qrels, queries, collection.source):
+    first_stage = retriever_of(retriever, inputs, defaults=_defaults_of(task, options), **given)
+    qrels = inputs.qrels
+    remark = elsewhere(task, data, inputs.collection)
+    if remark:
         note(remark)
-    name = name or f"{retriever.replace('_', '-')}-{depth}"
-    run = search(first_stage, queries, depth, convention, name, excluded_of(task, collection))
+    queries = [query for query in inputs.collection.queries() if query.id in qrels]
+    for remark in notes.queries_without_text(qrels, queries, inputs.collection.source):
+        note(remark)
+    excluded = excluded_of(task, inputs.collection)
+    run = search(first_stage, queries, depth, convention, name or retriever, excluded)
     if not len(run):
-        raise BadInput(f"first stage {name} finds nothing for any judged query of {task.name}; is it of another task?")
+        what = name or retriever
+        raise BadInput(f"first stage {what} finds nothing for any judged query of {task.name}; is it of another task?")
     for remark in notes.on_candidates(run, qrels, depth):
         note(remark)
+    coverage = _coverage(run, qrels, queries, depth)
+    if not RETRIEVERS[retriever].whole:
+        depth = min(depth, coverage["longest"])
+        coverage["short"] = int((np.diff(run.offsets) < depth).sum())
+        coverage["missing"] = len(qrels) - len(run)  # a search asks for every query, and may find nothing
+    name = name or _name_of(getattr(first_stage, "system", retriever), depth)
+    if depth_in_name(name) != depth:
+        right = f"{name.rpartition('-')[0]}-{depth}"
+        raise BadInput(f"candidates {name!r} are of depth {depth}, which their name must say: call them {right}")
+    run = replace(run, name=name)
     metric = f"R@{depth}"
     _, recall = measure(qrels, run, [metric], threshold=convention.relevance_threshold)
     candidates = Candidates(
@@ -123,12 +127,117 @@ def make_candidates(
         digest=run_digest(run),
         queries=len(run),
         recall=mean(recall[metric]),
-        source=collection.source,
+        source=inputs.collection.source,
         qrels_digest=qrels_digest(qrels),
         convention_digest=convention.digest,
         licence=task.licence,
+        options=_recorded(options),
+        coverage=coverage,
     )
     return candidates, run
+
+
+class _Inputs:
+    """What a first stage is given of a task: its passages, read when it first asks, after the judgements."""
+
+    def __init__(self, task: Task, data: str | Path | None, lock: str | Path | None) -> None:
+        self._task = task
+        self._data = data
+        self._lock = lock
+        self._is_checked = False
+
+    @cached_property
+    def collection(self) -> Collection:
+        return open_collection(self._task, self._data, self._lock)
+
+    @cached_property
+    def qrels(self) -> Qrels:
+        return read_checked_qrels(self._task, self.collection, self._lock)
+
+    def __iter__(self) -> Iterator[Passage]:
+        if not self._is_checked:
+            self._check()
+            self._is_checked = True
+        return self.collection.passages()
+
+    def _check(self) -> None:
+        """Refuse other judgements, and a pool, before anything is indexed."""
+        self.qrels  # noqa: B018  # reading them is the check
+        documents = self._task.documents
+        if documents is None:
+            return
+        held = sum(1 for _ in self.collection.passages())
+        if held < documents:
+            raise BadInput(
+                f"task {self._task.name} has {documents} passages, {self.collection.source} holds {held}: "
+                "such a pool can be reranked but not searched; give a published run with --from RUN"
+            )
+
+
+class _PassagesAsked(Exception):
+    """A first stage that is only checked asks for its passages."""
+
+
+class _NoPassages:
+    """Passages for a first stage that is only checked."""
+
+    def __iter__(self) -> Iterator[Passage]:
+        raise _PassagesAsked
+
+
+def _name_of(system: str, depth: int) -> str:
+    """The name of a system's list: plain characters alone, for it stands in paths and addresses."""
+    plain = re.sub("[^a-z0-9+-]", "-", system.lower()).strip("-+")
+    return f"{plain}-{depth}"
+
+
+def _check_choices(name: str | None, retriever: str, depth: int, options: Mapping[str, Any]) -> None:
+    """Refuse what can be refused without the collection, before it is read or fetched: options, models, the name."""
+    check_part(RETRIEVERS, retriever, options)
+    for option in ("model", "query_model"):
+        if options.get(option):
+            check_model(str(options[option]))
+    if name is None:
+        return
+    said = depth_in_name(name)
+    if said > depth or (RETRIEVERS[retriever].whole and said != depth):
+        raise BadInput(f"candidates {name!r} cannot be of depth {depth}: the number in a list's name is its depth")
+
+
+def _defaults_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task says of itself to first stages that others published: its id, and its place on the Hub."""
+    defaults: dict[str, Any] = {"id": task.ir_datasets or ""}
+    if task.hub and "repo" not in options:
+        for key in ("repo", "split", "revision"):
+            if task.hub.get(key):
+                defaults[key] = task.hub[key]
+    return defaults
+
+
+def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> dict[str, int]:
+    """How far the lists go, in queries and passages, as a description records it."""
+    sizes = np.diff(run.offsets)
+    with_text = [query for query in queries if query.text.strip()]
+    return {
+        "judged": len(qrels),
+        "answered": len(run),
+        "without_text": len(qrels) - len(with_text),
+        "missing": len(qrels) - len(with_text),
+        "short": int((sizes < depth).sum()),
+        "shortest": int(sizes.min()),
+        "longest": int(sizes.max()),
+    }
+
+
+def _recorded(value: Any) -> Any:
+    """Options as a description holds them: paths from the working folder on, for descriptions are published."""
+    if isinstance(value, Mapping):
+        return {key: _recorded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_recorded(one) for one in value]
+    if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
+        return relative_path(value)
+    return value
 
 
 def freeze_candidates(
@@ -138,23 +247,22 @@ def freeze_candidates(
     depth: int,
     *,
     data: str | Path | None = None,
+    listed: Sequence[str] = (),
     **choices: Any,
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
     `choices` are `name`, `options`, `progress` and `note` of `make_candidates`: notes come before anything is written.
-    Where nothing is there yet, a board is made.
+    Where nothing is there yet, a board is made, of the tasks that are `listed` (else of this one).
     Returns the candidates and the file that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
-    if choices.get("name"):
-        check_candidates_name(choices["name"])
     task = single_task(task, data=data, board=ledger.folder)
     ledger.check_task(task)
     candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
-        ledger.create("My leaderboard", [candidates.task])
+        ledger.create("My leaderboard", list(listed) or [candidates.task])
     file = ledger.add_candidates(candidates, run)
     evaluator = RerankEvaluator(task, candidates, run, data, ledger.lock)
     if task.hub and not task.hub.get("revision"):  # the commit that was read here is the one that counts
@@ -164,6 +272,99 @@ def freeze_candidates(
     values = build_excerpts(task, candidates, run, evaluator.collection, evaluator.qrels)
     write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
+
+
+@dataclass(frozen=True)
+class PlannedList:
+    """A list that would be frozen: `queries` are judged; lists that are given may turn out less deep than `depth`."""
+
+    task: str
+    name: str
+    retriever: str
+    depth: int
+    queries: int
+    is_there: bool
+
+
+def plan_candidates(
+    ledger: Ledger,
+    tasks: str | Task | Sequence[str | Task],
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[PlannedList]:
+    """What `freeze_all` would freeze; everything is checked but the passages, and nothing is written.
+
+    Raises BadInput for whatever is wrong with an option, a name, a file or the judgements of a task.
+    """
+    options = dict(options or {})
+    _check_choices(name, retriever, depth, options)
+    planned = []
+    for task in _single_tasks(tasks, data, ledger):
+        ledger.check_task(task)
+        system = retriever
+        part = RETRIEVERS[retriever]
+        loads_models = "model" in accepts(part) or getattr(part, "composes", False)
+        if not loads_models:
+            given = {"fields": task.convention.text_fields, **options}
+            with contextlib.suppress(_PassagesAsked):  # then all is well that can be told without them
+                made = retriever_of(retriever, _NoPassages(), defaults=_defaults_of(task, options), **given)
+                system = getattr(made, "system", retriever)
+        qrels = _Inputs(task, data, ledger.lock).qrels
+        list_name = name or _name_of(system, depth)
+        is_there = ledger.description_file(task.name, list_name).is_file()
+        planned.append(PlannedList(task.name, list_name, retriever, depth, len(qrels), is_there))
+    return planned
+
+
+def freeze_all(
+    ledger: Ledger,
+    tasks: str | Task | Sequence[str | Task],
+    retriever: str,
+    depth: int,
+    *,
+    data: str | Path | None = None,
+    note: Callable[[str], None] = lambda line: None,
+    **choices: Any,
+) -> list[tuple[Candidates, Path]]:
+    """`freeze_candidates` for every task that `tasks` stand for (a suite's, say), in their order.
+
+    Where there are several, each is looked for before the first is begun. Raises as `freeze_candidates` does; the
+    lists before the error stay.
+    """
+    chosen = _single_tasks(tasks, data, ledger)
+    names = [task.name for task in chosen]
+    frozen = []
+    if len(chosen) > 1:
+        check_part(RETRIEVERS, retriever, choices.get("options") or {})
+        for task in chosen:
+            open_collection(task, data, ledger.lock)
+    for task in chosen:
+        about = f"{task.name}: " if len(chosen) > 1 else ""
+
+        def tell(line: str, about: str = about) -> None:
+            note(about + line)
+
+        made = freeze_candidates(ledger, task, retriever, depth, data=data, listed=names, note=tell, **choices)
+        frozen.append(made)
+    return frozen
+
+
+def _single_tasks(tasks: str | Task | Sequence[str | Task], data: str | Path | None, ledger: Ledger) -> list[Task]:
+    """The tasks with judgements that names of tasks and suites stand for. Raises BadInput for a mean of tasks."""
+    asked = [tasks] if isinstance(tasks, str | Task) else tasks
+    chosen = []
+    for name in asked:
+        found = expand(name, data=data, board=ledger.folder)
+        if len(found) == 1:
+            chosen.append(single_task(found[0]))
+            continue
+        for task in found:  # of a suite
+            chosen += expand(task.members or task)
+    return chosen
 
 
 def search(

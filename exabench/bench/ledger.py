@@ -56,7 +56,7 @@ from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import description_of, file_task, place_of
 
 _READABLE = range(2, RESULT_FORMAT + 1)
-_CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-\d{1,6}")
+_CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-(\d{1,6})")
 
 NumberKey = tuple[str, str, str, str]
 """The place of a number on a board: submission, task, candidates, metric."""
@@ -69,14 +69,6 @@ class _Settings(Record, frozen=True):
     tasks: list[str]
     url: str = ""
     views: dict[str, list[str]] = {}
-
-
-def check_candidates_name(name: str) -> None:
-    """Raise BadInput for what cannot be the name of a candidate list."""
-    if not _CANDIDATES_NAME.fullmatch(name):
-        raise BadInput(
-            f"candidates {printable(name)!r} must be called <retriever>-<depth> in a-z, 0-9, + and -, as in bm25-100"
-        )
 
 
 def make_board(folder: str | Path, title: str, tasks: Sequence[str], url: str = "") -> Path:
@@ -283,7 +275,7 @@ class Ledger:
 
     def add_candidates(self, candidates: Candidates, run: Run) -> Path:
         """Freeze a list; the JSON comes last, so that a list is there whole or not at all."""
-        check_candidates_name(candidates.name)
+        depth_in_name(candidates.name)
         file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
@@ -456,6 +448,16 @@ REPORTED_COLUMNS = tuple("system dataset first_stage topk metric value source".s
 """The head of a table in reported/ whose values can stand beside measured ones."""
 
 
+def depth_in_name(name: str) -> int:
+    """The depth that the name of a candidate list says: 100 of bm25-100. Raises BadInput for a name without one."""
+    match = _CANDIDATES_NAME.fullmatch(name)
+    if match is None:
+        raise BadInput(
+            f"candidates {printable(name)!r} must be called <retriever>-<depth> in a-z, 0-9, + and -, as in bm25-100"
+        )
+    return int(match[1])
+
+
 def run_path(slug: str, task: str, candidates: str) -> str:
     """Where a run is kept in a leaderboard's folder."""
     return f"runs/{slug}/{task}.{candidates}.trec.gz"
@@ -474,7 +476,9 @@ def result_json(result: Result) -> dict[str, Any]:
 
 def _result_body(result: Result) -> dict[str, Any]:
     """The part that the digest covers."""
-    return {**as_builtins(result), "measurement": result.measurement.as_json()}
+    body = {**as_builtins(result), "measurement": result.measurement.as_json()}
+    body["candidates"] = result.candidates.as_json()
+    return body
 
 
 def read_result(file: Path, *, of: str = "") -> Result:

@@ -40,8 +40,8 @@ class ResultSummary:
     """A result whose per-query values are those of the headline metric alone; `Board.full` reads the others again.
 
     `value`, `first_stage` and `ceiling` are of the headline metric. `missing` counts the queries of the candidates that
-    the run does not answer. `queries` are the ids in the order of the file, shared by results over the same ones,
-    `values` float64 (queries,). `digest` is that of the file.
+    the run does not answer, and the judged queries that the candidates lack. `queries` are the ids in the order of the
+    file, shared by results over the same ones, `values` float64 (queries,). `digest` is that of the file.
     """
 
     submission: str
@@ -122,14 +122,20 @@ class Row:
 class Entry:
     """One line of a task page: a result with its rank group on that task.
 
-    None for a bound, and for a result that is not `alike`: measured over another list of that name, under another
-    convention or by other judgements than the frozen list tells, it cannot be ranked with the others.
+    None for a bound, for a result that leaves queries out, and for one that is not `alike`: measured over another list
+    of that name, under another convention or by other judgements than the frozen list tells, it cannot be ranked with
+    the others.
     """
 
     submission: Submission
     result: ResultSummary
     group: int | None
     alike: bool = True
+
+    @property
+    def is_bound(self) -> bool:
+        """Is it what needs no model, for comparison only?"""
+        return is_bound(self.submission)
 
 
 @dataclass(frozen=True)
@@ -223,8 +229,7 @@ class Board:
             if sent is None or sent.withdrawn:
                 continue
             counted.append(summary)
-            is_bound = sent.kind == "baseline" and sent.slug != FIRST_STAGE  # it needs no model
-            if not is_bound and summary.digest not in unlike:
+            if not is_bound(sent) and summary.digest not in unlike:
                 competing[summary.digest] = summary
 
         # The views of the board in their order, then all tasks: `Board.rows` takes the last.
@@ -241,12 +246,12 @@ class Board:
         entries = {}
         for name in single_names(tasks):
             listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
-            ranked = [one for one in listing if one.digest in competing]
+            ranked = [one for one in listing if one.digest in competing and not one.missing]
             groups = iter(_rank_groups(ranked, [[one.values] for one in ranked]))
             lines = []
             for one in listing:
                 group = None
-                if one.digest in competing:
+                if one.digest in competing and not one.missing:
                     group = next(groups)
                 lines.append(Entry(submissions[one.submission], one, group, one.digest not in unlike))
             entries[name] = tuple(lines)
@@ -438,6 +443,11 @@ def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_bound(submission: Submission) -> bool:
+    """Is a submission a baseline that needs no model? The first stage is none: rerankers are measured against it."""
+    return submission.kind == "baseline" and submission.slug != FIRST_STAGE
+
+
 def _read_results(ledger: Ledger) -> list[ResultSummary]:
     """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
     files = ledger.result_files()
@@ -459,6 +469,8 @@ def _read_result(file: Path) -> ResultSummary:
         if headline not in part:
             raise BadInput(f"lacks a value of {headline}; run `exabench bench verify`", file=file)
     values = measured.per_query[headline]
+    unanswered = candidates.queries - measured.queries + measured.missing_queries
+    lacked = (candidates.coverage or {}).get("missing", 0)
     return ResultSummary(
         submission=result.submission,
         task=result.task,
@@ -468,7 +480,7 @@ def _read_result(file: Path) -> ResultSummary:
         value=result[headline],
         first_stage=result.first_stage[headline],
         ceiling=result.ceiling[headline],
-        missing=max(0, candidates.queries - measured.queries + measured.missing_queries),
+        missing=max(0, unanswered) + lacked,
         digest=file_digest(file),
         file=file,
         result=replace(result, measurement=replace(measured, per_query={})),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +35,7 @@ from exabench.core.recipe import override
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from exabench.bench.ledger import Ledger
     from exabench.core.nouns import Measurement, Result
 
 task_option = click.option("--task", help="A task (exabench bench tasks), or the path of a collection of your own.")
@@ -70,38 +70,57 @@ def tasks() -> None:
 
 @bench.command()
 @click.argument("task")
-@click.option("--retriever", default="bm25", show_default=True, help="A first stage (exabench parts retrievers).")
+@click.option("--retriever", help="A first stage (exabench parts retrievers).  [default: bm25]")
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--name", help="Else <retriever>-<depth>.")
+@click.option("--again", metavar="NAME", help="Make this frozen list again and compare; nothing is written.")
 @set_option
+@dry_run_option
 @data_option
 @board_option
 def candidates(
     task: str,
-    retriever: str,
+    retriever: str | None,
     run: Path | None,
-    depth: int,
-    name: str | None,
+    again: str | None,
     pairs: tuple[str, ...],
+    dry_run: bool,
     data: Path | None,
     board: Path,
+    **choices: Any,
 ) -> None:
-    """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it."""
-    from exabench.bench.candidates import freeze_candidates
-    from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand, single_task
+    """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it.
 
-    chosen = single_task(task, data=data, board=board)
+    TASK may be a suite: each of its tasks gets a list.
+    """
+    from exabench.bench.candidates import freeze_all, plan_candidates
+    from exabench.bench.ledger import Ledger
+    from exabench.tasks.catalogue import expand
+
+    ledger = Ledger(board)
+    if again is not None:
+        if retriever or run or pairs or choices["name"] or dry_run:
+            raise BadInput("--again repeats what the description of the list says: leave the other choices out")
+        _make_again(ledger, task, again, data)
+        return
+    if retriever and run:
+        raise BadInput("give --retriever or --from, not both: a published run is its own first stage")
+    retriever = retriever or "bm25"
     options = override({}, pairs)
     if run is not None:
         retriever = "run_file"
         options = {"file": str(run), **options}
-        # The ledger takes plain names alone, for they stand in paths and addresses.
-        stem = run.name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
-        plain = re.sub("[^a-z0-9+-]", "-", stem.lower()).strip("-+")
-        name = name or f"{plain}-{depth}"
-    ledger = Ledger(board)
+    if dry_run:
+        plan = plan_candidates(ledger, task, retriever, data=data, options=options, **choices)
+        lines = []
+        for one in plan:
+            there = ", which is there already" if one.is_there else ""
+            queries = plural(one.queries, "judged query", "judged queries")
+            lines.append(f"would freeze {one.task}/{one.name}{there}: {one.retriever}, {queries}")
+        answer({"lists": [asdict(one) for one in plan]}, "\n".join(lines))
+        return
+
     is_new = ledger.is_new()
     remarks: list[str] = []
 
@@ -110,22 +129,42 @@ def candidates(
         note(f"note: {remark}")
 
     with progress("first stage") as report:
-        frozen, file = freeze_candidates(
-            ledger, chosen, retriever, depth, data=data, name=name, options=options, progress=report, note=tell
-        )
+        lists = freeze_all(ledger, task, retriever, data=data, options=options, progress=report, note=tell, **choices)
 
+    notes = []
+    if is_new:
+        notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
     # The board shows a task that it lists, and the members of one that it lists.
     shown: list[str] = []
     for listed in expand(ledger.settings()["tasks"], data=data, board=board):
         shown += listed.members or [listed.name]
-    notes = []
-    if is_new:
-        notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
-    if chosen.name not in shown:
-        notes.append(f"{board / 'board.toml'} does not list {chosen.name}: add it to tasks, and the pages will show it")
-    queries = plural(frozen.queries, "query", "queries")
-    notes.append(f"{queries}, recall@{depth} {frozen.recall:.4f}, {frozen.digest}")
-    answer({**frozen.as_json(), "notes": remarks}, str(file), *notes)
+    unlisted = [frozen.task for frozen, _ in lists if frozen.task not in shown]
+    if unlisted:
+        names = ", ".join(unlisted)
+        notes.append(f"{board / 'board.toml'} does not list {names}: add it to tasks, and the pages will show it")
+    for frozen, _ in lists:
+        about = f"{frozen.task}: " if len(lists) > 1 else ""
+        queries = plural(frozen.queries, "query", "queries")
+        notes.append(f"{about}{queries}, recall@{frozen.depth} {frozen.recall:.4f}, {frozen.digest}")
+    value: dict[str, Any] = {"lists": [frozen.as_json() for frozen, _ in lists]}
+    if len(lists) == 1:
+        value = lists[0][0].as_json()
+    answer({**value, "notes": remarks}, "\n".join(str(file) for _, file in lists), *notes)
+
+
+def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None:
+    """Make a frozen list again and print what differs. Raises CheckFailed where something does."""
+    from exabench.bench.repetition import make_again
+
+    with progress("first stage") as report:
+        made = make_again(ledger, task, name, data=data, progress=report)
+    what = "differs" if made.differences else "same"
+    lines = [f"{what}: {made.again.digest}", *made.differences]
+    answer(
+        {"same": not made.differences, "digest": made.again.digest, "differences": made.differences}, "\n".join(lines)
+    )
+    if made.differences:
+        raise CheckFailed(f"{made.frozen.task}/{name} cannot be made again as it was frozen")
 
 
 @bench.command()

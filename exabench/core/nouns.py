@@ -254,7 +254,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Candidates:
-    """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest."""
+    """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest.
+
+    `parameters` are what the first stage says of itself, `options` what it was given, with paths from the working
+    folder on. `coverage` counts queries and lists: `judged` and `answered` queries, those `without_text`, those
+    `missing` from lists that were given, the `short` lists that hold fewer passages than `depth`, and the passages of
+    the `shortest` and the `longest` list. Lists that were frozen before there were options and coverage have None.
+    """
 
     name: str
     task: str
@@ -268,10 +274,16 @@ class Candidates:
     qrels_digest: str
     convention_digest: str
     licence: str | None = None
+    options: Mapping[str, Any] | None = None
+    coverage: Mapping[str, int] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Every field, as JSON holds it."""
-        return asdict(self)
+        """Every field, as JSON holds it; older lists keep the fields that they had, for results repeat them."""
+        fields = asdict(self)
+        for name in ("options", "coverage"):
+            if fields[name] is None:
+                del fields[name]
+        return fields
 
 
 @dataclass(frozen=True)

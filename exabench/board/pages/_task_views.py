@@ -36,6 +36,7 @@ def single_task(board: Board, one: Task) -> Values:
     entries = board.entries[one.name]
     ranked = []
     bounds = []
+    incomplete = []
     others = []
     oracle = []
     ceilings: dict[str, float] = {}
@@ -45,8 +46,10 @@ def single_task(board: Board, one: Task) -> Values:
             oracle.append(entry)
         if not entry.alike:
             others.append(entry)
-        elif entry.group is None:
+        elif entry.is_bound:
             bounds.append(entry)
+        elif entry.group is None:
+            incomplete.append(entry)
         else:
             ranked.append(entry)
 
@@ -76,6 +79,7 @@ def single_task(board: Board, one: Task) -> Values:
         "ranked": ranked[:WRITTEN],
         "competing": len(ranked),
         "bounds": bounds,
+        "incomplete": incomplete[:WRITTEN],
         "others": others[:WRITTEN],
         "read_from": sorted({one.result.qrels_source for one in results}),
         "judgements": sorted({one.result.qrels_digest for one in results}),

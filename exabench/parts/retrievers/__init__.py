@@ -14,7 +14,10 @@ from exabench.core.shelf import Shelf
 
 
 class Retriever(Protocol):
-    """A first stage; `parameters` is what the candidates' page prints of it, `whole` if it needs every passage."""
+    """A first stage; `parameters` is what the candidates' page prints of it.
+
+    `whole` is true where it ranks a whole collection, and false where it is given lists, which may be short.
+    """
 
     parameters: Mapping[str, Any]
     whole: bool

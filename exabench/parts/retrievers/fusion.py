@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import file_digest, relative_path
+from exabench.core.files import digest_of, read_bytes, relative_path
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.rank_fusion import fuse
 from exabench.measure.runs import rank_scores, read_run, run_digest, run_of, top
@@ -49,7 +49,7 @@ class Fusion:
             first = content.setdefault(run_digest(run, "fused"), path)
             if path in digests or first != path:
                 raise BadInput(f"holds the same run as {first}; fuse each run once", file=file)
-            digests[path] = file_digest(file)
+            digests[path] = digest_of(read_bytes(file))
             self._runs.append(run)
         self.parameters: dict[str, Any] = {"method": method}
         if method == "rrf":

@@ -1,0 +1,306 @@
+"""Frozen candidate lists: they say how deep they are and what they lack, and can be made again."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from toys import Given, contents, write_beir
+
+from exabench.bench.candidates import freeze_all, make_candidates, plan_candidates
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger
+from exabench.bench.repetition import make_again
+from exabench.bench.submitting import add_baselines
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.cli import main
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_of, select_queries, top, write_run
+
+FREEZE = ["bench", "candidates", "mini", "--board", "board"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with a whole run of mini, and one of 8 queries and at most 20 passages."""
+    monkeypatch.chdir(tmp_path)
+    _, run = make_candidates("mini", "bm25", 40)
+    write_run(run, "whole.trec")
+    write_run(top(select_queries(run, set(run.query_ids[:8])), 20), "part.trec")
+    return tmp_path
+
+
+def described(name: str, task: str = "mini") -> dict[str, object]:
+    return json.loads(Path("board", "candidates", task, f"{name}.json").read_text())
+
+
+def page(place: str) -> str:
+    """The words of a page."""
+    text = re.sub(r"<[^>]+>", " ", (Path("site") / place).read_text())
+    return " ".join(text.split())
+
+
+# -- depth and coverage ------------------------------------------------------------------------------------------------
+
+
+def test_a_given_list_is_called_by_the_depth_that_it_has_and_what_it_lacks_is_told(capsys):
+    assert main([*FREEZE, "--from", "part.trec", "--depth", "1000"]) == 0
+    told = capsys.readouterr()
+    assert told.out.strip() == "board/candidates/mini/part-20.json"
+    assert "16 of 24 judged queries are missing" in told.err
+    assert "no list is longer than 20 passages" in told.err
+    assert "recall@20 " in told.err
+    values = described("part-20")
+    assert values["depth"] == values["coverage"]["longest"] == 20
+    assert (values["coverage"]["judged"], values["coverage"]["answered"], values["coverage"]["missing"]) == (24, 8, 16)
+
+
+def test_a_name_that_says_another_depth_is_refused_and_leaves_nothing(folder, capsys):
+    before = contents(folder)
+    refused = {
+        (
+            "--from",
+            "part.trec",
+            "--depth",
+            "1000",
+            "--name",
+            "part-1000",
+        ): "which their name must say: call them part-20",
+        ("--depth", "20", "--name", "bm25-100"): "candidates 'bm25-100' cannot be of depth 20",
+        ("--depth", "20", "--name", "bm25-10"): "candidates 'bm25-10' cannot be of depth 20",
+        ("--name", "best"): "candidates 'best' must be called <retriever>-<depth>",
+    }
+    for choices, message in refused.items():
+        assert main([*FREEZE, *choices]) == 2
+        assert message in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_search_keeps_the_depth_that_was_asked_for_and_records_the_longest_list(capsys):
+    assert main([*FREEZE, "--depth", "200", "--json"]) == 0
+    told = capsys.readouterr()
+    values = json.loads(told.out)
+    assert (values["name"], values["depth"], values["coverage"]["missing"]) == ("bm25-200", 200, 0)
+    assert values["coverage"]["longest"] < 200
+    assert f"no list is longer than {values['coverage']['longest']} passages" in told.err
+    assert values["notes"]
+
+
+def test_a_judged_query_without_a_text_is_told_and_counted(tmp_path, capsys):
+    queries = [Query("q1", "red fish"), Query("q2", "")]
+    passages = [Passage("a", "red fish"), Passage("b", "blue fish")]
+    judged = {"q1": {"a": 1}, "q2": {"b": 1}, "q9": {"b": 1}}
+    write_beir(tmp_path / "toy", Given(queries, passages, judged))
+    assert main(["bench", "candidates", "toy", "--board", "board"]) == 0
+    told = capsys.readouterr().err
+    assert "1 judged query has no text" in told and "q9" in told
+    assert described("bm25-100", "toy")["coverage"]["without_text"] == 2
+
+
+def test_a_fused_list_says_the_same_of_itself(capsys):
+    assert main([*FREEZE, "--retriever", "fusion", "--set", 'runs=["part.trec", "whole.trec"]', "--depth", "1000"]) == 0
+    values = described("fusion-40")
+    assert values["coverage"]["answered"] == 24
+    assert "no list is longer than 40 passages" in capsys.readouterr().err
+
+
+def test_an_incomplete_list_is_not_finished_on_the_overview_nor_ranked_on_the_page_of_the_task():
+    assert main([*FREEZE, "--from", "part.trec"]) == 0
+    assert main([*FREEZE, "--depth", "20"]) == 0
+    add_baselines("board")
+    run_board("board")
+    rows = {row.candidates: row for row in Board.read("board").rows if row.is_first_stage}
+    assert rows["bm25-20"].mean is not None
+    assert rows["part-20"].mean is None
+    assert (rows["part-20"].finished, rows["part-20"].wanted) == (0, 1)
+    entries = {one.result.candidates: one for one in Board.read("board").entries["mini"] if not one.is_bound}
+    assert entries["part-20"].group is None
+    render(Board.read("board"), Path("site"))
+    shown = page("tasks/mini.html")
+    assert re.search(r"not ranked – first stage: part part-20 [\d. –]+ 16 of 24 queries missing", shown)
+    assert "part-20 run_file 20 8 of 24" in shown
+
+
+def test_a_run_that_misses_a_query_of_a_whole_list_is_marked_on_both_pages(board):
+    result = next(one for one in Board.read(board).results if one.submission == "acme--good")
+    run = Ledger(board).run_file("acme--good", "mini", result.candidates)
+    whole = make_candidates("mini", "bm25", 20)[1]
+    write_run(select_queries(whole, set(whole.query_ids[1:])), run, "acme--good")
+    run_board(board)
+    entry = next(one for one in Board.read(board).entries["mini"] if one.result.submission == "acme--good")
+    assert (entry.result.missing, entry.group) == (1, None)
+    render(Board.read(board), Path("site"))
+    assert re.search(r"acme/good bm25-20 [\d. –]+ 1 of 24 queries missing", page("tasks/mini.html"))
+    assert "acme/good 0/1 tasks" in page("index.html")
+
+
+def test_lists_and_results_that_were_frozen_before_are_read_as_they_are(board):
+    file = Ledger(board).description_file("mini", "bm25-20")
+    values = json.loads(file.read_text())
+    del values["coverage"], values["options"]
+    file.write_text(json.dumps(values))
+    for result in Ledger(board).result_files():
+        result.unlink()
+    run_board(board)
+    [candidates] = Ledger(board).candidates("mini")
+    assert candidates.coverage is None
+    assert candidates.as_json() == values
+    assert all(set(one.candidates.as_json()) == set(values) for one in Ledger(board).results())
+    assert Board.read(board).rows[0].mean is not None
+
+
+# -- made again --------------------------------------------------------------------------------------------------------
+
+LISTS = {
+    "bm25-20": ("--depth", "20"),
+    "plain-30": ("--depth", "30", "--name", "plain-30", "--set", "k1=1.5", "--set", "lucene=[]"),
+    "part-20": ("--from", "part.trec"),
+    "fusion-40": ("--retriever", "fusion", "--set", 'runs=["whole.trec", "part.trec"]', "--set", "k=10"),
+    "two-stage-10": (
+        "--retriever",
+        "two_stage",
+        "--depth",
+        "10",
+        "--set",
+        "first_stage=bm25",
+        "--set",
+        "reranker=reversed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_made_again_from_its_description(folder, name, capsys):
+    assert main([*FREEZE, *LISTS[name]]) == 0
+    before = contents(folder)
+    capsys.readouterr()
+    assert main([*FREEZE, "--again", name]) == 0
+    assert capsys.readouterr().out.strip() == f"same: {described(name)['digest']}"
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(("name", "file"), [("part-20", "part.trec"), ("fusion-40", "whole.trec")])
+def test_a_list_of_a_run_that_has_changed_differs_and_says_which_file(folder, name, file, capsys):
+    assert main([*FREEZE, *LISTS[name]]) == 0
+    write_run(run_of("other", {"q03": {"bats-09": 1.0, "bats-08": 0.5}}), file)
+    before = contents(folder)
+    capsys.readouterr()
+    assert main([*FREEZE, "--again", name]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("differs: sha256:")
+    assert re.search(r"parameter (digest|runs.whole.trec) was sha256:\w+ and is sha256:\w+", told.out)
+    assert f"mini/{name} cannot be made again as it was frozen" in told.err
+    Path(file).unlink()
+    assert main([*FREEZE, "--again", name]) == 2
+    assert file in capsys.readouterr().err
+    assert {path: data for path, data in before.items() if path != file} == contents(folder)
+
+
+def test_a_list_that_is_not_there_and_choices_beside_again_are_one_line(capsys):
+    assert main([*FREEZE, "--depth", "20"]) == 0
+    assert main([*FREEZE, "--again", "bm25-30"]) == 2
+    assert "bm25-20" in capsys.readouterr().err
+    assert main([*FREEZE, "--again", "bm25-20", "--retriever", "bm25"]) == 2
+    assert "--again repeats what the description of the list says" in capsys.readouterr().err
+
+
+def test_python_makes_a_list_again_too():
+    assert main([*FREEZE, "--depth", "20"]) == 0
+    made = make_again(Ledger(Path("board")), "mini", "bm25-20")
+    assert made.frozen.digest == made.again.digest
+    assert made.differences == ()
+
+
+def test_paths_are_recorded_from_the_working_folder_on(folder):
+    assert main([*FREEZE, "--from", str(folder / "part.trec")]) == 0
+    values = described("part-20")
+    assert values["parameters"]["file"] == values["options"]["file"] == "part.trec"
+
+
+# -- checked first -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (["--retriever", "bm52"], "unknown retriever 'bm52'; did you mean bm25"),
+        (["--retriever", "bm25", "--from", "part.trec"], "give --retriever or --from, not both"),
+        (["--from", "nope.trec"], "nope.trec: cannot be read"),
+        (["--retriever", "fusion"], "fusion needs at least two runs"),
+        (["--retriever", "fusion", "--set", 'runs=["whole.trec", "nope.trec"]'], "nope.trec: cannot be read"),
+        (["--retriever", "fusion", "--set", 'runs=["whole.trec", "./whole.trec"]'], "holds the same run as whole.trec"),
+        (["--set", "k1=abc"], "k1 must be a number, not 'abc'"),
+        (["--set", "k2=1"], "retriever bm25 has no option 'k2'"),
+        (["--retriever", "two_stage"], "retriever two_stage needs"),
+        (["--retriever", "scoreddocs"], "the task is not one of ir_datasets"),
+        (["--retriever", "hub_list"], "hub_list needs the name of a dataset"),
+        (
+            ["--retriever", "pyserini", "--set", "index=beir-v1.0.0-scifact.flatt"],
+            "did you mean beir-v1.0.0-scifact.flat",
+        ),
+        (["--depth", "0"], "0 is not in the range"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_mistake_is_one_line_and_leaves_no_board(folder, choices, message, dry_run, capsys):
+    before = contents(folder)
+    assert main([*FREEZE, *choices, *(["--dry-run"] if dry_run else [])]) == 2
+    told = capsys.readouterr()
+    assert message in told.err
+    assert len(told.err.splitlines()) == 1
+    assert not told.out
+    assert contents(folder) == before
+
+
+def test_an_unknown_task_is_one_line_and_leaves_no_board(folder, capsys):
+    before = contents(folder)
+    assert main(["bench", "candidates", "minni", "--board", "board"]) == 2
+    assert "did you mean mini" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+# -- suites ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_tasks(tmp_path) -> Path:
+    """The tasks of the suite trec-dl, as toys in a folder."""
+    passages = [Passage("a", "red fish"), Passage("b", "blue fish")]
+    for name, query in (("one", "red fish"), ("two", "blue")):
+        write_beir(tmp_path / "data" / name, Given([Query("q1", query)], passages, {"q1": {"a": 1}}))
+    return tmp_path / "data"
+
+
+def test_several_tasks_get_a_list_each(two_tasks, capsys):
+    ledger = Ledger(Path("board"))
+    planned = plan_candidates(ledger, ["one", "two"], "bm25", 10, data=two_tasks)
+    assert [(one.task, one.name, one.queries, one.is_there) for one in planned] == [
+        ("one", "bm25-10", 1, False),
+        ("two", "bm25-10", 1, False),
+    ]
+    assert not Path("board").exists()
+    notes: list[str] = []
+    made = freeze_all(ledger, ["one", "two"], "bm25", 10, data=two_tasks, note=notes.append)
+    assert [str(file) for _, file in made] == ["board/candidates/one/bm25-10.json", "board/candidates/two/bm25-10.json"]
+    assert ledger.settings()["tasks"] == ["one", "two"]
+    assert any(note.startswith("two: no list is longer than 1 passage") for note in notes)
+    assert all(one.is_there for one in plan_candidates(ledger, ["one", "two"], "bm25", 10, data=two_tasks))
+
+
+def test_where_one_of_several_tasks_is_not_at_hand_none_is_begun(two_tasks):
+    with pytest.raises(BadInput, match="three"):
+        freeze_all(Ledger(Path("board")), ["one", "three"], "bm25", 10, data=two_tasks)
+    assert not Path("board").exists()
+
+
+@pytest.mark.real_data
+def test_a_suite_is_named_like_a_task(real_data, capsys):
+    plan = ["bench", "candidates", "trec-dl", "--data", str(real_data), "--dry-run", "--board", "board"]
+    assert main([*plan, "--from", str(next((real_data / "trec-dl-2019" / "runs").glob("*.trec")))]) == 0
+    told = capsys.readouterr().out
+    assert "would freeze trec-dl-2019/" in told and "would freeze trec-dl-2020/" in told
+    assert not Path("board").exists()

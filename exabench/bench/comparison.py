@@ -14,10 +14,10 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.measurement import measurement
 from exabench.bench.notes import equal_runs
 from exabench.core.errors import BadInput, nearest, plural
-from exabench.core.nouns import Measurement, Qrels, Run, Task
+from exabench.core.nouns import Measurement, Task
 from exabench.core.tables import data_frame, html_table
 from exabench.measure.metric_values import MetricName
-from exabench.measure.runs import read_run
+from exabench.measure.runs import run_from
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
 from exabench.tasks.collections import judgements_of
 
@@ -136,11 +136,11 @@ def _latex_text(text: str) -> str:
 
 
 def compare(
-    a: str | Path | Run,
-    b: str | Path | Run,
-    *others: str | Path | Run,
+    a: Any,
+    b: Any,
+    *others: Any,
     task: str | Task | None = None,
-    qrels: str | Path | Qrels | None = None,
+    qrels: Any = None,
     data: str | Path | None = None,
     metric: str | None = None,
     threshold: int | None = None,
@@ -148,14 +148,14 @@ def compare(
     board: str | Path | None = None,
     test: str = "t",
 ) -> ComparisonTable:
-    """Compare two runs, or each two of several, on a task or on any qrels.
+    """Compare two runs, or each two of several, on a task or on any qrels, all given as `score` takes them.
 
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
     if metric:
         MetricName.parse(metric)  # told before a file is read
     # All are read before judgements are looked for and the first is measured: a file that is missing is told at once.
-    runs = [run if isinstance(run, Run) else read_run(run) for run in (a, b, *others)]
+    runs = [run_from(run) for run in (a, b, *others)]
     judged = judgements_of(task, qrels, data, threshold, lock, board)
     name = None
     if judged.task:

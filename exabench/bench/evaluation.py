@@ -13,10 +13,10 @@ from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import METRICS, measurement, metrics_of, read_metrics, today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import BoardChange, Measurement, Progress, Qrels, Result, Run, Submission, Task, silent
+from exabench.core.nouns import BoardChange, Measurement, Progress, Result, Run, Submission, Task, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
-from exabench.measure.runs import read_run
+from exabench.measure.runs import read_run, run_from
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.collections import judgements_of
@@ -32,10 +32,10 @@ Computed = tuple[Result, Run | None] | None
 
 
 def score(
-    run: str | Path | Run,
+    run: Any,
     *,
     task: str | Task | None = None,
-    qrels: str | Path | Qrels | None = None,
+    qrels: Any = None,
     data: str | Path | None = None,
     metrics: str | Sequence[str] = (),
     threshold: int | None = None,
@@ -44,14 +44,14 @@ def score(
 ) -> Measurement:
     """Measure a run against a task (`tasks.catalogue.task` says what names it) or any qrels.
 
+    `run` is a Run, a file, `{query: {passage: score}}`, a DataFrame, a ranx.Run, ...; `qrels` a file or such a value.
     `metrics` default to the task's headline and METRICS; `threshold` is the lowest grade that counts as relevant, by
     default the task's own, or 1. Raises BadInput or OutsideFailed.
     """
     if isinstance(metrics, str):
         metrics = (metrics,)
     read_metrics(metrics)  # what is wrong there is told before a file is read
-    if not isinstance(run, Run):
-        run = read_run(run)
+    run = run_from(run)
     judged = judgements_of(task, qrels, data, threshold, lock, board)
     name = None
     if judged.task:

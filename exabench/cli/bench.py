@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from exabench.core.nouns import Measurement, Result
 
 task_option = click.option("--task", help="A task (exabench bench tasks), or the path of a collection of your own.")
-qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC or BEIR layout, plain or .gz.")
+qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC, BEIR, JSON or Parquet.")
 threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
 
 
@@ -241,7 +241,8 @@ def compare(
     """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
     from exabench.bench.comparison import compare, compare_submissions
 
-    if qrels is not None or Path(a).is_file() or Path(b).is_file():
+    is_file = any(name == "-" or Path(name).is_file() for name in (a, b))
+    if qrels is not None or is_file:
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
         found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=_lock_of_here(), **choices)

@@ -50,14 +50,14 @@ def read_bytes(path: str | Path) -> bytes:
     """
     with _content(path, LARGEST_FILE) as (content, packing):
         if packing:
-            return _read_within_bounds(content)
+            return read_within_bounds(content)
         data = content.read()
         if len(data) > MOST_LINES and data.count(b"\n") > MOST_LINES:  # no file has more lines than bytes
             raise TooLarge("holds more lines")
         return data
 
 
-def _read_within_bounds(stream: IO[bytes]) -> bytes:
+def read_within_bounds(stream: IO[bytes]) -> bytes:
     """All that a stream holds. Raises TooLarge as soon as it is more than a file may hold."""
     whole = io.BytesIO()
     count = 0
@@ -83,7 +83,7 @@ def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
             else:
                 raw = opened.enter_context(open(path, "rb"))
                 if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # a pipe cannot go back to its beginning
-                    raw = io.BytesIO(_read_within_bounds(raw))
+                    raw = io.BytesIO(read_within_bounds(raw))
             size = raw.seek(0, os.SEEK_END)
             if size > bound:
                 raise TooLarge(f"holds {size:,} bytes")
@@ -112,7 +112,7 @@ def _reading(path: str | Path) -> Iterator[None]:
 @functools.lru_cache(maxsize=1)
 def _standard_input(stream: TextIO) -> bytes:
     """All that standard input holds. It can be read only once, so it is kept for whoever reads it again."""
-    return _read_within_bounds(stream.buffer)
+    return read_within_bounds(stream.buffer)
 
 
 def read_text(path: str | Path) -> str:

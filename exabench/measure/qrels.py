@@ -2,58 +2,137 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from exabench.core.errors import BadInput, plural, printable
-from exabench.core.files import digest_of, gzip_bytes, read_text, write
+from exabench.core.files import digest_of, gzip_bytes, read_bytes, text_of, write
 from exabench.core.nouns import Qrels
-from exabench.measure.runs import BAD_ID, is_id
+from exabench.measure.columns import GRADE, Columns, GivenRow, check_query_ids, columns_of
+from exabench.measure.layouts import file_columns, python_columns
 
-_GRADE = re.compile(r"[+-]?\d{1,9}")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")  # tables of numbers write 1 as 1.0
+_OTHER_BLANK = re.compile(r"[^\S \t\r\n]|[\x1c-\x1f\x85]")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
 _BEIR_LINE = "%s\t%s\t%s\n"
+_LAYOUTS = "four (query iteration document grade), or three between tabs under a header (query-id corpus-id score)"
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
-    """Read judgements: TREC (`query iteration document grade`) or BEIR tsv (with its header), plain or gzip.
+    """Read judgements: TREC lines, BEIR's tsv, JSON, JSONL or Parquet (docs/files.md), packed or plain; "-" is stdin.
 
-    Raises BadInput with file, line and id for an empty file, a wrong number of columns, a grade that is not an
-    integer, or a document judged twice for a query.
+    Raises BadInput with file, line and id for an empty file, a wrong number of columns, a grade that is not a whole
+    number, or a document that is judged twice for a query with two grades.
     """
+    data = read_bytes(path)
+    columns = file_columns(data, path, GRADE)
+    if columns is None:
+        text = text_of(data, path)
+        rows = _trec_rows(text, path)
+        if _is_beir(text):
+            rows = _beir_rows(text, path)
+        columns = columns_of(rows, path)
+    return _checked(columns)
+
+
+def qrels_of(value: Any, source: str | None = None) -> dict[str, dict[str, int]]:
+    """Judgements from a file or a Python value: `{query: {passage: grade}}`, a DataFrame, rows of ir_datasets, ...
+
+    Raises BadInput, with the `source` where that is given, for an id that is no text and for a grade that is not a
+    whole number, with query and passage.
+    """
+    if isinstance(value, str | Path):
+        return read_qrels(value)
+    return _checked(replace(python_columns(value, GRADE), file=source))
+
+
+def _checked(columns: Columns) -> dict[str, dict[str, int]]:
+    columns.check_ids()
     qrels: dict[str, dict[str, int]] = {}
-    layout: tuple[str, ...] = ("query", "iteration", "document", "grade")
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        words = line.split()
-        # Between tabs an id may be empty or hold blanks, and is then refused by name.
-        if "\t" in line:
-            words = line.rstrip("\r").split("\t")
-        if not words:
-            continue
-        if tuple(words) == _BEIR_HEADER and not qrels:
-            layout = _BEIR_HEADER
-            continue
-        if len(words) != len(layout):
-            raise BadInput(
-                f"has {plural(len(words), 'column')} where qrels have {len(layout)} ({' '.join(layout)})",
-                file=path,
-                line=number,
-            )
-        words = [word.strip(" ") for word in words]
-        query = words[0]
-        passage = words[-2]
-        for id in (query, passage):
-            if not is_id(id):
-                raise BadInput(BAD_ID, file=path, line=number, id=id)
-        if not _GRADE.fullmatch(words[-1]):
-            raise BadInput(f"grade {printable(words[-1])!r} is not an integer", file=path, line=number, id=passage)
-        row = qrels.setdefault(query, {})
-        if passage in row:
-            raise BadInput(f"judged twice for query {query!r}; keep one line", file=path, line=number, id=passage)
-        row[passage] = int(words[-1])
+    rows = zip(columns.queries, columns.passages, columns.grades(), strict=True)
+    for number, (query, passage, grade) in enumerate(rows):
+        known = qrels.setdefault(query, {}).setdefault(passage, grade)
+        if known != grade:
+            raise columns.problem(number, f"judged twice for query {query!r}, {known} and {grade}; keep one")
     if not qrels:
-        raise BadInput("holds no judgement", file=path)
+        raise BadInput("holds no judgement", file=columns.file)
     return qrels
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a TREC file that say something, with their numbers: trec_eval 10 takes # for a comment."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip(" \r") and not line.startswith("#"):
+            yield number, line
+
+
+def _is_beir(text: str) -> bool:
+    """Has the first line three columns between tabs, or more under a header, of which BEIR reads the first three?"""
+    for _, line in _lines(text):
+        cells = line.rstrip("\r").split("\t")
+        words = line.split()
+        if len(cells) < 3 or (len(words) == 4 and _NUMBER.fullmatch(words[3]) and not _NUMBER.fullmatch(cells[2])):
+            return False
+        return len(cells) == 3 or not _NUMBER.fullmatch(cells[-1].strip())
+    return False
+
+
+def _beir_rows(text: str, path: str | Path) -> Iterator[GivenRow]:
+    """The rows that BEIR's GenericDataLoader reads; without a header, the first line is one, too."""
+    # As a text file is read: every kind of line end is one. A quote may go over several lines, as csv has it.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+    width = 0
+    number = 1
+    try:
+        for cells in reader:
+            line = number
+            number = reader.line_num + 1
+            if not cells:
+                continue
+            if not width:
+                width = len(cells)
+                if width < 3 or not _NUMBER.fullmatch(cells[2].strip()):
+                    continue  # the header, whatever it says
+            if len(cells) != width or width < 3:
+                raise BadInput(
+                    f"has {plural(len(cells), 'column')} where the first line has {width}; judgements have {_LAYOUTS}",
+                    file=path, line=line,
+                )  # fmt: skip
+            yield GivenRow(cells[0], cells[1], _grade(cells[2].strip(), path, line, cells[1]), line=line)
+    except csv.Error as error:
+        raise BadInput(f"cannot be read as csv ({error})", file=path, line=reader.line_num) from error
+
+
+def _trec_rows(text: str, path: str | Path) -> Iterator[GivenRow]:
+    # Other blanks (no-break ones, say) part no words; split() is quicker where there are none.
+    has_others = _OTHER_BLANK.search(text) is not None
+    for number, line in _lines(text):
+        words = line.split()
+        if has_others:
+            words = re.split(r"[ \t\r]+", line.strip(" \t\r"))
+        if len(words) != 4 and line.count("\t") == 3:
+            # Between tabs an id may be empty or hold blanks, and is then refused by name.
+            words = [word.strip(" \r") for word in line.split("\t")]
+        if len(words) != 4:
+            raise BadInput(
+                f"has {plural(len(words), 'column')} where judgements have {_LAYOUTS}", file=path, line=number
+            )
+        yield GivenRow(words[0], words[2], _grade(words[3], path, number, words[2]), line=number)
+
+
+def _grade(text: str, path: str | Path, line: int, passage: str) -> int:
+    if not _GRADE.fullmatch(text):
+        raise BadInput(
+            f"grade {printable(text)!r} is not a whole number of at most nine digits", file=path, line=line, id=passage
+        )
+    return int(float(text))
 
 
 def qrels_text(qrels: Qrels, layout: str = "%s 0 %s %s\n") -> str:
@@ -65,11 +144,22 @@ def qrels_text(qrels: Qrels, layout: str = "%s 0 %s %s\n") -> str:
     return "".join(lines)
 
 
-def write_qrels(qrels: Qrels, path: str | Path) -> bool:
-    """Write judgements whole or not at all: BEIR layout for .tsv, TREC else; gzip where the name ends in .gz."""
-    text = qrels_text(qrels)
+def write_qrels(qrels: Any, path: str | Path) -> bool:
+    """Write judgements (all that qrels_of takes) whole or not at all; gzip where the name ends in .gz.
+
+    For .tsv in BEIR's layout, with csv's quotes; TREC lines else. Raises BadInput, also for what a layout cannot hold.
+    """
+    judged = qrels_of(qrels)
     if str(path).removesuffix(".gz").endswith(".tsv"):
-        text = "\t".join(_BEIR_HEADER) + "\n" + qrels_text(qrels, _BEIR_LINE)
+        rows = io.StringIO()
+        writer = csv.writer(rows, delimiter="\t", lineterminator="\n")
+        writer.writerow(_BEIR_HEADER)
+        for query, row in sorted(judged.items()):
+            writer.writerows((query, passage, row[passage]) for passage in sorted(row))
+        text = rows.getvalue()
+    else:
+        check_query_ids(judged)
+        text = qrels_text(judged)
     data = text.encode()
     if str(path).endswith(".gz"):
         data = gzip_bytes(data)

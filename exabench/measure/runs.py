@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,76 +20,141 @@ import pyarrow.csv
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
 from exabench.core.nouns import Convention, Run
+from exabench.measure.columns import SCORE, Columns, GivenRow, check_query_ids, columns_of
+from exabench.measure.layouts import file_columns, python_columns
 
-_COLUMNS = "query q0 passage rank score tag".split()
+_TREC = "query q0 passage rank score tag".split()
+_MS_MARCO = "query passage rank".split()
+_LAYOUTS = "six (query Q0 document rank score tag), or three in MS MARCO's form (query document rank)"
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _RANK = re.compile(rb"[+-]?\d{1,9}")  # these fit 32 bits
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-BAD_ID = "an id may not be empty nor hold blanks or control characters"
+_ENDINGS = re.compile(r"(\.(trec|txt|tsv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
 
 
 def read_run(path: str | Path, name: str | None = None) -> Run:
-    """Read a TREC run file (`query Q0 document rank score tag`), plain or gzip, into ranking order.
+    """Read a run file into ranking order: TREC or MS MARCO lines, JSON, JSONL or Parquet, packed or plain.
 
-    Raises BadInput with file, line and id for: an empty file, a line without six columns, a score that is not
-    a finite number in single precision, a document listed twice for a query, blanks or control characters
-    inside ids, text that is not UTF-8.
+    docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
+    Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
+    a finite number in single precision, a rank that is no whole number or stands twice, a document listed twice for a
+    query, blanks or control characters inside ids, text that is not UTF-8.
     """
-    data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    if not name:
+        name = "stdin"
+        if str(path) != "-":
+            name = _ENDINGS.sub("", Path(path).name)
+    data = read_bytes(path)
+    columns = file_columns(data, path, SCORE)
+    if columns is not None:
+        return _run_of_columns(name, columns)
+    data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.isascii():
         # A no-break space and its like are part of a word to a parser and invisible to a reader.
         for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
             for word in re.split(r"[ \t\r]", line):
                 if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
                     raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
-    if not name:
-        name = Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt")
-    table = _read_columns(data)
-    if table is not None and table.num_rows:
-        queries = table["query"].unify_dictionaries().combine_chunks()
-        passages = table["passage"].combine_chunks()
-        # to_numpy would import pandas, which takes longer than to read most runs.
-        scores = np.from_dlpack(table["score"].combine_chunks())
-        # What is too large becomes infinite, and is told with its line below.
-        with np.errstate(over="ignore"):
-            singles = scores.astype(np.float32)
-        if np.isfinite(singles).all() and not _may_hold_duplicates(queries, passages):
-            ranks = None
-            if "rank" in table.column_names:
-                ranks = np.from_dlpack(table["rank"].combine_chunks())
-            return _rank(name, queries, passages, scores, ranks)
+    run = _run_of_table(name, data)
+    if run is not None:
+        return run
     # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
     control = _CONTROL.search(data)
     if control:
         raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, control.start()) + 1)
-    return _rank_lists(name, *_read_lines(data, path))
+    return _run_of_columns(name, columns_of(_line_rows(data, path), path))
 
 
-def run_of(name: str, scores: Mapping[str, Mapping[str, float]]) -> Run:
-    """A Run from `{query_id: {passage_id: score}}`. Raises BadInput for a bad id or a score that is not finite."""
-    queries = []
-    passages: list[str] = []
-    values: list[float] = []
-    for query_id, row in scores.items():
-        for id in (query_id, *row):
-            if not isinstance(id, str):
-                raise BadInput(f"ids are strings, not {type(id).__name__}", id=str(id))
-            if not is_id(id):
-                raise BadInput(BAD_ID, id=id)
-        for passage_id, score in row.items():
-            if not -3.4028235e38 <= score <= 3.4028235e38:  # also false for NaN
-                raise BadInput(f"score {score} of query {query_id!r} is not a finite number", id=passage_id)
-        queries += [query_id] * len(row)
-        passages += row
-        values += row.values()
-    return _rank_lists(name, queries, passages, values)
+def _run_of_table(name: str, data: bytes) -> Run | None:
+    """The run in lines that Arrow can read; None where a line is unusual or wrong."""
+    table = _read_columns(data)
+    if table is None or not table.num_rows:
+        return None
+    queries = table["query"].unify_dictionaries().combine_chunks()
+    if any(query.startswith("#") for query in queries.dictionary.to_pylist()):  # a comment
+        return None
+    passages = table["passage"].combine_chunks()
+    if _may_hold_duplicates(queries, passages):
+        return None
+    ranks: Any = None
+    if "rank" in table.column_names:
+        # to_numpy would import pandas, which takes longer than to read most runs.
+        ranks = np.from_dlpack(table["rank"].combine_chunks())
+    if "score" not in table.column_names:
+        scores = _scores_of_ranks(queries, ranks)
+        if scores is None:
+            return None
+        return _rank(name, queries, passages, scores)
+    scores = np.from_dlpack(table["score"].combine_chunks())
+    # What is too large becomes infinite, and is told with its line.
+    with np.errstate(over="ignore"):
+        singles = scores.astype(np.float32)
+    if not np.isfinite(singles).all():
+        return None
+    return _rank(name, queries, passages, scores, ranks)
 
 
-def is_id(text: str) -> bool:
-    """Can a text be the id of a query or a passage: is it not empty, without blanks and control characters?"""
-    return text != "" and not _NOT_IN_IDS.search(text)
+def _scores_of_ranks(queries: pa.DictionaryArray, ranks: np.ndarray) -> np.ndarray | None:
+    """The scores n, n - 1, ..., 1 for each query's passages in the order of their ranks; None where one repeats."""
+    query = np.from_dlpack(queries.indices)
+    order = np.lexsort((ranks, query))
+    sorted_query = query[order]
+    sorted_ranks = ranks[order]
+    if ((sorted_query[1:] == sorted_query[:-1]) & (sorted_ranks[1:] == sorted_ranks[:-1])).any():
+        return None
+    sizes = np.bincount(query)
+    scores = np.empty(len(ranks), np.float64)
+    scores[order] = np.repeat(sizes, sizes) - ranks_in(sizes)
+    return scores
+
+
+def run_of(name: str, scores: Any) -> Run:
+    """A Run from `{query_id: {passage_id: score}}`, a DataFrame, a ranx.Run, rows of ir_measures, ...
+
+    Raises BadInput with query and passage for a bad id or a score that is not finite.
+    """
+    return _run_of_columns(name, python_columns(scores, SCORE))
+
+
+def run_from(value: Any) -> Run:
+    """A run however it is handed in: as a Run, as a file, or as run_of takes it. Raises BadInput."""
+    if isinstance(value, Run):
+        return value
+    if isinstance(value, str | Path):
+        return read_run(value)
+    return run_of(str(getattr(value, "name", None) or "run"), value)  # ranx.Run has a name
+
+
+def _run_of_columns(name: str, columns: Columns) -> Run:
+    """The ranking rule over columns that nobody has checked. Raises BadInput."""
+    columns.check_ids()
+    if not columns.queries and columns.file is not None:
+        raise BadInput("holds no ranking", file=columns.file)
+    queries = pa.array(columns.queries, pa.string()).dictionary_encode()
+    passages = pa.array(columns.passages, pa.string())
+    if _may_hold_duplicates(queries, passages):
+        _refuse_duplicates(columns, columns.passages, "the document")
+    if columns.values is not None:
+        return _rank(name, queries, passages, columns.scores(), columns.ranks_to_compare())
+    ranks = columns.whole_ranks()
+    scores = _scores_of_ranks(queries, ranks)
+    if scores is None:
+        _refuse_duplicates(columns, ranks.tolist(), "the rank")
+        raise AssertionError("a rank stands twice")
+    return _rank(name, queries, passages, scores)
+
+
+def _refuse_duplicates(columns: Columns, values: Sequence[Any], what: str) -> None:
+    """Raises BadInput for the first of `values` that stands twice for a query."""
+    seen: dict[tuple[str, Any], int] = {}
+    for row, key in enumerate(zip(columns.queries, values, strict=True)):
+        first = seen.setdefault(key, row)
+        if first != row:
+            place = f"first in row {first + 1}"
+            if columns.lines is not None:
+                place = f"first on line {columns.lines[first]}"
+            raise columns.problem(row, f"{what} stands twice for query {key[0]!r} ({place}); keep one line")
 
 
 def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
@@ -99,13 +165,6 @@ def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
 def rank_scores(ranking: Sequence[str]) -> dict[str, float]:
     """The scores n, n - 1, ..., 1 for a ranking, best first: what any tool sorts back into the same order."""
     return {passage_id: float(len(ranking) - i) for i, passage_id in enumerate(ranking)}
-
-
-def _rank_lists(
-    name: str, queries: list[str], passages: list[str], scores: list[float], ranks: np.ndarray | None = None
-) -> Run:
-    codes = pa.array(queries, pa.string()).dictionary_encode()
-    return _rank(name, codes, pa.array(passages, pa.string()), np.array(scores, np.float64), ranks)
 
 
 def _rank(
@@ -160,12 +219,12 @@ def _offsets(sizes: np.ndarray) -> np.ndarray:
 
 
 def _rows(numbers: np.ndarray) -> pa.Array:
-    """Row numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
+    """GivenRow numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
-    """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
+    """GivenRow numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
     # The bits of a float as an unsigned number with the same order: a negative one is turned around.
     bits = scores.view(np.uint32)
     ascending = np.where(bits >> 31, ~bits, bits | 0x80000000)
@@ -240,6 +299,7 @@ def _repeats(keys: np.ndarray) -> bool:
 
 def run_text(run: Run, tag: str | None = None) -> bytes:
     """A Run as a TREC run file, its name as the tag; single-precision scores are written to read back exactly."""
+    check_query_ids(run.query_ids)
     tag = tag or run.name
     lines = []
     for number, query_id in enumerate(run.query_ids):
@@ -353,13 +413,18 @@ def _read_columns(data: bytes) -> pa.Table | None:
     first_line = data[: data.find(b"\n") + 1]
     words = pa.dictionary(pa.int32(), pa.string())
     types = {"query": words, "passage": pa.string(), "rank": pa.int32(), "score": pa.float64()}
-    # Blocks of 4 MB; of the two other columns nothing is kept.
-    read_options = pyarrow.csv.ReadOptions(column_names=_COLUMNS, block_size=1 << 22)
-    parse_options = pyarrow.csv.ParseOptions(delimiter="\t" if b"\t" in first_line else " ", quote_char=False)
     # trec_eval ignores ranks, so that they may be anything: then the columns are read again without them.
-    for names in (["query", "passage", "score", "rank"], ["query", "passage", "score"]):
+    names = _TREC
+    choices = [["query", "passage", "score", "rank"], ["query", "passage", "score"]]
+    if len(first_line.split()) == len(_MS_MARCO):
+        names = _MS_MARCO
+        choices = [["query", "passage", "rank"]]
+    # Blocks of 4 MB; of the other columns nothing is kept.
+    read_options = pyarrow.csv.ReadOptions(column_names=names, block_size=1 << 22)
+    parse_options = pyarrow.csv.ParseOptions(delimiter="\t" if b"\t" in first_line else " ", quote_char=False)
+    for chosen in choices:
         convert_options = pyarrow.csv.ConvertOptions(
-            column_types=types, include_columns=names, null_values=[], strings_can_be_null=False
+            column_types=types, include_columns=chosen, null_values=[], strings_can_be_null=False
         )
         with contextlib.suppress(pa.ArrowInvalid):
             return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
@@ -391,27 +456,28 @@ def _is_tidy(data: bytes) -> bool:
     return data[:1] > b" " and data[-1:] not in (b" ", b"\t")
 
 
-def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], list[float], np.ndarray | None]:
-    """The same columns line by line; raises BadInput at the first line that is wrong."""
-    queries = []
-    passages = []
-    scores = []
-    ranks = []
-    seen: dict[tuple[str, str], int] = {}
-    for number, line in enumerate(data.splitlines(), 1):
+def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
+    """The rows of TREC or MS MARCO lines in any white space; raises BadInput at the first line that is wrong."""
+    width = 0
+    for number, line in enumerate(data.split(b"\n"), 1):
         words = line.split()
-        if not words:
+        if not words or words[0].startswith(b"#"):  # trec_eval 10 takes it for a comment
             continue
-        if len(words) != 6:
-            raise BadInput(
-                f"has {plural(len(words), 'column')} where a run has six (query Q0 document rank score tag)",
-                file=path, line=number,
-            )  # fmt: skip
+        cells = line.rstrip(b"\r").split(b"\t")
+        if (len(cells) == 6 and len(words) > 6) or (len(cells) == 3 and len(words) in (4, 5)):
+            # Between tabs, blanks are part of a tag, and no part of an id.
+            words = [cell.strip(b" ") for cell in cells]
+        width = width or min(len(words), 6)
+        if width not in (3, 6) or min(len(words), 6) != width:  # what follows the tag is ignored, as by trec_eval
+            raise BadInput(f"has {plural(len(words), 'column')} where a run has {_LAYOUTS}", file=path, line=number)
         try:
             query = words[0].decode()
-            passage = words[2].decode()
+            passage = words[2 if width == 6 else 1].decode()
         except UnicodeDecodeError as error:
             raise BadInput("is not UTF-8 text", file=path, line=number) from error
+        if width == 3:
+            yield GivenRow(query, passage, rank=_whole_number(words[2], query, passage, path, number), line=number)
+            continue
         score = float("nan")
         if _NUMBER.fullmatch(words[4]):  # float() takes more: underscores, other digits, words
             score = float(words[4])
@@ -421,18 +487,17 @@ def _read_lines(data: bytes, path: str | Path) -> tuple[list[str], list[str], li
                 f"score {text!r} of query {query!r} is not a finite number in single precision",
                 file=path, line=number, id=passage,
             )  # fmt: skip
-        first = seen.setdefault((query, passage), number)
-        if first != number:
-            raise BadInput(
-                f"the document stands twice for query {query!r} (first on line {first}); keep one line",
-                file=path, line=number, id=passage,
-            )  # fmt: skip
-        queries.append(query)
-        passages.append(passage)
-        scores.append(score)
-        ranks.append(words[3])
-    if not queries:
-        raise BadInput("holds no ranking", file=path)
-    if not all(map(_RANK.fullmatch, ranks)):
-        return queries, passages, scores, None
-    return queries, passages, scores, np.array(ranks, np.int64)
+        rank = None
+        if _RANK.fullmatch(words[3]):
+            rank = int(words[3])
+        yield GivenRow(query, passage, score, rank, number)
+
+
+def _whole_number(word: bytes, query: str, passage: str, path: str | Path, line: int) -> int:
+    if not _RANK.fullmatch(word):
+        text = word.decode(errors="replace")
+        raise BadInput(
+            f"rank {text!r} of query {query!r} is not a whole number: three columns are query, document and rank",
+            file=path, line=line, id=passage,
+        )  # fmt: skip
+    return int(word)

@@ -18,7 +18,7 @@ from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
 from exabench.core.files import TemporaryRows
 from exabench.core.nouns import Convention, Passage, Qrels, Query, Task
 from exabench.core.shelf import Shelf
-from exabench.measure.qrels import count, read_qrels
+from exabench.measure.qrels import count, qrels_of, read_qrels
 from exabench.tasks.catalogue import own_tasks, single_task, tasks
 from exabench.tasks.custom import splits_in
 from exabench.tasks.locks import described, lock_judgements, locked_judgements
@@ -176,9 +176,12 @@ def judgements_of(
     if task is not None or qrels is None:
         raise BadInput("give either a task or qrels")
     convention = Convention(relevance_threshold=threshold or 1)
+    name = "qrels"
+    source = "qrels"
     if isinstance(qrels, str | Path):
-        return Judgements(read_qrels(qrels), convention, Path(qrels).name, str(qrels))
-    return Judgements(qrels, convention, "qrels", "qrels")
+        name = Path(qrels).name
+        source = str(qrels)
+    return Judgements(qrels_of(qrels), convention, name, source)
 
 
 def excluded_of(task: Task, collection: Collection) -> Mapping[str, Set[str]]:

@@ -9,8 +9,8 @@ from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, digest_of, file_digest
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.core.records import read_lines
+from exabench.measure.columns import BAD_ID, is_id
 from exabench.measure.qrels import read_qrels
-from exabench.measure.runs import BAD_ID, is_id
 from exabench.tasks.catalogue import names_of
 from exabench.tasks.collections import TextLine, passage_of, query_of
 from exabench.tasks.custom import splits_in

@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.hub.client import configs, find_commit, lock_commit, rows, splits
+from exabench.measure.qrels import qrels_of
 from exabench.tasks.collections import passage_of, query_of
 
 _QRELS = ("qrels", "default")
@@ -62,17 +63,12 @@ class Hub:
             split = "train"  # NanoBEIR calls the split of everything so
         if split not in there:
             raise BadInput(f"{self.source} holds the splits {', '.join(there)}, not {split!r}")
-        qrels: dict[str, dict[str, int]] = {}
+        judgements = []
         for row in self._rows(repo, config, split):
             query_id = self._field(row, "query-id", "query_id")
             passage_id = self._field(row, "corpus-id", "corpus_id")
-            grade = row.get("score", 1)
-            # A fraction that is cut would be another judgement: 0.5 would say "not relevant".
-            if not isinstance(grade, int) and not (isinstance(grade, float) and grade.is_integer()):
-                where = f"{self.source}, query {printable(query_id)!r}"
-                raise BadInput(f"{where}: grade {printable(str(grade))} is not an integer", id=passage_id)
-            qrels.setdefault(query_id, {})[passage_id] = int(grade)
-        return qrels
+            judgements.append((query_id, passage_id, row.get("score", 1)))
+        return qrels_of(judgements, self.source)
 
     def write_lock(self, lock: str | Path) -> None:
         """Write the commits that were read to a lock file."""

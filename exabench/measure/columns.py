@@ -1,0 +1,226 @@
+"""Columns of a run or of judgements as they were handed in, whatever the layout: what they may hold is checked here."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from exabench.core.errors import BadInput, printable
+
+BAD_ID = "an id may not be empty nor hold blanks or control characters"
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# How people call the columns of runs and judgements, the surest name first: ir_datasets and ir_measures, PyTerrier
+# (whose docid is a row number and whose query is a text), BEIR and the Hub, ranx, MS MARCO. In small letters, with _.
+Names: TypeAlias = tuple[str, ...]
+QUERY: Names = tuple("query_id qid q_id queryid topic_id topic query".split())
+PASSAGE: Names = tuple("doc_id docno corpus_id passage_id docid pid document_id did passage document doc".split())
+SCORE: Names = tuple("score scores sim similarity".split())
+GRADE: Names = tuple("relevance rel grade label judgment judgement score".split())
+RANK: Names = ("rank",)
+
+
+def is_id(text: str) -> bool:
+    """Can a text be the id of a query or a passage: is it not empty, without blanks and control characters?"""
+    return text != "" and not _NOT_IN_IDS.search(text)
+
+
+def check_query_ids(queries: Iterable[str]) -> None:
+    """Raises BadInput for a query that a line of a TREC file cannot hold: trec_eval takes # for a comment."""
+    for query in queries:
+        if query.startswith("#"):
+            raise BadInput("a line that begins with # is a comment in TREC files: rename the query", id=query)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A run or judgements as columns of one length, each a sequence of Python values that nobody has checked.
+
+    `values` are scores or grades, None where a run has `ranks` alone. `lines` are those of `file`, where it has some.
+    """
+
+    queries: Sequence[Any]
+    passages: Sequence[Any]
+    values: Sequence[Any] | None
+    ranks: Sequence[Any] | None = None
+    lines: Sequence[int] | None = None
+    file: str | Path | None = None
+
+    def problem(self, row: int, what: str) -> BadInput:
+        """An error about one row: where it stands, and the passage that it is about."""
+        line = None
+        if self.lines is not None:
+            line = self.lines[row]
+        return BadInput(what, file=self.file, line=line, id=str(self.passages[row]))
+
+    def check_ids(self) -> None:
+        """Raises BadInput for an id that is no text, that is empty or that holds blanks or control characters."""
+        known = set[str]()
+        for row, (query, passage) in enumerate(zip(self.queries, self.passages, strict=True)):
+            if not (isinstance(query, str) and query in known):
+                self._check_id(row, query)
+                known.add(query)
+            if not isinstance(passage, str) or passage == "" or _NOT_IN_IDS.search(passage):
+                self._check_id(row, passage)
+
+    def _check_id(self, row: int, id: Any) -> None:
+        line = None
+        if self.lines is not None:
+            line = self.lines[row]
+        if not isinstance(id, str):
+            what = f"ids are strings, not {type(id).__name__}: write str(id)"
+            if id is not self.queries[row]:
+                what += f", for query {self.queries[row]!r}"
+            raise BadInput(what, file=self.file, line=line, id=str(id))
+        if not is_id(id):
+            raise BadInput(BAD_ID, file=self.file, line=line, id=id)
+
+    def scores(self) -> np.ndarray:
+        """The scores, float64. Raises BadInput for one that is no number or not finite in single precision."""
+        values = self.values or ()
+        self._check_numbers(values, "score")
+        try:
+            scores = np.array(values, np.float64)
+        except OverflowError:  # a whole number beyond all floats
+            scores = np.array([float(np.clip(value, -1e300, 1e300)) for value in values])
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            bad = np.flatnonzero(~np.isfinite(scores.astype(np.float32)))
+        if len(bad):
+            row = int(bad[0])
+            raise self.problem(
+                row,
+                f"score {printable(str(values[row]))} of query {self.queries[row]!r} is not a finite number "
+                "in single precision",
+            )
+        return scores
+
+    def grades(self) -> list[int]:
+        """The grades. Raises BadInput for one that is not a whole number of at most nine digits."""
+        values = self.values or ()
+        self._check_numbers(values, "grade")
+        grades = []
+        for row, value in enumerate(values):
+            if not -1e9 < value < 1e9 or value != int(value):  # the first is also false for NaN
+                shown = printable(str(value))
+                raise self.problem(
+                    row, f"grade {shown} of query {self.queries[row]!r} is not a whole number of at most nine digits"
+                )
+            grades.append(int(value))
+        return grades
+
+    def whole_ranks(self) -> np.ndarray:
+        """The ranks, int64. Raises BadInput for one that is not a whole number."""
+        ranks = self.ranks or ()
+        self._check_numbers(ranks, "rank")
+        for row, rank in enumerate(ranks):
+            if not -1e9 < rank < 1e9 or rank != int(rank):
+                raise self.problem(row, f"rank {rank} of query {self.queries[row]!r} is not a whole number")
+        return np.array(ranks, np.int64)
+
+    def ranks_to_compare(self) -> np.ndarray | None:
+        """The ranks where they are whole numbers: beside scores they say nothing of the order, and may be anything."""
+        if self.ranks is None:
+            return None
+        try:
+            return self.whole_ranks()
+        except BadInput:
+            return None
+
+    def _check_numbers(self, values: Sequence[Any], what: str) -> None:
+        if all(_is_number(kind) for kind in set(map(type, values))):
+            return
+        for row, value in enumerate(values):
+            if not _is_number(type(value)):
+                shown = printable(repr(value), 40)
+                raise self.problem(
+                    row, f"{what} {shown} of query {self.queries[row]!r} is no number but {type(value).__name__}"
+                )
+
+
+def _is_number(kind: type) -> bool:
+    return issubclass(kind, Real) and not issubclass(kind, bool)  # numpy's own bool is no Real
+
+
+class GivenRow(NamedTuple):
+    """One passage of a ranking, or one judgement, as it was handed in."""
+
+    query: Any
+    passage: Any
+    value: Any = None
+    rank: Any = None
+    line: int | None = None
+
+
+def columns_of(rows: Iterable[GivenRow], file: str | Path | None = None) -> Columns:
+    """Rows as columns; of ranks and lines that not every row has, and of values that none has, there is no column."""
+    columns: tuple[list[Any], ...] = ([], [], [], [], [])
+    for row in rows:
+        for cells, cell in zip(columns, row, strict=True):
+            cells.append(cell)
+    queries, passages, values, ranks, lines = columns
+    return Columns(
+        queries,
+        passages,
+        values=None if values and all(value is None for value in values) else values,
+        ranks=None if None in ranks else ranks,
+        lines=None if None in lines else lines,
+        file=file,
+    )
+
+
+def nested_columns(table: Mapping[Any, Any], file: str | Path | None = None) -> Columns:
+    """`{query: {passage: value}}` as columns; a query without passages leaves no trace. Raises BadInput."""
+    queries: list[Any] = []
+    passages: list[Any] = []
+    values: list[Any] = []
+    for query, row in table.items():
+        if not isinstance(row, Mapping):
+            found = printable(repr(row), 40)
+            raise BadInput(f"holds {found} where {{passage: value}} is expected", file=file, id=str(query))
+        queries += [query] * len(row)
+        passages += row
+        values += row.values()
+    return Columns(queries, passages, values, file=file)
+
+
+def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | Path | None = None) -> Columns:
+    """The columns of a table, each `table[name]`, under the names that people use. Raises BadInput for one missing."""
+    names = list(names)
+    query = column(names, QUERY)
+    passage = column(names, PASSAGE)
+    value = column(names, values)
+    rank = column(names, RANK)
+    for name, wanted in ((query, QUERY), (passage, PASSAGE), (value or rank, values)):
+        if name is None:
+            there = printable(", ".join(map(str, names)), 200)
+            raise BadInput(f"has no column called {' or '.join(wanted[:4])}; its columns: {there}", file=file)
+    return Columns(
+        list(table[query]),
+        list(table[passage]),
+        values=None if value is None else list(table[value]),
+        ranks=None if rank is None else list(table[rank]),
+        file=file,
+    )
+
+
+def column(names: Iterable[Any], wanted: Names) -> Any | None:
+    """The name of a column that is called like one of `wanted`, the first of them first; None where there is none."""
+    return _column(tuple(names), wanted)
+
+
+@functools.lru_cache(maxsize=100)  # the records of a file have few sets of keys
+def _column(names: tuple[Any, ...], wanted: Names) -> Any | None:
+    found: dict[str, Any] = {}
+    for name in names:
+        found.setdefault(str(name).strip().lower().replace("-", "_").replace(" ", "_"), name)
+    for known in wanted:
+        if known in found:
+            return found[known]
+    return None

@@ -1,0 +1,135 @@
+"""JSON: `{query: {passage: value}}`, MTEB's predictions, rank_llm's and RankGPT's lists, rows of records; and JSONL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import MOST_LINES, text_of
+from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of, nested_columns
+
+_FORMS = '{query: {passage: value}}, or a list of {"query": {"qid": ...}, "candidates": [{"docid": ..., "score": ...}]}'
+
+
+def columns(data: bytes, file: str | Path, values: Names) -> Columns:
+    """The columns of a JSON or JSONL file. Raises BadInput."""
+    if data.count(b",") > MOST_LINES:  # each value takes tens of bytes in memory
+        raise BadInput(f"holds more than {MOST_LINES:,} values", file=file)
+    text = text_of(data, file)
+    first, _, others = text.lstrip().partition("\n")
+    if others.strip() and _is_whole(first):
+        return columns_of(_rows(_lines(text, file), file, values), file)
+    value = _parse(text, file)
+    if isinstance(value, Mapping) and "mteb_model_meta" in value:
+        value = _only_ranking(value, file)
+    if _is_request(value):
+        value = [value]
+    if isinstance(value, Mapping):
+        return nested_columns(value, file)
+    if isinstance(value, list):
+        return columns_of(_rows(((None, record) for record in value), file, values), file)
+    raise BadInput(f"is no run and no judgements: they are {_FORMS}", file=file)
+
+
+def _lines(text: str, file: str | Path) -> Iterator[tuple[int, Any]]:
+    """The lines of JSONL that are not empty, with their numbers."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, _parse(line, file, number)
+
+
+def _is_whole(line: str) -> bool:
+    """Is a line a JSON value of its own?"""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parse(text: str, file: str | Path, line: int | None = None) -> Any:
+    try:
+        # NaN stays one, so that it is refused with its query and passage.
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"is not JSON ({error.msg})", file=file, line=line or error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"is not JSON that can be read ({error})", file=file, line=line) from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a dict. Raises ValueError for a key that stands twice, of which json would keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {printable(twice)!r} stands twice; keep one")
+    return found
+
+
+def _only_ranking(predictions: Mapping[str, Any], file: str | Path) -> Any:
+    """MTEB writes {subset: {split: {query: {passage: score}}}} beside the model's name: the one ranking in there."""
+    found = {}
+    for subset, splits in predictions.items():
+        if subset != "mteb_model_meta" and isinstance(splits, Mapping):
+            for split, ranking in splits.items():
+                found[f"{subset}/{split}"] = ranking
+    if len(found) != 1:
+        names = ", ".join(sorted(found)) or "none"
+        raise BadInput(f"holds the rankings {names}, and one is read: write it to a file by itself", file=file)
+    return next(iter(found.values()))
+
+
+def _is_request(value: Any) -> bool:
+    """Is it a query with its list, as rank_llm (candidates) and RankGPT (hits) write it?"""
+    return isinstance(value, Mapping) and any(isinstance(value.get(key), list) for key in ("candidates", "hits"))
+
+
+def _rows(records: Iterable[tuple[int | None, Any]], file: str | Path, values: Names) -> Iterator[GivenRow]:
+    """The rows of lines and their records: queries with their lists, or flat ones (query_id, doc_id, score)."""
+    for line, record in records:
+        if _is_request(record):
+            query = _query_of(record)
+            hits = record.get("candidates", record.get("hits"))
+            for position, hit in enumerate(hits, 1):  # a list is in ranking order
+                row = _row(hit, file, line, values, query)
+                yield row._replace(rank=row.rank or position)
+        else:
+            yield _row(record, file, line, values)
+
+
+def _row(record: Any, file: str | Path, line: int | None, values: Names, query: Any = None) -> GivenRow:
+    """One passage of a ranking, or one judgement; its `query` may be known from the list that it is in."""
+    if not isinstance(record, Mapping):
+        raise BadInput(f"holds {printable(repr(record), 40)}; expected {_FORMS}", file=file, line=line)
+    if query is None:
+        query = _field(record, QUERY, file, line)
+    passage = _field(record, PASSAGE, file, line)
+    value = record.get(column(record, values))
+    rank = record.get(column(record, RANK))
+    return GivenRow(_id(query), _id(passage), value, rank, line)
+
+
+def _query_of(record: Mapping[str, Any]) -> Any:
+    """The id of a list's query: rank_llm has it in `query`; None for RankGPT, which has it in every hit."""
+    query = record.get("query")
+    if not isinstance(query, Mapping):
+        query = {key: value for key, value in record.items() if key != "query"}  # that is a text
+    return query.get(column(query, QUERY))
+
+
+def _field(record: Mapping[str, Any], names: Names, file: str | Path, line: int | None) -> Any:
+    name = column(record, names)
+    if name is None:
+        raise BadInput(f"a record lacks the field {' or '.join(names[:3])}", file=file, line=line)
+    return record[name]
+
+
+def _id(value: Any) -> Any:
+    """A file may hold ids as whole numbers; whatever else they are is refused later."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value

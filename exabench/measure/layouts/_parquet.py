@@ -1,0 +1,49 @@
+"""Parquet: a column for queries, one for passages, and one for scores, ranks or grades."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from exabench.core.errors import BadInput
+from exabench.core.files import LARGEST_FILE, MOST_LINES
+from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, Names, column, named_columns
+
+MAGIC = b"PAR1"
+
+
+def columns(data: bytes, file: str | Path, values: Names) -> Columns:
+    """The columns of a Parquet file. Raises BadInput."""
+    import pyarrow.parquet as pq  # it takes long to import
+
+    try:
+        about = pq.ParquetFile(pa.BufferReader(data))
+        if about.metadata.num_rows > MOST_LINES:
+            raise BadInput(f"holds more than {MOST_LINES:,} rows", file=file)
+        names = about.schema_arrow.names
+        wanted = [name for name in (column(names, each) for each in (QUERY, PASSAGE, values, RANK)) if name is not None]
+        # One text packs into few bytes however often it stands there: each is read once, with the rows that hold it.
+        texts = [name for name in wanted if pa.types.is_string(about.schema_arrow.field(name).type)]
+        source = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        size = 0
+        for batch in source.iter_batches(columns=texts):
+            size += sum(map(_text_bytes, batch.columns))
+            if size > LARGEST_FILE:
+                raise BadInput(f"holds more than {LARGEST_FILE:,} bytes of ids", file=file)
+        table = source.read(wanted)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
+    cells = {name: table[name].to_pylist() for name in wanted}
+    for name in (column(names, QUERY), column(names, PASSAGE)):
+        if name in cells and pa.types.is_integer(table[name].type):
+            cells[name] = list(map(str, cells[name]))
+    return named_columns(cells, names, values, file)
+
+
+def _text_bytes(cells: pa.Array) -> int:
+    """How many bytes the texts of a column take when each stands in full."""
+    lengths = pc.binary_length(cells.dictionary)
+    return pc.sum(pc.take(lengths, cells.indices)).as_py() or 0

@@ -141,11 +141,10 @@ def _check_option(what: str, value: Any, annotation: str) -> None:
 
 
 def _choices(name: str) -> list[str]:
-    """The names that an unknown one is held against: all that are known where one is near, else those of the shelf."""
-    known = [*METRICS, *OTHER_NAMES, *other_metrics.names()]
-    if difflib.get_close_matches(name, known, n=1, cutoff=0.5):
-        return known
-    return [METRICS[metric].__name__ for metric in METRICS]
+    """What is said beside an unknown name: the nearest of all that are known, else the metrics of the shelf."""
+    known = {*METRICS, *OTHER_NAMES, *(other.lower() for other in other_metrics.names())}
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return near or [METRICS[metric].__name__ for metric in METRICS]
 
 
 def measure(

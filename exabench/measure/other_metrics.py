@@ -12,10 +12,10 @@ from exabench.measure.metric_spellings import Spelling
 
 
 def names() -> list[str]:
-    """The names that ir_measures knows, as it writes them."""
+    """The names that ir_measures knows and that can be computed here, as it writes them."""
     from ir_measures import measures
 
-    return sorted(measures.registry)
+    return [name for name, measure in measures.registry.items() if not _wants_subtopics(measure)]
 
 
 def read_measure(spelling: Spelling) -> str | None:
@@ -50,11 +50,15 @@ def read_measure(spelling: Spelling) -> str | None:
     return str(measure)
 
 
+def _wants_subtopics(measure: Any) -> bool:
+    return type(measure).__module__.endswith(".diversity")
+
+
 def _check_support(measure: Any) -> None:
     """Raise BadInput or MissingExtra where no tool behind ir_measures computes `measure` on this machine."""
     import ir_measures
 
-    if type(measure).__module__.endswith(".diversity"):
+    if _wants_subtopics(measure):
         raise BadInput(f"{measure} needs judgements by subtopic, and qrels here have one grade for each passage")
     tools = [tool for tool in ir_measures.DefaultPipeline.providers if tool.supports(measure)]
     if not tools:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ranx
 
-from exabench.bench.measurement import measurement
+from exabench.bench.measurement import METRICS as OF_EVERY_RESULT, measurement
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Convention
 from exabench.measure.graded import grade
@@ -288,7 +288,11 @@ def test_a_measurement_counts_missing_and_extra_queries_and_shows_no_judged_wher
     assert json.loads(json.dumps(found.as_json()))["metrics"] == {"RR@10": 0.5, "nDCG@10": 0.5}
     run = run_in_order("run", {"a": ["x"]})
     for judged, shown in (({"x": 1}, ["RR@10"]), ({"x": 1, "y": 0}, ["RR@10", "Judged@10"])):
-        assert list(measurement(run, {"a": judged}, Convention(), ["RR@10", "Judged@10"]).metrics) == shown
+        found = measurement(run, {"a": judged}, Convention(), ["RR@10", "Judged@10"])
+        assert list(found.metrics) == shown
+        assert any("Judged@10 is left out" in note for note in found.notes) == (len(shown) == 1)
+    assert list(measurement(run, {"a": {"x": 1}}, Convention(), ["Judged@10"]).metrics) == ["Judged@10"]
+    assert measurement(run, {"a": {"x": 1}}, Convention(), OF_EVERY_RESULT).notes == ()  # nobody asked for it
 
 
 def test_foreign_judgements_unicode_forms_and_self_matches_are_remarked_upon():

@@ -73,9 +73,16 @@ def measurement(
     names, abstentions = read_metrics(metrics)
     run, self_matches, left_out = leave_out(run, convention, excluded)
     threshold = convention.relevance_threshold
+    unsaid: list[MetricName] = []
     if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
-        kept = {one.metric for one in abstentions}
-        names = [name for name in names if name in kept or name.metric not in ("Judged", "Hole")] or names
+        wanted = {one.metric for one in abstentions}
+        of_judging = [name for name in names if name.metric in ("Judged", "Hole") and name not in wanted]
+        others = [name for name in names if name not in of_judging]
+        if others:
+            # Nobody asked for what every result carries.
+            if not {str(name) for name in names}.issuperset(METRICS):
+                unsaid = of_judging
+            names = others
     query_ids, values = measure(qrels, run, names, threshold=threshold)
     # All metrics at once: each is resampled with the same queries.
     bounds = bootstrap_intervals(np.stack(list(values.values())))
@@ -105,6 +112,7 @@ def measurement(
         notes.unjudged_queries(given, qrels),
         notes.dropped_passages(self_matches, left_out),
         notes.contradicting_ranks(given),
+        notes.left_out_metrics(list(map(str, unsaid))),
         notes.ties(ties),
         notes.short_lists(given, asked),
     ]

@@ -94,6 +94,14 @@ def dropped_passages(self_matches: int, excluded: int = 0) -> str:
     return f"{' and '.join(parts)} {were}"
 
 
+def left_out_metrics(metrics: Sequence[str]) -> str:
+    """Metrics of judging that were asked for, of judgements that hold positives only."""
+    if not metrics:
+        return ""
+    are = "is left out: it says" if len(metrics) == 1 else "are left out: they say"
+    return f"{', '.join(metrics)} {are} nothing where only relevant passages are judged (ask for it alone to see it)"
+
+
 def ties(report: Ties) -> str:
     """Ties, where they change a printed digit of a metric."""
     changed = []

@@ -52,7 +52,7 @@ def test_a_run_of_ones_own_is_frozen_under_a_plain_name(board: Path, capsys: pyt
     (board / "board.toml").write_text('title = "T"\ntasks = ["scifact"]\n')
     assert main(["bench", "candidates", "mini", "--from", str(run), "--depth", "5", "--board", str(board)]) == 0
     assert (board / "candidates/mini/my-run-5.trec.gz").is_file()
-    assert "does not list mini: add it to tasks" in "".join(capsys.readouterr())
+    assert "mini was added to the tasks of" in "".join(capsys.readouterr())
 
 
 def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,9 +17,10 @@ import numpy as np
 from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, depth_in_name
-from exabench.bench.measurement import CandidateEvaluator
+from exabench.bench.measurement import FROM_FILES, CandidateEvaluator
 from exabench.core.errors import BadInput
 from exabench.core.files import relative_path
+from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import (
     Candidates,
     Convention,
@@ -48,6 +49,7 @@ from exabench.tasks.catalogue import expand, single_task
 from exabench.tasks.collections import (
     Collection,
     SelectedTexts,
+    count_passages,
     elsewhere,
     excluded_of,
     lock_collection,
@@ -55,6 +57,7 @@ from exabench.tasks.collections import (
     passages_of,
     read_checked_qrels,
 )
+from exabench.tasks.custom import pin_task
 
 DEEPEST = 999_999  # the name of a list ends in its depth, of six digits at most
 TIMED_QUERIES = 10  # each scored alone, for the latency of a result
@@ -88,7 +91,7 @@ def make_candidates(
     if depth > DEEPEST:
         raise BadInput(f"depth must be at most {DEEPEST:,}, not {depth}")
     _check_choices(name, retriever, depth, options)
-    inputs = _Inputs(task, data, lock)
+    inputs = _Inputs(task, data, lock, needs=_needs(retriever))
     convention = task.convention
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
     first_stage = retriever_of(retriever, inputs, defaults=_defaults_of(task, options), **given)
@@ -96,9 +99,12 @@ def make_candidates(
     remark = elsewhere(task, data, inputs.collection)
     if remark:
         note(remark)
-    queries = [query for query in inputs.collection.queries() if query.id in qrels]
-    for remark in notes.queries_without_text(qrels, queries, inputs.collection.source):
-        note(remark)
+    if inputs.collection.is_available():
+        queries = [query for query in inputs.collection.queries() if query.id in qrels]
+        for remark in notes.queries_without_text(qrels, queries, inputs.collection.source):
+            note(remark)
+    else:  # judgements alone: a published run names its queries by their ids
+        queries = [Query(query_id, "") for query_id in sorted(qrels)]
     excluded = excluded_of(task, inputs.collection)
     run = search(first_stage, queries, depth, convention, name or retriever, excluded)
     if not len(run):
@@ -140,15 +146,16 @@ def make_candidates(
 class _Inputs:
     """What a first stage is given of a task: its passages, read when it first asks, after the judgements."""
 
-    def __init__(self, task: Task, data: str | Path | None, lock: str | Path | None) -> None:
+    def __init__(self, task: Task, data: str | Path | None, lock: str | Path | None, needs: str = "texts") -> None:
         self._task = task
         self._data = data
         self._lock = lock
+        self._needs = needs
         self._is_checked = False
 
     @cached_property
     def collection(self) -> Collection:
-        return open_collection(self._task, self._data, self._lock)
+        return open_collection(self._task, self._data, self._lock, needs=self._needs)
 
     @cached_property
     def qrels(self) -> Qrels:
@@ -172,6 +179,11 @@ class _Inputs:
                 f"task {self._task.name} has {documents} passages, {self.collection.source} holds {held}: "
                 "such a pool can be reranked but not searched; give a published run with --from RUN"
             )
+
+
+def _needs(retriever: str) -> str:
+    """What a first stage is read for: lists from files name queries and passages by their ids alone."""
+    return "judgements" if retriever in FROM_FILES else "texts"
 
 
 class _PassagesAsked(Exception):
@@ -247,29 +259,40 @@ def freeze_candidates(
     depth: int,
     *,
     data: str | Path | None = None,
-    listed: Sequence[str] = (),
+    note: Callable[[str], None] = lambda line: None,
     **choices: Any,
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
-    `choices` are `name`, `options`, `progress` and `note` of `make_candidates`: notes come before anything is written.
-    Where nothing is there yet, a board is made, of the tasks that are `listed` (else of this one).
-    Returns the candidates and the file that describes them.
+    `choices` are `name`, `options` and `progress` of `make_candidates`; its notes come before anything is written.
+    Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in tasks/,
+    and lock.json holds what was read of it. Returns the candidates and the file that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
     task = single_task(task, data=data, board=ledger.folder)
     ledger.check_task(task)
-    candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, **choices)
-    if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
-        ledger.create("My leaderboard", list(listed) or [candidates.task])
-    file = ledger.add_candidates(candidates, run)
+    task = pin_task(task, ledger.lock)
+    candidates, run = make_candidates(task, retriever, depth, data=data, lock=ledger.lock, note=note, **choices)
     evaluator = RerankEvaluator(task, candidates, run, data, ledger.lock)
-    if task.hub and not task.hub.get("revision"):  # the commit that was read here is the one that counts
-        task = replace(task, hub={**task.hub, "revision": evaluator.collection.revision})
+    passages = 0
+    if task.documents is None and RETRIEVERS[retriever].whole:  # the pages say how many there are
+        passages = count_passages(evaluator.collection)
+    if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
+        ledger.create("My leaderboard", [candidates.task])
+    file = ledger.add_candidates(candidates, run)
     ledger.add_task(task)
-    lock_collection(ledger.lock, task, evaluator.collection, evaluator.qrels)
-    values = build_excerpts(task, candidates, run, evaluator.collection, evaluator.qrels)
+    lock_collection(ledger.lock, task, evaluator.judged, evaluator.qrels, passages)
+    # The board shows a task that it lists, and the members of one that it lists.
+    listed = [name for one in ledger.tasks(data) for name in one.members or (one.name,)]
+    if task.name not in listed:
+        page = ledger.folder / "board.toml"
+        if ledger.list_task(task.name):
+            note(f"{task.name} was added to the tasks of {page}")
+        else:
+            note(f"{page} does not list {task.name}: add it to tasks, and the pages will show it")
+    texts = evaluator.collection if is_open_for_texts(task.licence) else evaluator.judged
+    values = build_excerpts(task, candidates, run, texts, evaluator.qrels)
     write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
@@ -313,7 +336,7 @@ def plan_candidates(
             with contextlib.suppress(_PassagesAsked):  # then all is well that can be told without them
                 made = retriever_of(retriever, _NoPassages(), defaults=_defaults_of(task, options), **given)
                 system = getattr(made, "system", retriever)
-        qrels = _Inputs(task, data, ledger.lock).qrels
+        qrels = _Inputs(task, data, ledger.lock, needs="judgements").qrels
         list_name = name or _name_of(system, depth)
         is_there = ledger.description_file(task.name, list_name).is_file()
         planned.append(PlannedList(task.name, list_name, retriever, depth, len(qrels), is_there))
@@ -336,19 +359,18 @@ def freeze_all(
     lists before the error stay.
     """
     chosen = _single_tasks(tasks, data, ledger)
-    names = [task.name for task in chosen]
     frozen = []
     if len(chosen) > 1:
         check_part(RETRIEVERS, retriever, choices.get("options") or {})
         for task in chosen:
-            open_collection(task, data, ledger.lock)
+            open_collection(task, data, ledger.lock, needs=_needs(retriever))
     for task in chosen:
         about = f"{task.name}: " if len(chosen) > 1 else ""
 
         def tell(line: str, about: str = about) -> None:
             note(about + line)
 
-        made = freeze_candidates(ledger, task, retriever, depth, data=data, listed=names, note=tell, **choices)
+        made = freeze_candidates(ledger, task, retriever, depth, data=data, note=tell, **choices)
         frozen.append(made)
     return frozen
 
@@ -385,7 +407,10 @@ def search(
 
 
 class RerankEvaluator(CandidateEvaluator):
-    """A candidate list together with its collection: the queries and texts that rerankers are given, read once."""
+    """A candidate list together with its collection: the queries and texts that rerankers are given, read once.
+
+    `judged` is where the judgements are read.
+    """
 
     def __init__(
         self,
@@ -396,9 +421,16 @@ class RerankEvaluator(CandidateEvaluator):
         lock: str | Path | None,
         metrics: Sequence[str] = (),
     ) -> None:
-        self.collection = open_collection(task, data, lock)
-        qrels = read_checked_qrels(task, self.collection, lock)
-        super().__init__(task, candidates, run, qrels, self.collection.source, metrics)
+        self._data = data
+        self._lock = lock
+        self.judged = open_collection(task, data, lock, needs="judgements")
+        qrels = read_checked_qrels(task, self.judged, lock)
+        super().__init__(task, candidates, run, qrels, self.judged.source, metrics)
+
+    @cached_property
+    def collection(self) -> Collection:
+        """Where the texts are read: measuring a run needs none of them. Raises as `open_collection` does."""
+        return open_collection(self.task, self._data, self._lock)
 
     def rerank(self, reranker: Reranker, name: str, pairs: PairProgress | None = None) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""

@@ -20,6 +20,7 @@ from exabench.measure.runs import read_run, run_from
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.tasks.collections import judgements_of
+from exabench.tasks.locks import locked_judgements
 
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
@@ -333,6 +334,10 @@ class ResultRecorder:
         changes = []
         if before is None or abs(before - after) > SAME:
             reason = self._reason or _explain_change(result, filed, before, file)
+            if filed is not None and filed.qrels_digest != result.qrels_digest:
+                locked = locked_judgements(self._ledger.lock, result.task)
+                if locked is not None and locked.reason:
+                    reason += f" ({locked.reason})"
             changes.append(BoardChange(today(), *names, metric, before=before, after=after, reason=reason))
         # The run first: whoever is killed after it leaves a run without its result, which the next call files; never a
         # result or a line of the log for a run that is not there.

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ from exabench.core.files import (
     json_text,
     read_bytes,
     read_json,
+    read_text,
     read_toml,
     toml_lines,
     toml_text,
@@ -232,6 +234,29 @@ class Ledger:
         write(file, toml_lines([*description_of(task).items(), ("source", source)]))
         return file
 
+    def tasks(self, data: str | Path | None = None) -> list[Task]:
+        """The tasks that board.toml lists, suites replaced by theirs. Raises BadInput."""
+        return expand(self.settings()["tasks"], data=data, board=self.folder)
+
+    def list_task(self, name: str) -> bool:
+        """Add a task to those that board.toml lists, and change nothing else there; False where that cannot be done."""
+        file = self.folder / "board.toml"
+        before = self.settings()
+        text = read_text(file)
+        head = re.split(r"^\s*\[", text, maxsplit=1, flags=re.MULTILINE)[0]
+        listed = re.search(r"^tasks\s*=\s*\[[^\]#]*?(?P<end>,?\s*)\]", head, flags=re.MULTILINE)
+        if listed is None:  # with comments between the names, say: to be edited by hand
+            return False
+        place = listed.start("end")
+        text = f"{text[:place]}, {toml_text(name)}{text[place:]}"
+        try:
+            is_good = tomllib.loads(text) == {**before, "tasks": [*before["tasks"], name]}
+        except tomllib.TOMLDecodeError:
+            return False
+        if is_good:
+            write(file, text)
+        return is_good
+
     # -- candidates ----------------------------------------------------------------------------------------
 
     def candidates(self, task: str | None = None) -> list[Candidates]:
@@ -285,6 +310,10 @@ class Ledger:
         if not file.is_file():  # results hold the description too: the first one stays, wherever the task is read next
             write(file, json_text(candidates.as_json()))
         return file
+
+    def replace_description(self, candidates: Candidates) -> None:
+        """Describe a frozen list anew, with other judgements than those that it was frozen with."""
+        write(self.description_file(candidates.task, candidates.name), json_text(candidates.as_json()))
 
     def shown_file(self, task: str, name: str) -> Path:
         """Where what pages show of a list is kept (bench/excerpts writes and reads it); it need not be there."""

@@ -25,6 +25,7 @@ from exabench.data.releases import read as read_release
 from exabench.measure.metric_values import mean
 from exabench.measure.statistics import PairedTest, holm, mean_intervals, paired_test, rank_groups
 from exabench.tasks.catalogue import expand, task
+from exabench.tasks.locks import with_counts
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -323,7 +324,7 @@ class Board:
     @cached_property
     def single_tasks(self) -> list[Task]:
         """The board's tasks that have judgements; one that is the mean of several is replaced by its members."""
-        return [task(name, board=self.folder) for name in self.entries]
+        return [with_counts(task(name, board=self.folder), self.ledger.lock) for name in self.entries]
 
     @cached_property
     def build_digest(self) -> str:

@@ -48,21 +48,37 @@ def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 
 
-@bench.command()
-def tasks() -> None:
-    """List the tasks and suites that exabench knows."""
-    from exabench.tasks.catalogue import suites, tasks
+@bench.command(
+    examples=(
+        "exabench bench tasks",
+        "exabench bench tasks scifact",
+        "exabench bench tasks collections/mine",
+        "exabench bench tasks --data collections",
+    )
+)
+@click.argument("task", required=False)
+@data_option
+@board_option
+def tasks(task: str | None, data: Path | None, board: Path) -> None:
+    """List the tasks and suites that exabench knows, and those of --data and --board; or say all about TASK."""
+    from exabench.tasks.catalogue import board_tasks, own_tasks, suites, tasks
 
+    if task is not None:
+        from exabench.tasks.facts import facts_of
+
+        facts = facts_of(task, data=data, board=board)
+        answer(facts, "\n".join(f"{key}: {value}" for key, value in facts.items() if value not in (None, "")))
+        return
     described = {}
     rows = []
-    for name, task in tasks().items():
-        described[name] = asdict(task) | {"convention": task.convention.as_json()}
+    for one in {**tasks(), **own_tasks(data), **board_tasks(board, data)}.values():
+        described[one.name] = asdict(one) | {"convention": one.convention.as_json()}
         # Some tasks have no count in the table: their queries are counted when they are first read.
-        size = task.queries or "at first use"
-        if task.members:
-            size = f"mean of {len(task.members)}"
-        licence = "yes" if task.needs_licence else ""
-        rows.append((name, size, task.judgements or "", task.headline, licence))
+        size = one.queries or "at first use"
+        if one.members:
+            size = f"mean of {len(one.members)}"
+        licence = "yes" if one.needs_licence else ""
+        rows.append((one.name, size, one.judgements or "", one.headline, licence))
     listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
     sizes = ", ".join(f"{name} ({len(members)})" for name, members in suites().items())
     answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {sizes}")
@@ -96,7 +112,6 @@ def candidates(
     """
     from exabench.bench.candidates import freeze_all, plan_candidates
     from exabench.bench.ledger import Ledger
-    from exabench.tasks.catalogue import expand
 
     ledger = Ledger(board)
     if again is not None:
@@ -134,14 +149,6 @@ def candidates(
     notes = []
     if is_new:
         notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
-    # The board shows a task that it lists, and the members of one that it lists.
-    shown: list[str] = []
-    for listed in expand(ledger.settings()["tasks"], data=data, board=board):
-        shown += listed.members or [listed.name]
-    unlisted = [frozen.task for frozen, _ in lists if frozen.task not in shown]
-    if unlisted:
-        names = ", ".join(unlisted)
-        notes.append(f"{board / 'board.toml'} does not list {names}: add it to tasks, and the pages will show it")
     for frozen, _ in lists:
         about = f"{frozen.task}: " if len(lists) > 1 else ""
         queries = plural(frozen.queries, "query", "queries")
@@ -179,7 +186,7 @@ def score(run: Path, per_query: bool, **choices: Any) -> None:
     """Print the metrics of any run."""
     from exabench.bench.evaluation import score
 
-    found = score(run, lock=_lock_of_here(), **choices)
+    found = score(run, board=_board_of_here(), **choices)
     rows = []
     for name, value in found.metrics.items():
         low, high = found.intervals[name]
@@ -206,11 +213,10 @@ def _remarks(measured: Measurement) -> list[str]:
     return [judged, *(f"note: {text}" for text in measured.notes)]
 
 
-def _lock_of_here() -> Path | None:
-    """A leaderboard in this folder also holds what was resolved at first use."""
-    if not Path("leaderboard/board.toml").is_file():
-        return None
-    return Path("leaderboard/lock.json")
+def _board_of_here() -> Path | None:
+    """A leaderboard in this folder also describes tasks, and holds what was resolved at first use."""
+    board = Path("leaderboard")
+    return board if (board / "board.toml").is_file() else None
 
 
 @bench.command()
@@ -245,7 +251,7 @@ def compare(
     if qrels is not None or is_file:
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, lock=_lock_of_here(), **choices)
+        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
     else:
         if not (board / "board.toml").is_file():
             raise BadInput(f"{a!r} and {b!r} are no run files here, and {board} is no leaderboard that has submissions")
@@ -329,6 +335,56 @@ def _total(what: str, holding: Counter[bool]) -> str:
     if holding[False]:
         text += f", {plural(holding[False], 'does not', 'do not')}"
     return text
+
+
+@bench.command(
+    examples=(
+        "exabench bench judgements mine --board our-board",
+        "exabench bench judgements mine --board our-board --accept --reason 'two queries were judged again'",
+    )
+)
+@click.argument("task")
+@click.option("--accept", is_flag=True, help="Take them over: into lock.json and the descriptions of the lists.")
+@click.option("--reason", default="", help="Why, with --accept: for the change log.")
+@data_option
+@board_option
+def judgements(task: str, accept: bool, reason: str, data: Path | None, board: Path) -> None:
+    """Say how the judgements of TASK differ from those that the board locked; --accept takes them over."""
+    from exabench.bench.judgements import accept_judgements, compare_judgements
+
+    if accept:
+        with only_writer(open_board(board)):
+            changes = accept_judgements(board, task, reason, data)
+    else:
+        changes = compare_judgements(open_board(board), task, data)
+    rows: list[tuple[object, ...]] = []
+    before = changes.locked
+    now = changes.found
+    rows.append(("queries", before.queries if before else "", now.queries))
+    rows.append(("judgements", before.judgements if before else "", now.judgements))
+    rows.append(("digest", before.digest[:19] if before else "not locked", now.digest[:19]))
+    for one in changes.lists:
+        rows.append((f"recall of {one.candidates}", f"{one.before:.4f}", f"{one.after:.4f}"))
+    text = table((changes.task, "locked", "at hand"), rows)
+    for name, queries in (("added", changes.added), ("removed", changes.removed)):
+        if queries:
+            text += f"\n{plural(len(queries), 'query', 'queries')} {name}: {', '.join(queries[:20])}"
+    for grade in changes.grades[:20]:
+        text += f"\nquery {grade.query}, passage {grade.passage}: {_grade(grade.before)} became {_grade(grade.after)}"
+    if len(changes.grades) > 20:
+        text += f"\n... and {len(changes.grades) - 20} grades more"
+    told = "these are the judgements that are locked"
+    if accept and (changes.differ or before is None):
+        told = f"taken over; next: {command_line('bench', 'run', board=board, data=data)}"
+    elif changes.differ:
+        told = "other judgements than those that are locked; --accept --reason TEXT takes them over"
+    elif before is None:
+        told = f"{board} holds no judgements of {changes.task} yet: its first candidate list locks them"
+    answer({**changes.as_json(), "accepted": accept}, text, told)
+
+
+def _grade(grade: int | None) -> str:
+    return "not judged" if grade is None else f"grade {grade}"
 
 
 @bench.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml
 from exabench.core.nouns import Convention, Task
 from exabench.core.records import Record, as_builtins, read
-from exabench.hub.client import is_commit, is_repo
+from exabench.hub.client import find_commit, is_commit, is_repo
 
 DESCRIPTION = "task.toml"
 """The file beside a collection that describes it."""
@@ -163,6 +164,13 @@ def place_of(task: Task) -> str:
         commit = task.hub.get("revision")
         return f"hub:{task.hub['repo']}@{commit}" if commit else f"hub:{task.hub['repo']}"
     return str(task.folder)
+
+
+def pin_task(task: Task, lock: str | Path | None) -> Task:
+    """The task at the commit that its Hub repository is at now, or that the lock file has. Raises OutsideFailed."""
+    if not task.hub or task.hub.get("revision"):
+        return task
+    return replace(task, hub={**task.hub, "revision": find_commit(task.hub["repo"], None, lock)})
 
 
 def description_of(task: Task) -> dict[str, Any]:

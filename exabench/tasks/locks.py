@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, read_json, write
-from exabench.core.nouns import Qrels
+from exabench.core.nouns import Qrels, Task
 from exabench.core.records import Record, as_builtins, read
 from exabench.measure.qrels import count, qrels_digest
 
 
 class LockedJudgements(Record, frozen=True):
-    """The counts and the digest of a task's judgements; `queries` is 0 in a lock file of version 0.1."""
+    """The counts and the digest of a task's judgements; `queries` is 0 in a lock file of version 0.1.
+
+    `passages` is 0 where nobody counted them; `reason` says why these judgements took the place of others.
+    """
 
     queries: int
     judgements: int
     digest: str
+    passages: int = 0
+    reason: str = ""
 
 
 def described(qrels: Qrels) -> LockedJudgements:
@@ -38,13 +44,33 @@ def locked_judgements(lock: str | Path | None, task: str) -> LockedJudgements | 
     return None
 
 
-def lock_judgements(lock: str | Path, task: str, qrels: Qrels) -> None:
+def lock_judgements(lock: str | Path, task: str, qrels: Qrels, reason: str = "", passages: int = 0) -> None:
     """Write the counts and the digest of a task's judgements to the lock file, in place of what it says of them."""
+    before = locked_judgements(lock, task)
+    if before is not None:
+        passages = passages or before.passages
     entries = _entries(lock)
     for key in [key for key in entries.get("qrels", {}) if key.rpartition("/")[0] == task]:
         del entries["qrels"][key]
-    entries.setdefault("judgements", {})[task] = as_builtins(described(qrels))
+    found = described(qrels)
+    entry = LockedJudgements(
+        queries=found.queries, judgements=found.judgements, digest=found.digest, passages=passages, reason=reason
+    )
+    entries.setdefault("judgements", {})[task] = as_builtins(entry)
     write(lock, json_text(entries))
+
+
+def with_counts(task: Task, lock: str | Path | None) -> Task:
+    """The task with the counts that its description lacks and the lock file has."""
+    locked = locked_judgements(lock, task.name)
+    if locked is None:
+        return task
+    return replace(
+        task,
+        queries=task.queries or locked.queries or None,
+        judgements=task.judgements or locked.judgements,
+        documents=task.documents or locked.passages or None,
+    )
 
 
 def _entries(lock: str | Path | None) -> dict[str, Any]:

@@ -159,11 +159,14 @@ def judgements_of(
 ) -> Judgements:
     """The judgements of a task, or any qrels; `threshold` is the lowest relevant grade where it is given.
 
+    Those of a task are held against the `lock` file, by default that of the `board`.
     Without one it is the task's own, or 1. Raises BadInput for a threshold below 1, and as `open_collection` does.
     """
     if threshold is not None and threshold < 1:
         raise BadInput(f"threshold {threshold} would count what was judged not relevant; it must be at least 1")
     if task is not None and qrels is None:
+        if lock is None and board is not None:
+            lock = Path(board) / "lock.json"
         found = single_task(task, data=data, board=board)
         convention = found.convention
         if threshold is not None:
@@ -247,12 +250,17 @@ def _without_extra(qrels: Qrels, judgements: int | None) -> Qrels:
     return qrels
 
 
-def lock_collection(lock: str | Path, task: Task, collection: Collection, qrels: Qrels | None = None) -> None:
-    """Write to the lock file what the collection was read at, and the `qrels` of a task whose table has no digest."""
+def lock_collection(
+    lock: str | Path, task: Task, collection: Collection, qrels: Qrels | None = None, passages: int = 0
+) -> None:
+    """Write to the lock file what the collection was read at, and the `qrels` of a task whose table has no digest.
+
+    `passages` is their number, where somebody counted them.
+    """
     if hasattr(collection, "write_lock"):
         collection.write_lock(lock)
     if qrels is not None and not task.qrels_digest and locked_judgements(lock, task.name) is None:
-        lock_judgements(lock, task.name, qrels)
+        lock_judgements(lock, task.name, qrels, passages=passages)
 
 
 def local_collections(data: str | Path | None) -> dict[str, Collection]:
@@ -348,6 +356,13 @@ def passages_of(collection: Collection, wanted: Set[str]) -> Iterator[Passage]:
     for passage in collection.passages():
         if passage.id in wanted:
             yield passage
+
+
+def count_passages(collection: Collection) -> int:
+    """The number of passages: as the collection's source says, else counted."""
+    if hasattr(collection, "count_passages"):
+        return int(collection.count_passages())
+    return sum(1 for _ in collection.passages())
 
 
 def texts_of(collection: Collection, ids: Iterable[str]) -> SelectedTexts:

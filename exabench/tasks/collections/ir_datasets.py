@@ -51,6 +51,10 @@ class IrDatasets:
         for document in self._read("docs_store", lambda store: store.get_many_iter(sorted(wanted))):
             yield self._passage(document)
 
+    def count_passages(self) -> int:
+        """The number of documents."""
+        return int(ir_datasets.load(str(self._task.ir_datasets)).docs_count())
+
     def _passage(self, document: Any) -> Passage:
         text = getattr(document, "text", None)
         if text is None:

@@ -257,9 +257,11 @@ def test_passages_are_read_a_shard_ahead_and_counted_as_they_are_encoded(tiny, t
     source, told = iter(FEW), []
     dense(tiny, tmp_path, source, shard=4, progress=lambda *step: told.append((*step, source.__length_hint__())))
     words = "passages encoded"
-    assert told == [(4, 4, words, 7), (8, 8, words, 3), (11, 11, words, 0)]
+    assert told == [(4, 11, words, 7), (8, 11, words, 3), (11, 11, words, 0)]
     dense(tiny, tmp_path, FEW, shard=4, progress=lambda *step: told.append(step))
     assert told[3:] == [(4, 11, words), (8, 11, words), (11, 11, words)]
+    dense(tiny, tmp_path, (passage for passage in FEW), shard=4, progress=lambda *step: told.append(step))
+    assert told[6:] == [(4, 0, words), (8, 0, words), (11, 0, words)]  # nobody knows how many are to come
 
 
 def test_a_second_writer_is_refused_but_a_reader_is_not(tiny, kept, tmp_path):

@@ -167,6 +167,10 @@ class _Inputs:
             self._is_checked = True
         return self.collection.passages()
 
+    def __length_hint__(self) -> int:
+        """How many passages there should be, for those who say how much of them is done; 0 where nobody knows."""
+        return self._task.documents or 0
+
     def _check(self) -> None:
         """Refuse other judgements, and a pool, before anything is indexed."""
         self.qrels  # noqa: B018  # reading them is the check
@@ -434,6 +438,8 @@ class RerankEvaluator(CandidateEvaluator):
 
     def rerank(self, reranker: Reranker, name: str, pairs: PairProgress | None = None) -> tuple[Run, dict[str, Usage]]:
         """The candidates scored by a reranker, which is given texts if it reads them."""
+        if pairs is not None:
+            pairs.begin(len(self.run.passage_ids), f"pairs of {name} on {self.task.name} ({self.candidates.name})")
         if _reads_texts(reranker):
             return rerank(reranker, self.run, self._queries, self._passages, name, pairs)
         # One that needs ids or judgements alone, such as a baseline: the collection's texts need not be read for it.

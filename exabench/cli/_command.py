@@ -42,6 +42,7 @@ class Count(click.IntRange):
 
 DEPTH = Count(1, 999_999)  # the name of a candidate list ends in its depth, of six digits at most
 PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
+LONGEST_PAUSE = 60.0
 
 
 class WithExamples(click.Command):
@@ -247,33 +248,83 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
+class Pace:
+    """What is said of work that goes on: how much is done, how fast, and how long the rest will take.
+
+    A total of 0 is one that nobody knows. Work of another total is another piece of work, with a pace of its own.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._total = -1
+        self._last = self._started
+
+    def text(self, done: int, total: int, what: str) -> str:
+        """As in "1200/5000 pairs of minilm on scifact, 310/s, 0:12 left"."""
+        now = time.monotonic()
+        if total != self._total:
+            self._started = self._last
+            self._total = total
+        self._last = now
+        text = f"{done}/{total} {what}" if total else f"{done} {what}"
+        elapsed = now - self._started
+        if done <= 0 or elapsed < 1:  # too little to tell
+            return text
+        rate = done / elapsed
+        if rate >= 10:
+            text += f", {rate:,.0f}/s"
+        elif rate >= 1:
+            text += f", {rate:.1f}/s"
+        else:
+            text += f", {rate * 60:.1f}/min"
+        if done < total:
+            text += f", {duration((total - done) / rate)} left"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: 0:07, 12:30, 3:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{minutes}:{rest:02d}"
+
+
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Progress]:
-    """A bar on a terminal, a line every two seconds elsewhere; with --verbose a line for every step."""
+    """A bar on a terminal, a line every few seconds elsewhere; with --verbose a line for every step."""
     verbosity = _flag("verbosity")
+    pace = Pace()
     if verbosity == "quiet":
         yield silent
     elif verbosity == "verbose" or not sys.stderr.isatty():
-        last = time.monotonic()
+        started = time.monotonic()
+        last = started
 
         def report(done: int, total: int, what: str) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last >= PAUSE or done == total or verbosity == "verbose":
+            text = pace.text(done, total, what)
+            # The longer it has gone on, the longer it will: hours fill no log.
+            pause = min(LONGEST_PAUSE, max(PAUSE, (now - started) / 20))
+            if now - last >= pause or done == total or verbosity == "verbose":
                 last = now
-                note(f"{title}: {done}/{total} {what}")
+                note(f"{title}: {text}")
 
         yield report
     else:
         # Only for a terminal: a log and --help need none of it.
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        # Markup would swallow what stands in brackets.
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(24), TimeElapsedColumn())
         with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
             line = bar.add_task(title, total=None)
 
             def report(done: int, total: int, what: str) -> None:
-                bar.update(line, completed=done, total=total, description=f"{title}: {what[:60]}")
+                text = f"{title}: {pace.text(done, total, what)}"
+                bar.update(line, completed=done, total=total or None, description=text)
 
             yield report

@@ -20,7 +20,7 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called by long work as it goes on: (pieces done, pieces in all, the piece just done)."""
+"""Called by long work as it goes on: (pieces done, pieces in all or 0 where nobody knows, the piece just done)."""
 
 RESULT_FORMAT = 4
 """Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is

@@ -108,12 +108,13 @@ def run_items(
     engine: str = "local",
     workers: int = 0,
     model_of: Callable[[_Given], str] = lambda item: "",
+    begin_here: Callable[[], Callable[[_Given], Any]] | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Run every item in workers that keep what they loaded; yields (place of the item, its outcome) as items end.
 
     Every worker calls `begin` before its first item (again before the next where it failed), and runs all of its items
     with the function that `begin` returned, so that whatever this function loads stays loaded. `begin` and the items
-    must be picklable.
+    must be picklable; `begin_here`, which is called instead where this process does it all, need not be.
     `model_of(item)` names what an item needs loaded: a worker gets an item whose model it has, else one whose model no
     other worker has. An exception is the outcome of its item and stops no other. An item whose worker dies is run
     again by a new one; after DEATHS of them its error is OutsideFailed. `str(item)` names it there.
@@ -140,7 +141,7 @@ def run_items(
         if count > 1:
             pool = [_process(begin, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
     if not pool:
-        here = _Runner(begin, os.getcwd())
+        here = _Runner(begin_here or begin, os.getcwd())
         for place, item in enumerate(items):
             yield place, here.run(item)
         return

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
-from exabench.core.nouns import ModelFolder
+from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batches import budget_of, padded_batches, tokenise
 from exabench.models.loading import INT8, dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
@@ -127,7 +127,7 @@ class DualEncoder:
         """The token ids int32 of each text behind its side's prompt, cut at the end to `max_length` + `more`."""
         return tokenise(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + more)
 
-    def encode_tokens(self, rows: Sequence[np.ndarray], side: str) -> np.ndarray:
+    def encode_tokens(self, rows: Sequence[np.ndarray], side: str, progress: Progress = silent) -> np.ndarray:
         """The vectors of tokenised texts; the same rows in the same order give the same bits."""
         # some models (INSTRUCTOR) leave the tokens of the prompt out of pooling
         prompt = self.prompts[side]
@@ -136,6 +136,7 @@ class DualEncoder:
             prompt_length["prompt_length"] = self.modules.preprocess([""], prompt=prompt)["prompt_length"]
         vectors = []
         places = []
+        done = 0
         with torch.inference_mode():
             for some, features in padded_batches(self.tokenizer, rows, self._batch_tokens, self._device):
                 encoded = self.modules({**features, **prompt_length})["sentence_embedding"].float()
@@ -143,6 +144,8 @@ class DualEncoder:
                     encoded = torch.nn.functional.normalize(encoded)
                 vectors.append(encoded.cpu().numpy())
                 places.append(some)
+                done += len(some)
+                progress(done, len(rows), "texts encoded")
         return np.concatenate(vectors)[np.argsort(np.concatenate(places))]
 
 
@@ -166,7 +169,7 @@ class TextVectors:
         self._texts: dict[bytes, EncodedText] = {}
         self._vectors = TemporaryRows()
 
-    def add(self, texts: Iterable[str]) -> None:
+    def add(self, texts: Iterable[str], progress: Progress = silent) -> None:
         """Encode what is new among the texts. Raises BadInput where a vector is not finite."""
         new = {}
         for text in texts:
@@ -177,7 +180,7 @@ class TextVectors:
             return
         encoder = self._encoder
         rows = encoder.tokenise(list(new.values()), self._side)
-        vectors = encoder.encode_tokens(rows, self._side)
+        vectors = encoder.encode_tokens(rows, self._side, progress)
         if not np.isfinite(vectors).all():
             raise BadInput(f"model {encoder.folder.name} gave a vector that is not finite; try precision float32")
         self._vectors.extend(vector.tobytes() for vector in vectors)

@@ -44,7 +44,7 @@ class PairProgress:
         self._report(min(self._total, self._finished + done))
 
     def _report(self, done: int) -> None:
-        if done > self._reported:  # queries of a window are finished after its pairs
+        if self._total and done > self._reported:  # queries of a window are finished after its pairs
             self._reported = done
             self._progress(done, self._total, self._what)
 
@@ -59,10 +59,10 @@ def rerank(
 ) -> tuple[Run, dict[str, Usage]]:
     """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
 
-    Raises BadInput for an answer that is not one finite number for each passage, and whatever the reranker raises.
+    `pairs` has begun the list. Raises BadInput for an answer that is not one finite number for each passage, and where
+    the reranker raises anything.
     """
     pairs = pairs or PairProgress()
-    pairs.begin(len(candidates.passage_ids), f"pairs of {name}")
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
     outcomes = iter(score_jobs(reranker, jobs))
     scores = {}

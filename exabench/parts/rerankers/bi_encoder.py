@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Passage, Progress, Query, silent
 from exabench.hub.client import model_folder
 from exabench.models.costs import usage_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
@@ -51,7 +51,9 @@ class BiEncoder:
         max_length: int = 0,
         batch_tokens: int = 0,
         devices: Sequence[str] = (),
+        progress: Progress = silent,
     ) -> None:
+        self._progress = progress
         folder = model_folder(model, revision, lock)
         self._fields = tuple(fields)
         self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
@@ -113,7 +115,7 @@ class BiEncoder:
                 return
             # The clock stands still while a window waits to be taken.
             started = time.perf_counter()
-            scored = self._score_jobs(window, *self._vectors)
+            scored = self._score_jobs(window, *self._vectors, self._progress)
             self._pairs += pairs
             self._seconds += time.perf_counter() - started
             yield from scored
@@ -151,12 +153,20 @@ class BiEncoder:
             return None
         return self._pairs / self._seconds
 
-    def _score_jobs(self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors) -> list[Outcome]:
+    def _score_jobs(
+        self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors, progress: Progress = silent
+    ) -> list[Outcome]:
         queries.add(query.text for query, _ in jobs)
         texts_of_jobs = []
+        count = 0
         for _, some in jobs:
             texts_of_jobs.append([passage.flat(self._fields) for passage in some])
-        passages.add(chain.from_iterable(texts_of_jobs))  # the texts of all jobs are batched together
+            count += len(some)
+
+        def report(done: int, total: int, what: str) -> None:
+            progress(count * done // total, count, "pairs scored")  # encoding texts is nearly all of the work
+
+        passages.add(chain.from_iterable(texts_of_jobs), report)  # the texts of all jobs are batched together
         scored = []
         for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
             scores = []

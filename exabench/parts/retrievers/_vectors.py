@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class Vectors:
         `encode` makes the arrays of a shard, by name, from the ids and the texts of its passages.
         Raises BadInput for an empty collection, CannotWrite where another process is encoding into the folder.
         """
-        total = len(passages) if isinstance(passages, Sized) else 0
+        total = operator.length_hint(passages)  # 0: nobody knows
         is_writer = False
         with contextlib.ExitStack() as writing:
             for some in chunks(passages, self._size):
@@ -90,7 +91,9 @@ class Vectors:
                     write(self.folder / f"{name}.ids", json_text(ids))  # last: it marks the shard as whole
                 self.shards.append(shard)
                 self._passages += len(ids)
-                progress(self._passages, max(total, self._passages), "passages encoded")
+                if total:
+                    total = max(total, self._passages)
+                progress(self._passages, total, "passages encoded")
         if not self.shards:
             raise BadInput("there is no passage to encode")
 

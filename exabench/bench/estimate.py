@@ -1,0 +1,142 @@
+"""Estimate of an evaluation before it is run: pairs, tokens, FLOPs and minutes. No weights are loaded or fetched."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exabench.bench.candidates import read_evaluator
+from exabench.bench.ledger import Ledger
+from exabench.core.errors import BadInput
+from exabench.core.files import read_json
+from exabench.core.nouns import ModelFolder, Passage, Query, Task
+from exabench.hub.client import settings_of
+from exabench.models.flops import exact, shape_of
+from exabench.parts.recognition import MODEL_PARTS, Recognised
+from exabench.tasks.collections import open_collection, read_checked_qrels
+
+SAMPLE = 500  # pairs that are tokenised; the mean length of so many is off by some percent
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What reranking the candidates of a task would take. What cannot be known without the model is None.
+
+    `tokens` are the mean of a pair; `flops` are of all pairs, `seconds` what they take at the speed of matrix products
+    of the model's width on this machine, which a model comes near to. `basis` says what the numbers are made of.
+    """
+
+    task: str
+    queries: int
+    pairs: int
+    tokens: float | None = None
+    flops: float | None = None
+    seconds: float | None = None
+    basis: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, as JSON holds it."""
+        return asdict(self)
+
+
+def estimate(
+    found: Recognised,
+    tasks: Sequence[Task],
+    *,
+    depth: int = 100,
+    data: str | Path | None = None,
+    candidates: str = "",
+    ledger: Ledger | None = None,
+) -> list[Estimate]:
+    """The estimate of each task for a reranker that was recognised, at `depth` or over the list that a board holds.
+
+    Of a Hub id its settings and its tokenizer are fetched. Raises BadInput, OutsideFailed.
+    """
+    reader = None
+    if found.reranker in MODEL_PARTS and "model" in found.options:
+        reader = _Reader(found.reranker, found.options)
+    estimates = []
+    for task in tasks:
+        if ledger is not None:
+            evaluator = read_evaluator(ledger, task.name, candidates, data)
+            queries = len(evaluator.run)
+            pairs = len(evaluator.run.passage_ids)
+            collection = evaluator.collection
+            basis = f"{candidates} as it is frozen"
+        else:
+            collection = open_collection(task, data)
+            judged = read_checked_qrels(task, collection)
+            queries = sum(1 for query in collection.queries() if query.id in judged)
+            # A small collection gives fewer passages than are asked for.
+            held = _count(collection.passages(), depth)
+            pairs = queries * held
+            basis = f"at most {held} passages of each query"
+        if reader is None:
+            estimates.append(Estimate(task.name, queries, pairs, basis=basis))
+            continue
+        lengths = reader.lengths(collection.queries(), collection.passages())
+        prompts = float(pairs)
+        if found.reranker == "pairwise":  # every ordered pair of passages
+            prompts *= max(0.0, pairs / max(1, queries) - 1)
+        elif found.reranker == "bi_encoder":  # each distinct text once
+            prompts = float(_count(collection.passages(), pairs) + queries)
+        flops = float(np.mean(reader.flops(lengths))) * prompts
+        basis += f"; lengths of {len(lengths)} pairs of the collection; speed of matrix products timed here"
+        tokens = float(np.mean(lengths))
+        estimates.append(Estimate(task.name, queries, pairs, tokens, flops, flops / reader.speed, basis))
+    return estimates
+
+
+class _Reader:
+    """A model's settings and tokenizer: how long its inputs are, and what they cost."""
+
+    def __init__(self, part: str, options: Mapping[str, Any]) -> None:
+        from exabench.models.loading import loading, tokenizer_of
+        from exabench.models.speed import matrix_speed
+
+        folder = ModelFolder(str(options["model"]), settings_of(options["model"], str(options.get("revision", ""))), "")
+        config = read_json(folder.path / "config.json")
+        self._shape = shape_of(config)
+        with loading(folder, "a tokenizer"):
+            self._tokenizer = tokenizer_of(folder)
+        self._part = part
+        self._limit = min(int(options.get("max_length") or 512), self._tokenizer.model_max_length)
+        module = importlib.import_module(f"exabench.parts.rerankers.{part}")
+        self._template = str(options.get("template") or getattr(module, "TEMPLATE", ""))
+        device = str((options.get("devices") or [""])[0])
+        self.speed = matrix_speed(self._shape.width, self._shape.ffn, device, str(options.get("precision", "float32")))
+
+    def lengths(self, queries: Iterator[Query], passages: Iterator[Passage]) -> np.ndarray:
+        """The tokens of some pairs of the collection, cut as they would be."""
+        some = list(itertools.islice(queries, SAMPLE))
+        if not some:
+            raise BadInput("the collection holds no query")
+        lengths = []
+        for query, passage in zip(itertools.cycle(some), itertools.islice(passages, SAMPLE), strict=False):
+            if self._template:
+                text = self._template.replace("{query}", query.text).replace("{passage}", passage.flat())
+                ids = self._tokenizer(text, verbose=False)["input_ids"]
+            elif self._part == "bi_encoder":  # each text alone
+                ids = self._tokenizer(passage.flat(), verbose=False)["input_ids"]
+            else:
+                ids = self._tokenizer(query.text, passage.flat(), verbose=False)["input_ids"]
+            lengths.append(min(len(ids), self._limit))
+        return np.array(lengths or [0])
+
+    def flops(self, lengths: np.ndarray) -> Any:
+        """The FLOPs of inputs of these lengths; two rows of the vocabulary, or labels, are read of each."""
+        written = np.ones_like(lengths)
+        if self._shape.family == "encoder":
+            written = np.zeros_like(lengths)
+        return exact(self._shape, lengths, written, rows=2)
+
+
+def _count(passages: Iterator[Passage], most: int) -> int:
+    """The number of passages, or `most` where there are more."""
+    return sum(1 for _ in itertools.islice(passages, most))

@@ -1,0 +1,80 @@
+"""Reranking of any run: its passages in the order of a reranker's scores, as a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from exabench.bench.chosen_reranker import ChosenReranker
+from exabench.core.errors import BadInput
+from exabench.core.nouns import Progress, Qrels, Query, Run, Task, silent
+from exabench.measure.runs import read_run, top, write_run
+from exabench.parts.reranking import PairProgress, rerank as rerank_candidates
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import Collection, SelectedTexts, open_collection, read_checked_qrels
+
+
+def rerank(
+    reranker: Any,
+    run: str | Path | Run,
+    task: str | Task,
+    *,
+    to: str | Path | None = None,
+    part: str = "",
+    depth: int = 0,
+    data: str | Path | None = None,
+    board: str | Path | None = None,
+    progress: Progress = silent,
+    note: Callable[[str], object] = lambda line: None,
+    **options: Any,
+) -> Run:
+    """Rerank a run, any file that `read_run` takes, with a reranker as `evaluate` takes it.
+
+    With a `depth` the best so many passages of each query are reranked, and the others are left out. The run is written
+    to the file `to`, whole or not at all, in place of one that is there. `note` gets the part that was taken. Raises
+    BadInput, with its id, for a query or a passage that the task has no text of, and where `to` is the run itself;
+    OutsideFailed, CannotWrite.
+    """
+    if to is not None and Path(to).is_dir():
+        raise BadInput("is a folder; name a file", file=to)
+    if to is not None and not isinstance(run, Run) and os.path.realpath(to) == os.path.realpath(run):
+        raise BadInput("is the run that is reranked; name another file", file=to)
+    if depth < 0:
+        raise BadInput(f"depth must be at least 1, not {depth}")
+    chosen = ChosenReranker(reranker, options, part)
+    task = single_task(task, data=data, board=board)
+    ranking = run if isinstance(run, Run) else read_run(run)
+    if depth:
+        ranking = top(ranking, depth)
+    note(chosen.find())
+    collection = open_collection(task, data)
+    qrels: Qrels = {}
+    if chosen.reads_judgements:
+        qrels = read_checked_qrels(task, collection)
+    queries = _queries(collection, ranking)
+    wanted = set(ranking.passage_ids.to_pylist())
+    passages = SelectedTexts(collection.passages(), wanted, task.convention.text_fields)
+    missing = sorted(wanted - set(passages))
+    if missing:
+        more = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise BadInput(f"{collection.source} holds no text for a passage of the run{more}", id=missing[0])
+    pairs = PairProgress(progress)
+    made = chosen.make(qrels, pairs)
+    pairs.begin(len(ranking.passage_ids), f"pairs of {chosen.label} on {task.name}")
+    reranked, _ = rerank_candidates(made, ranking, queries, passages, chosen.label, pairs)
+    if to is not None:
+        write_run(reranked, to)
+    return reranked
+
+
+def _queries(collection: Collection, ranking: Run) -> dict[str, Query]:
+    """The queries of a run. Raises BadInput for one without text, which would be ranked by nothing."""
+    wanted = set(ranking.query_ids)
+    queries = {query.id: query for query in collection.queries() if query.id in wanted and query.text.strip()}
+    missing = sorted(wanted - queries.keys())
+    if missing:
+        more = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise BadInput(f"{collection.source} holds no text for a query of the run{more}", id=missing[0])
+    return queries

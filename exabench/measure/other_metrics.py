@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,15 +82,25 @@ def values(text: str, graded: Graded) -> np.ndarray:
     logging.getLogger("ir_measures").setLevel(logging.ERROR)
     measure = ir_measures.parse_measure(text)
     level = measure.SUPPORTED_PARAMS.get("rel")
-    # Without a default of 1 a missing level has another meaning: all passages, or grades as gains.
+    # Without a default of 1 a missing level has another meaning: all passages, or grades as gains. The grades are
+    # changed, for not every tool takes the level.
     if level is not None and level.default == 1 and "rel" not in measure.params:
-        measure = measure(rel=graded.threshold)
+        graded = _as_yes_and_no(graded)
     qrels, run = _as_dicts(graded)
     found = np.zeros(len(graded.query_ids))
     if run:
         for one in ir_measures.iter_calc([measure], qrels, run):
             found[int(one.query_id)] = one.value
     return found
+
+
+def _as_yes_and_no(graded: Graded) -> Graded:
+    """The same rankings with the grades 1 and 0 for what is relevant and what is not; those below 0 stay."""
+    changed = []
+    for grades in (graded.grades, graded.ideal):
+        relevant = np.where(grades >= graded.threshold, 1, 0)
+        changed.append(np.where(grades < 0, grades, relevant))
+    return replace(graded, grades=changed[0], ideal=changed[1], threshold=1)
 
 
 def _as_dicts(graded: Graded) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:

@@ -162,7 +162,7 @@ def test_a_part_says_what_it_is_and_every_option_has_a_type_a_meaning_and_a_chec
         (exabench.reranker, "listwise", {"teacher": "gpt"}, "unknown teacher 'gpt'"),
         (exabench.reranker, "listwise", {"teacher": {"engine": "vllm"}}, "must name a part"),
         (exabench.reranker, "unchanged", {"model": "x"}, "has no option .model.; its options: none"),
-        (of_passages, "bm25", {"k2": 1.2}, "has no option .k2.; its options: b, fields, k1, lucene"),
+        (of_passages, "bm25", {"k2": 1.2}, "has no option .k2.; its options: b, fields, k1, language, lucene"),
         (of_passages, "two_stage", {"first_stage": "bm25"}, "retriever two_stage needs reranker"),
     ],
 )

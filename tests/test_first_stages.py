@@ -13,7 +13,7 @@ from hub_client import point_at
 from hub_double import HubDouble
 
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName
-from exabench.core.nouns import Query
+from exabench.core.nouns import Query, Task
 from exabench.measure.runs import run_in_order, run_text, write_run
 from exabench.parts.assembly import retriever
 from exabench.parts.retrievers.fusion import Fusion
@@ -114,11 +114,11 @@ from ir_datasets.datasets.base import Dataset
 from ir_datasets.formats import TrecScoredDocs
 from ir_datasets.util import LocalDownload
 from exabench.core.errors import ExabenchError
-from exabench.core.nouns import Query
+from exabench.core.nouns import Query, Task
 from exabench.parts.assembly import retriever
 ir_datasets.registry.register("toy", Dataset(TrecScoredDocs(LocalDownload(sys.argv[1]))))
 try:
-    stage = retriever("scoreddocs", (), defaults={"id": "toy"})
+    stage = retriever("scoreddocs", (), task=Task("toy", "Toy", ir_datasets="toy"))
     run = stage.search([Query("q1", ""), Query("q2", "")], int(sys.argv[2]))
     print({query: run.ranking(query) for query in run}, stage.parameters["ranked"], stage.parameters["id"])
 except ExabenchError as error:
@@ -158,7 +158,7 @@ def test_a_collection_without_scoreddocs_is_told_with_its_relatives():
     with pytest.raises(UnknownName, match="unknown ir_datasets id 'msmarco-passage/dev/smal'; did you mean"):
         ScoredDocs(id="msmarco-passage/dev/smal")
     with pytest.raises(BadInput, match="name a collection, as in --set id="):
-        retriever("scoreddocs", (), defaults={"id": ""})
+        retriever("scoreddocs", (), task=Task("toy", "Toy"))
 
 
 # -- fused runs --------------------------------------------------------------------------------------------------------

@@ -263,6 +263,23 @@ def test_an_unknown_task_is_one_line_and_leaves_no_board(folder, capsys):
     assert contents(folder) == before
 
 
+def test_a_task_in_another_language_is_searched_with_its_analyser_or_not_at_all(tmp_path, capsys):
+    given = Given(
+        [Query("q1", "Haus")], [Passage("a", "viele H\u00e4user"), Passage("b", "ein Baum")], {"q1": {"a": 1}}
+    )
+    (write_beir(tmp_path / "haus", given) / "task.toml").write_text('title = "Haus"\nlanguage = "de"\n')
+    freeze = ["bench", "candidates", str(tmp_path / "haus"), "--board", "board"]
+    assert main(freeze) == 2
+    assert "bm25 knows the words of English alone, and these texts are in 'de': take --retriever pyserini" in (
+        capsys.readouterr().err
+    )
+    assert not Path("board").exists()
+    assert main([*freeze, "--retriever", "pyserini"]) == 0
+    assert described("pyserini-100", "haus")["parameters"]["language"] == "de"
+    assert described("pyserini-100", "haus")["recall"] == 1
+    assert main([*freeze, "--again", "pyserini-100"]) == 0
+
+
 # -- suites ------------------------------------------------------------------------------------------------------------
 
 

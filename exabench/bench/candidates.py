@@ -94,7 +94,7 @@ def make_candidates(
     inputs = _Inputs(task, data, lock, needs=_needs(retriever))
     convention = task.convention
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
-    first_stage = retriever_of(retriever, inputs, defaults=_defaults_of(task, options), **given)
+    first_stage = retriever_of(retriever, inputs, task=task, **given)
     qrels = inputs.qrels
     remark = elsewhere(task, data, inputs.collection)
     if remark:
@@ -220,16 +220,6 @@ def _check_choices(name: str | None, retriever: str, depth: int, options: Mappin
         raise BadInput(f"candidates {name!r} cannot be of depth {depth}: the number in a list's name is its depth")
 
 
-def _defaults_of(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a task says of itself to first stages that others published: its id, and its place on the Hub."""
-    defaults: dict[str, Any] = {"id": task.ir_datasets or ""}
-    if task.hub and "repo" not in options:
-        for key in ("repo", "split", "revision"):
-            if task.hub.get(key):
-                defaults[key] = task.hub[key]
-    return defaults
-
-
 def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> dict[str, int]:
     """How far the lists go, in queries and passages, as a description records it."""
     sizes = np.diff(run.offsets)
@@ -338,7 +328,7 @@ def plan_candidates(
         if not loads_models:
             given = {"fields": task.convention.text_fields, **options}
             with contextlib.suppress(_PassagesAsked):  # then all is well that can be told without them
-                made = retriever_of(retriever, _NoPassages(), defaults=_defaults_of(task, options), **given)
+                made = retriever_of(retriever, _NoPassages(), task=task, **given)
                 system = getattr(made, "system", retriever)
         qrels = _Inputs(task, data, ledger.lock, needs="judgements").qrels
         list_name = name or _name_of(system, depth)

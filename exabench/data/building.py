@@ -256,7 +256,8 @@ class RecipeParts:
             if beside_the_collections.is_file():
                 own["file"] = str(beside_the_collections)
         passages = Passages(self._collection(task, f"retriever {name}"))
-        return retriever(name, passages, fields=self._task(task).convention.text_fields, lock=self.lock, **own)
+        found = self._task(task)
+        return retriever(name, passages, fields=found.convention.text_fields, lock=self.lock, task=found, **own)
 
     def _collection(self, task: str, what: str) -> Collection:
         if not task:

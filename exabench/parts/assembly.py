@@ -12,7 +12,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.files import cache_folder
-from exabench.core.nouns import Passage, Progress, Qrels, silent
+from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
 from exabench.core.options import accepts, check, make
 from exabench.core.shelf import Shelf
 from exabench.parts.recognition import AUTO, choose_reranker
@@ -85,27 +85,39 @@ def retriever(
     fields: tuple[str, ...] = ("title", "text"),
     lock: str | Path | None = None,
     progress: Progress = silent,
-    defaults: Mapping[str, Any] | None = None,
+    task: Task | None = None,
     **options: Any,
 ) -> Retriever:
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both.
 
-    `defaults` are values for options that are not given, where the part has them: what the task says of itself.
+    What the `task` says of itself stands for options that are not given: its language, its id and its place on the Hub.
     """
     part = RETRIEVERS[name]
-    given: dict[str, Any] = {**(defaults or {}), "lock": lock, "progress": progress}
+    given: dict[str, Any] = {"lock": lock, "progress": progress}
+    if task is not None:
+        given |= _said_by(task, options)
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
         check_part(RETRIEVERS, name, options)  # before the first of the two is made
         first_stage, own = name_and_options(options["first_stage"], "first_stage")
-        own = {"fields": fields, "lock": lock, "progress": progress, "defaults": defaults, **own}
+        own = {"fields": fields, "lock": lock, "progress": progress, "task": task, **own}
         options["first_stage"] = retriever(first_stage, passages, **own)
         second_stage, own = name_and_options(options["reranker"], "reranker")
         own = {"lock": lock, "progress": progress, **own}
         options["reranker"] = reranker(second_stage, **own)
     given.update(passages=passages, fields=fields)
     return make(f"retriever {name}", part, given, options)
+
+
+def _said_by(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for options of first stages that a task fills in."""
+    values: dict[str, Any] = {"language": task.language, "id": task.ir_datasets or ""}
+    if task.hub and "repo" not in options:
+        for key in ("repo", "split", "revision"):
+            if task.hub.get(key):
+                values[key] = task.hub[key]
+    return values
 
 
 SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, "retrievers": RETRIEVERS}

@@ -102,7 +102,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     collection = open_collection(task, data, None)
     qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])  # sorted: the same queries everywhere
     queries = {query.id: query for query in collection.queries() if query.id in qrels}
-    first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields)
+    first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields, task=task)
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
     wanted = set(run.passage_ids.to_pylist())
     passages = SelectedTexts(passages_of(collection, wanted), wanted, convention.text_fields)

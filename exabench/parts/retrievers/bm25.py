@@ -30,6 +30,8 @@ WAYS = ("words", "lengths", "ties")
 class Bm25:
     """An index over one collection, in memory. `k1` and `b` as in Robertson and Zaragoza 2009.
 
+    `language` is that of the texts, the task's own unless given: stop words and stems are those of English.
+
     `lucene` is on where it lists words, lengths and ties (the default): the run is then Anserini's own to the letter.
     With an empty list it is the plain formula. Lucene's ways are these. "words": its Porter leaves words of two letters
     alone and turns -logy into -log and -bly into -bl; a superscript is no part of a word, a copyright sign is one.
@@ -47,7 +49,13 @@ class Bm25:
         k1: float = 0.9,  # Anserini's defaults
         b: float = 0.4,
         lucene: Sequence[str] = WAYS,
+        language: str = "en",
     ) -> None:
+        if language != "en":
+            raise BadInput(
+                f"bm25 knows the words of English alone, and these texts are in {language!r}: take --retriever "
+                "pyserini, which has Lucene's analysers, or say --set language=en to have them cut as English"
+            )
         if not (k1 >= 0 and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")
         if set(lucene) not in (set(), set(WAYS)):

@@ -23,6 +23,7 @@ from hub_faults import Faults, Faulty
 DATE = "2024-01-01T00:00:00.000Z"
 LARGE = (".parquet", ".safetensors", ".bin", ".gz", ".zip", ".sqlite")
 USER = "tester"
+REVOKED = "hf_revoked"  # a token that the Hub takes no more
 PAGE = 50
 Files = Mapping[str, bytes]
 
@@ -171,6 +172,8 @@ class Answer(Faulty):
         known = "Authorization" in self.headers
         if self.command not in ("GET", "HEAD") and not known:
             return self.refuse(401, "", "Invalid username or password.")
+        if self.headers["Authorization"] == f"Bearer {REVOKED}":
+            return self.refuse(401, "", "Invalid credentials in Authorization header")
         if parts == ["whoami-v2"]:
             return self.json({"name": USER, "type": "user", "orgs": []})
         if parts == ["validate-yaml"]:

@@ -31,6 +31,7 @@ from exabench.cli.parts import SHELVES, WITHOUT_OPTIONS
 from exabench.core import options
 from exabench.core.errors import BadInput, MissingExtra
 from exabench.core.nouns import Passage, Query
+from exabench.core.packages import extra_line
 from exabench.core.shelf import Shelf
 
 QUERY = Query("q", "why is the sky blue")
@@ -250,4 +251,4 @@ def test_every_teacher_can_be_made_by_its_name(folders: dict[str, str], tmp_path
         try:
             assert exabench.teacher(name, **told).identity["model"]
         except MissingExtra as missing:
-            assert name == "vllm" and "exabench[vllm]" in str(missing)
+            assert name == "vllm" and extra_line("vllm") in str(missing)

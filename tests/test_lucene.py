@@ -22,6 +22,7 @@ from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName
 from exabench.core.files import only_writer
 from exabench.core.nouns import Convention, Passage, Query, Run
+from exabench.core.packages import extra_line
 from exabench.measure.qrels import read_qrels
 from exabench.measure.runs import run_text
 from exabench.parts.retrievers.bm25 import WAYS, Bm25, LuceneWords, one_byte, without_ties
@@ -366,7 +367,7 @@ def test_a_missing_package_names_the_extra(monkeypatch, package, use):
     name = package.replace("jnius", "pyjnius")
     with pytest.raises(MissingExtra) as told:
         use()
-    assert str(told.value) == f"retriever 'pyserini' needs the package {name}: pip install 'exabench[lucene]'"
+    assert str(told.value) == f"retriever 'pyserini' needs the package {name}: {extra_line('lucene')}"
 
 
 def test_lengths_in_one_byte_are_lucenes():

@@ -11,6 +11,7 @@ from exabench.cli.bench import bench
 from exabench.cli.board import board
 from exabench.cli.data import data
 from exabench.cli.demo import demo
+from exabench.cli.doctor import doctor
 from exabench.cli.evaluate import evaluate, rerank
 from exabench.cli.parts import parts
 from exabench.cli.train import train
@@ -49,7 +50,7 @@ def help_(context: click.Context, command: tuple[str, ...]) -> None:
     click.echo(found.get_help(of))
 
 
-for command in (evaluate, rerank, demo, data, train, bench, board, parts):
+for command in (evaluate, rerank, demo, data, train, bench, board, parts, doctor):
     exabench.add_command(command)
 
 

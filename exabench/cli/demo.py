@@ -10,7 +10,11 @@ from exabench.cli._command import Command, answer, data_option, note, progress, 
 from exabench.core.errors import CheckFailed, plural
 
 
-@click.command(cls=Command, short_help="The whole thread on the embedded collection: no network, no GPU.")
+@click.command(
+    cls=Command,
+    short_help="The whole thread on the embedded collection: no network, no GPU.",
+    examples=("exabench demo", "exabench demo --data collections --to my-demo --set trained=[]"),
+)
 @to_option("Leaderboard folder; datasets and models are made beside it.", default="exabench-demo")
 @click.option("--recipe", help="A board recipe; else mini, or collections with --data.")
 @set_option

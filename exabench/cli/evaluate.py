@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exabench.cli._command import (
+    DEPTH,
     PATH,
     Command,
     answer,
     board_option,
+    completing,
     data_option,
     dry_run_option,
     duration,
+    known_tasks,
     note,
     progress,
     set_option,
@@ -57,10 +60,17 @@ def reranker_options(pairs: tuple[str, ...], devices: tuple[str, ...], precision
     ),
 )
 @click.argument("model", help="A Hub id, a folder, pypi:<package>, the name of a part, or auto.")
-@click.option("--task", "tasks", multiple=True, required=True, help="A task or suite; repeat for more.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    required=True,
+    shell_complete=completing(known_tasks),
+    help="A task or suite; repeat for more.",
+)
 @reranker_option
 @click.option("--retriever", default="bm25", help="A first stage (exabench parts retrievers).  [default: bm25]")
-@click.option("--depth", type=click.IntRange(1), default=100, show_default=True, help="Passages for each query.")
+@click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--candidates", default="", help="Take this frozen list of --board instead.")
 @click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
 @device_option

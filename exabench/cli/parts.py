@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from exabench.cli._command import Command, answer, table
+from exabench.cli._command import Command, answer, completing, table
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import toml_text
 from exabench.core.options import table as options_of
@@ -29,9 +29,26 @@ WITHOUT_OPTIONS = ("collections",)
 """A collection is chosen by its task."""
 
 
-@click.command(cls=Command, short_help="What can be named in recipes and submissions, and its options.")
-@click.argument("shelf", required=False)
-@click.argument("part", required=False)
+def _complete_part(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    """The parts of the shelf that was typed before."""
+    shelf = context.params.get("shelf")
+    if shelf not in SHELVES:
+        return []
+    return [part for part in _shelf(shelf) if part.startswith(typed)]
+
+
+@click.command(
+    cls=Command,
+    short_help="What can be named in recipes and submissions, and its options.",
+    examples=("exabench parts rerankers", "exabench parts rerankers cross_encoder"),
+)
+@click.argument(
+    "shelf",
+    required=False,
+    shell_complete=completing(lambda: SHELVES),
+    help="A kind of parts: losses, metrics, rerankers, ...",
+)
+@click.argument("part", required=False, shell_complete=_complete_part, help="The name of a part of that kind.")
 def parts(shelf: str | None, part: str | None) -> None:
     """List the parts of SHELF (or of all shelves), each with its one line; or the options of one PART."""
     if shelf is None or part is None:

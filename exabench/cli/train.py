@@ -14,6 +14,7 @@ from exabench.cli._command import (
     PATH,
     CommandGroup,
     answer,
+    completing,
     data_option,
     dry_run_option,
     note,
@@ -28,12 +29,12 @@ from exabench.core.nouns import silent
 from exabench.core.recipe import recipes
 
 
-@click.group(cls=CommandGroup)
+@click.group(cls=CommandGroup, examples=("exabench train run mini-minilm --to my-reranker",))
 def train() -> None:
     """Fit reference rerankers, and publish what came out."""
 
 
-@train.command("list")
+@train.command("list", examples=("exabench train list",))
 def list_() -> None:
     """List the recipes that come with exabench."""
     recipe_values = {}
@@ -46,8 +47,15 @@ def list_() -> None:
     answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
 
 
-@train.command()
-@click.argument("recipe")
+@train.command(
+    examples=(
+        "exabench train run mini-minilm --to my-reranker",
+        "exabench train run mini-minilm --set steps.rate=1e-5 --dry-run",
+    )
+)
+@click.argument(
+    "recipe", shell_complete=completing(lambda: recipes("train")), help="The name of a recipe, or a file of TOML."
+)
 @to_option("Work folder; else exabench-train/<recipe>.")
 @click.option("--device", help="cpu, cuda:1, ...; else a GPU where there is one.")
 @click.option("--owner", default="local", show_default=True, help="The account that the submission will name.")
@@ -103,8 +111,8 @@ def run(
     answer(asdict(trained), "\n".join(lines))
 
 
-@train.command()
-@click.argument("folder", type=PATH)
+@train.command(examples=("exabench train publish my-reranker --repo my-group/my-reranker",))
+@click.argument("folder", type=PATH, help="The folder of a run, or the model in it.")
 @place_options
 @click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
 def publish(folder: Path, tag: str, **place: Any) -> None:

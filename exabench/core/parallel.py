@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from exabench.core.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
+from exabench.core.packages import extra_line
 
 _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")
@@ -276,7 +277,7 @@ def _actors(begin: Callable[[], Any], workers: int, items: int) -> list[_Worker]
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingExtra("engine ray needs a package: pip install 'exabench[ray]'") from error
+        raise MissingExtra(f"engine ray needs a package: {extra_line('ray')}") from error
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error")
         resources = ray.cluster_resources()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -45,7 +44,9 @@ class Shelf(Mapping[str, Any]):
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] == "exabench":
                 raise
-            raise MissingExtra(f"{self.kind} {name!r} needs a package: {_pip_line(error.name or '')}") from error
+            from exabench.core.packages import pip_line  # takes 9 ms to load, for a rare message
+
+            raise MissingExtra(f"{self.kind} {name!r} needs a package: {pip_line(error.name or '')}") from error
         wanted = (_plain(name), _plain(f"{name}{self.kind}"))
         for key, value in vars(module).items():
             if _plain(key) in wanted and not isinstance(value, ModuleType):
@@ -60,16 +61,3 @@ class Shelf(Mapping[str, Any]):
 
 def _plain(name: str) -> str:
     return name.replace("_", "").lower()
-
-
-def _pip_line(module: str) -> str:
-    """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
-    import importlib.metadata  # takes 9 ms to load, for a rare message
-
-    wanted = module.split(".")[0].replace("_", "-").lower()
-    for requirement in importlib.metadata.requires("exabench") or []:
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
-        package = re.split(r"[^\w.-]", requirement)[0].lower()
-        if extra and (package == wanted or package in (f"{wanted}-cpu", f"py{wanted}")):
-            return f"pip install 'exabench[{extra[1]}]'"
-    return f"pip install {wanted}"

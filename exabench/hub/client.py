@@ -516,6 +516,40 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error
 
 
+def hub_address() -> str:
+    """The Hub that is asked: HF_ENDPOINT, or huggingface.co."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def who_is_known(patience: float) -> str:
+    """The account of the token, or nothing without one; asked once, for `patience` seconds at most.
+
+    Raises BadInput where the Hub refuses the token, OutsideFailed where it cannot be reached.
+    """
+    from huggingface_hub import get_session, get_token
+
+    address = hub_address()
+    token = get_token()
+    path = "/api/models?limit=1"
+    headers = {}
+    if token:
+        path = "/api/whoami-v2"
+        headers["authorization"] = f"Bearer {token}"
+    try:
+        reply = get_session().get(f"{address}{path}", headers=headers, timeout=patience)
+    except Exception as error:  # of the client, or of a library below it
+        raise OutsideFailed(f"{address}: {type(error).__name__}") from error
+    if reply.status_code == 401:
+        raise BadInput(f"{address}: it refuses the token")
+    if reply.status_code != 200:
+        raise OutsideFailed(f"{address}: it answers {reply.status_code}")
+    if not token:
+        return ""
+    return str(reply.json().get("name", "somebody"))
+
+
 def _has_token() -> bool:
     """Does the client send a token: HF_TOKEN, or the one of `hf auth login`?"""
     from huggingface_hub import get_token

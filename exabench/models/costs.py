@@ -72,6 +72,13 @@ def cost_of(
     )
 
 
+def gpus() -> list[str]:
+    """The names of the GPUs that torch sees; it is loaded for this."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
 def hardware() -> str:
     """The hardware of this process: processor, cores that it may use, and where PyTorch is loaded, GPUs and PyTorch."""
     processor = platform.processor() or platform.machine() or "unknown processor"

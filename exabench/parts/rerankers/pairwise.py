@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from exabench.core.errors import BadInput, MissingExtra, UnknownName
 from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
 from exabench.core.options import make
+from exabench.core.packages import extra_line
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
@@ -69,7 +70,7 @@ class Pairwise:
         try:  # only here: a teacher on a server needs no torch
             from exabench.parts.rerankers._duo_t5 import DuoT5
         except ModuleNotFoundError as error:
-            needed = "needs packages: pip install 'exabench[models]'"
+            needed = f"needs packages: {extra_line('models')}"
             raise MissingExtra(f"reranker 'pairwise' with a model {needed}") from error
         given = {"lock": lock, "scores": scores, "progress": progress}
         return make("reranker pairwise with a model", DuoT5, given, own, model)

@@ -19,6 +19,7 @@ from typing import Any
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
 from exabench.core.files import cache_folder, digest_of, file_digest, only_writer, relative_path, replacing_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
+from exabench.core.packages import extra_line
 from exabench.measure.runs import run_of, top
 from exabench.parts.retrievers._prebuilt import PrebuiltIndex, fetch_prebuilt, find_prebuilt
 
@@ -29,7 +30,6 @@ LANGUAGES = (*"ar bn da de en es fa fi fr hi hu id it ja ko nl no pl pt ru sv te
 THREADS = 2
 _BLANKS = "".join(map(chr, range(33)))  # what Java's trim() takes away
 _START = threading.Lock()
-_PIP = "pip install 'exabench[lucene]'"
 _OLDEST = 21  # Anserini's classes are of Java 21
 # -Xrs leaves Ctrl-C to Python. The serial collector takes a quarter of the default one's memory here.
 _JAVA_OPTIONS = ("-Xrs", "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED")
@@ -332,7 +332,7 @@ def anserini_jar() -> Path:
     """The jar inside the installed package pyserini, which is not imported (that takes 15 s and an OpenAI key)."""
     jars = sorted(_folder_of("pyserini").glob("resources/jars/anserini-*-fatjar.jar"))
     if not jars:
-        raise MissingExtra(f"the installed package pyserini holds no anserini-*-fatjar.jar: {_PIP}")
+        raise MissingExtra(f"the installed package pyserini holds no anserini-*-fatjar.jar: {extra_line('lucene')}")
     return jars[-1]
 
 
@@ -342,5 +342,6 @@ def _folder_of(package: str) -> Path:
     with contextlib.suppress(ValueError):  # a module in sys.modules that has no spec
         spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra(f"retriever 'pyserini' needs the package {package.replace('jnius', 'pyjnius')}: {_PIP}")
+        package = package.replace("jnius", "pyjnius")
+        raise MissingExtra(f"retriever 'pyserini' needs the package {package}: {extra_line('lucene')}")
     return Path(next(iter(spec.submodule_search_locations)))

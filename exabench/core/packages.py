@@ -1,0 +1,79 @@
+"""The packages that exabench asks for: which are installed, and the line that installs what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+
+NAME = "exabench"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A line of pyproject.toml: a package, the versions that will do, and the extra that asks for it ("": the base)."""
+
+    package: str
+    versions: str
+    extra: str
+
+    @property
+    def installed(self) -> str:
+        """The version that is installed, or nothing."""
+        try:
+            return metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return ""
+
+
+def requirements() -> Iterator[Requirement]:
+    """What the installed exabench asks for, the base and every extra."""
+    for line in metadata.requires(NAME) or []:
+        asked, _, marker = line.partition(";")
+        found = re.fullmatch(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?\s*(.*?)\s*", asked)
+        if not found:
+            continue
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
+        yield Requirement(found[1], found[2], extra[1] if extra else "")
+
+
+def pip_line(module: str) -> str:
+    """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
+    wanted = module.split(".")[0].replace("_", "-").lower()
+    for requirement in requirements():
+        if requirement.extra and requirement.package.lower() in (wanted, f"{wanted}-cpu", f"py{wanted}"):
+            return extra_line(requirement.extra)
+    return f"pip install {wanted}"
+
+
+def extra_line(extra: str = "") -> str:
+    """The pip command that installs exabench with an extra, from where it came: a checkout, git, or an index."""
+    wanted = NAME
+    if extra:
+        wanted += f"[{extra}]"
+    origin = _origin()
+    url = str(origin.get("url", ""))
+    if not url:  # it came from an index, where its name is
+        return f"pip install {shlex.quote(wanted)}"
+    version_control = origin.get("vcs_info")
+    if isinstance(version_control, Mapping):
+        kind = version_control.get("vcs", "git")
+        commit = version_control.get("commit_id", "")
+        url = f"{kind}+{url}@{commit}"
+    folder = origin.get("dir_info")
+    if isinstance(folder, Mapping) and folder.get("editable"):
+        place = wanted.replace(NAME, url.removeprefix("file://"), 1)
+        return f"pip install -e {shlex.quote(place)}"
+    line = f"{wanted} @ {url}"
+    return f"pip install {shlex.quote(line)}"
+
+
+def _origin() -> Mapping[str, object]:
+    """What pip noted when it installed exabench from anywhere but an index (PEP 610)."""
+    text = metadata.distribution(NAME).read_text("direct_url.json")
+    if not text:
+        return {}
+    return dict(json.loads(text))

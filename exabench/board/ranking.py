@@ -23,7 +23,7 @@ from exabench.core.parallel import map_unordered
 from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
 from exabench.measure.metric_values import mean
-from exabench.measure.statistics import PairedTest, holm, mean_intervals, paired_test, rank_groups
+from exabench.measure.statistics import PairedTest, differences_of, holm, mean_intervals, paired_test, rank_groups
 from exabench.tasks.catalogue import expand, task
 from exabench.tasks.locks import with_counts
 
@@ -380,8 +380,10 @@ class Board:
         if before is None:
             return []
         changes = []
-        for query, own, old in zip(summary.queries, summary.values.tolist(), before.values.tolist(), strict=True):
-            changes.append(QueryChange(query, own, old, own - old))
+        differences = differences_of(summary.values, before.values)
+        rows = zip(summary.queries, summary.values.tolist(), before.values.tolist(), differences.tolist(), strict=True)
+        for row in rows:
+            changes.append(QueryChange(*row))
         return sorted(changes, key=lambda one: (-one.difference, one.query))
 
     def test(self, summary: ResultSummary) -> PairedTest:

@@ -78,7 +78,7 @@ def paired_test(
     differences = []
     lengths = []
     for ours, theirs in zip(a, b, strict=True):
-        difference = _differences(np.asarray(ours, np.float64), theirs, rounding)
+        difference = differences_of(np.asarray(ours, np.float64), theirs, rounding)
         differences.append(difference)
         lengths.append(len(difference))
     if not lengths or min(lengths) == 0:
@@ -183,7 +183,7 @@ def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hash
         below = rows[leader + 1 :]
         if not len(below):
             break
-        differences = _differences(rows[leader], below, ROUNDING)
+        differences = differences_of(rows[leader], below, ROUNDING)
         p_values, _ = _student(differences, lengths, ROUNDING)
         for p in holm(p_values.tolist(), families[leader + 1 :]):
             if p < ALPHA:
@@ -229,7 +229,7 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
     return intervals
 
 
-def _differences(a: np.ndarray, b: np.ndarray, rounding: float) -> np.ndarray:
+def differences_of(a: np.ndarray, b: np.ndarray, rounding: float = ROUNDING) -> np.ndarray:
     """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is no number."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise BadInput("a query's value is no finite number, and nothing can be compared with it")

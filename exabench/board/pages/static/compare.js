@@ -182,7 +182,7 @@
 
   function bars(one, order) {
     const n = order.length, left = 48, wide = 720, middle = 108, tall = 88;
-    const drawn = order.map((i) => one.a[i] - one.b[i]);
+    const drawn = order.map((i) => t.differenceOf(one.a[i], one.b[i]));
     const each = wide / drawn.length, gap = Math.min(1, each / 5), shapes = { gain: "", loss: "" };
     const { end, ticks } = scale(Math.max(Math.abs(drawn[0]), Math.abs(drawn.at(-1))));
     const parts = ticks.flatMap((tick) => {
@@ -227,7 +227,7 @@
   /* -- one task, query by query ------------------------------------------------------------------------------------ */
 
   async function details(one) {
-    const difference = (i) => one.a[i] - one.b[i];
+    const difference = (i) => t.differenceOf(one.a[i], one.b[i]);
     const order = one.a.map((_, i) => i).sort((i, j) => difference(j) - difference(i) || i - j);
     const box = el("section", { "aria-labelledby": "queries" }, el("h2", { id: "queries" }, `${name(one)}, query by query`),
       bars(one, order), scatter(one));
@@ -250,7 +250,7 @@
     if (!places.length) { return el("p", { class: "soft" }, caption.replace(/^The largest wins of (.)\.$/, "$1 wins no query.")); }
     return table(key, caption, [["Query"], ["A", 1], ["B", 1], ["A less B", 1], ["Rankings"]], places.map((i) => {
       const id = ids ? ids[i] : `number ${i + 1}`;
-      return [el("bdi", {}, id), say.score(one.a[i]), say.score(one.b[i]), say.signed(one.a[i] - one.b[i]),
+      return [el("bdi", {}, id), say.score(one.a[i]), say.score(one.b[i]), say.signed(t.differenceOf(one.a[i], one.b[i])),
         [ranking("A", done.a, one, ids && id), " \u00b7 ", ranking("B", done.b, one, ids && id)]];
     }));
   }

@@ -74,7 +74,8 @@
     return parts.length === 1 ? parts[0] : parts.flatMap((part) => part.map((value) => value * (all / (parts.length * part.length))));
   }
 
-  const withoutRounding = (value) => Math.abs(value) <= ROUNDING ? 0 : value;
+  /* A - B, 0 where they differ by rounding alone. */
+  const differenceOf = (a, b) => Math.abs(a - b) <= ROUNDING ? 0 : a - b;
 
   /* Variance of differences, 0 where they differ by rounding alone. */
   function spreadOf(values) {
@@ -85,7 +86,7 @@
   /* A against B: one array of values for each task. Over several tasks the variance is that of the mean of means, with
      Welch and Satterthwaite's degrees of freedom. */
   function pairedTest(a, b) {
-    const tasks = a.map((values, i) => values.map((value, j) => withoutRounding(value - b[i][j]))), every = tasks.flat();
+    const tasks = a.map((values, i) => values.map((value, j) => differenceOf(value, b[i][j]))), every = tasks.flat();
     const difference = sum(tasks.flatMap((task) => task.map((value) => value / (task.length * tasks.length))));
     const parts = tasks.filter((task) => task.length > 1)
       .map((task) => ({ v: spreadOf(task) / task.length / tasks.length ** 2, n: task.length - 1 }));
@@ -117,5 +118,5 @@
     return adjusted;
   }
 
-  exabench.paired = { ALPHA, studentP, pairedTest, holm, mean, joined };
+  exabench.paired = { ALPHA, studentP, differenceOf, pairedTest, holm, mean, joined };
 })();

@@ -198,19 +198,18 @@ def _rank(
 
 def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray, order: np.ndarray) -> int:
     """In how many queries does a passage with a lower score have a better rank? `order` is that of the scores."""
-    sorted_ranks = ranks[order]
-    sorted_query = query[order]
-    if not _falls(sorted_ranks, sorted_query).any():
+    ranks = ranks[order]
+    query = query[order]
+    if not ((ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])).any():
         return 0
-    # Among passages of one score any rank is right: they are put in the order of their ranks.
-    by_rank = np.lexsort((ranks, -scores, query))
-    falls = _falls(ranks[by_rank], sorted_query)
-    return len(np.unique(sorted_query[1:][falls]))
-
-
-def _falls(ranks: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Is a rank smaller than the one before it, of the same query?"""
-    return (ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])
+    # Among passages of one score any rank is right, so whole groups of them are compared.
+    scores = scores[order]
+    starts = np.flatnonzero(np.r_[True, (scores[1:] != scores[:-1]) | (query[1:] != query[:-1])])
+    query = query[starts]
+    worst = np.maximum.reduceat(ranks, starts)
+    best = np.minimum.reduceat(ranks, starts)
+    disagrees = (worst[:-1] > best[1:]) & (query[1:] == query[:-1])
+    return len(np.unique(query[1:][disagrees]))
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:
@@ -263,7 +262,8 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
     for start in range(0, len(keys), step):
         end = start + step
         keys[start:end] = _hashes(words, starts[start : end + 1], query[start:end])
-    return _repeats(keys)
+    keys.sort()
+    return bool((keys[1:] == keys[:-1]).any())
 
 
 def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -280,21 +280,6 @@ def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndar
         key = (key ^ word) * 0xD6E8FEB86659FD93
         key ^= key >> 32
     return key
-
-
-def _repeats(keys: np.ndarray) -> bool:
-    """Does any of these well-mixed 64-bit keys stand twice? Linear: each is compared with the last of its bucket."""
-    buckets = np.empty(1 << 22, np.int32)  # the 22 highest bits of a key name its bucket; it need not be cleared
-    while len(keys) > 1:
-        rows = np.arange(len(keys), dtype=np.int32)
-        bucket = (keys >> 42).astype(np.int64)
-        buckets[bucket] = rows
-        last = buckets[bucket]
-        earlier = last != rows
-        if (keys[last[earlier]] == keys[earlier]).any():
-            return True
-        keys = keys[earlier]  # equal keys share a bucket, so a pair not met yet is still among these
-    return False
 
 
 def run_text(run: Run, tag: str | None = None) -> bytes:
@@ -424,7 +409,11 @@ def _read_columns(data: bytes) -> pa.Table | None:
     parse_options = pyarrow.csv.ParseOptions(delimiter="\t" if b"\t" in first_line else " ", quote_char=False)
     for chosen in choices:
         convert_options = pyarrow.csv.ConvertOptions(
-            column_types=types, include_columns=chosen, null_values=[], strings_can_be_null=False
+            column_types=types,
+            include_columns=chosen,
+            null_values=[],
+            strings_can_be_null=False,
+            check_utf8=not data.isascii(),
         )
         with contextlib.suppress(pa.ArrowInvalid):
             return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
@@ -467,6 +456,11 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
         if (len(cells) == 6 and len(words) > 6) or (len(cells) == 3 and len(words) in (4, 5)):
             # Between tabs, blanks are part of a tag, and no part of an id.
             words = [cell.strip(b" ") for cell in cells]
+            if len(words) == 6 and (b" " in words[1] or b" " in words[3]):
+                raise BadInput(
+                    "has a blank in the column Q0 or rank, where trec_eval would see another column",
+                    file=path, line=number,
+                )  # fmt: skip
         width = width or min(len(words), 6)
         if width not in (3, 6) or min(len(words), 6) != width:  # what follows the tag is ignored, as by trec_eval
             raise BadInput(f"has {plural(len(words), 'column')} where a run has {_LAYOUTS}", file=path, line=number)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_client import point_at
+from hub_double import HubDouble
 from hypothesis import settings
 from toys import TIME, finished_board
 
@@ -64,3 +66,15 @@ def _board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def board(_board: Path, tmp_path: Path) -> Path:
     """A leaderboard over `mini` with five baselines and the run `acme/good`, all measured; the test's own copy."""
     return Path(shutil.copytree(_board, tmp_path / "board"))
+
+
+@pytest.fixture
+def dataset_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    """A Hub that the package datasets reads, too; the working folder is `tmp_path`."""
+    config = pytest.importorskip("datasets").config
+    with HubDouble() as double:
+        point_at(double.url, tmp_path / "home", monkeypatch)
+        monkeypatch.setattr(config, "HF_ENDPOINT", double.url)
+        monkeypatch.setattr(config, "HF_DATASETS_CACHE", str(tmp_path / "home" / "datasets"))
+        monkeypatch.chdir(tmp_path)
+        yield double

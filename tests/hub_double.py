@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from typing import Any
@@ -66,6 +66,18 @@ class Repo:
             found.append(commit)
             commit = self.commits.get(commit.parent)
         return found
+
+
+def repository(tables: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]) -> dict[str, bytes]:
+    """The files of a repository that holds a table of rows for each config and split."""
+    files = {}
+    splits: dict[str, list[str]] = {}
+    for (config, split), rows in tables.items():
+        path = f"{config}/{split}.jsonl"
+        splits.setdefault(config, []).append(f"{{split: {split}, path: {path}}}")
+        files[path] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    configs = [f"- {{config_name: {config}, data_files: [{', '.join(there)}]}}" for config, there in splits.items()]
+    return {"README.md": "\n".join(["---", "configs:", *configs, "---\n"]).encode(), **files}
 
 
 class HubDouble(ThreadingHTTPServer):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_client import point_at
-from hub_double import HubDouble
+from hub_double import HubDouble, repository
 
 from exabench.cli import main
 from exabench.core.errors import BadInput
@@ -26,29 +24,6 @@ UNGRADED = [{"query-id": "q1", "corpus-id": "d1"}, {"query-id": "q2", "corpus-id
 Rows = Sequence[Mapping[str, Any]]
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
-    config = pytest.importorskip("datasets").config
-    with HubDouble() as double:
-        point_at(double.url, tmp_path / "home", monkeypatch)
-        monkeypatch.setattr(config, "HF_ENDPOINT", double.url)
-        monkeypatch.setattr(config, "HF_DATASETS_CACHE", str(tmp_path / "home" / "datasets"))
-        monkeypatch.chdir(tmp_path)
-        yield double
-
-
-def repository(tables: Mapping[tuple[str, str], Rows]) -> dict[str, bytes]:
-    """The files of a repository that holds a table of rows for each config and split."""
-    files = {}
-    splits: dict[str, list[str]] = {}
-    for (config, split), rows in tables.items():
-        path = f"{config}/{split}.jsonl"
-        splits.setdefault(config, []).append(f"{{split: {split}, path: {path}}}")
-        files[path] = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    configs = [f"- {{config_name: {config}, data_files: [{', '.join(there)}]}}" for config, there in splits.items()]
-    return {"README.md": "\n".join(["---", "configs:", *configs, "---\n"]).encode(), **files}
-
-
 LAYOUTS = {
     "BEIR": {("corpus", "corpus"): CORPUS, ("queries", "queries"): QUERIES},
     "MTEB": {("corpus", "corpus"): CORPUS, ("queries", "queries"): QUERIES, ("default", "test"): QRELS},
@@ -58,10 +33,12 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_same_collection(hub: HubDouble, layout: str) -> None:
-    commit = hub.commit(REPO, repository(LAYOUTS[layout]))
+def test_every_layout_gives_the_same_collection(dataset_hub: HubDouble, layout: str) -> None:
+    commit = dataset_hub.commit(REPO, repository(LAYOUTS[layout]))
     if layout == "BEIR":
-        hub.commit(f"{REPO}-qrels", repository({("default", "test"): QRELS, ("default", "train"): UNGRADED[:1]}))
+        dataset_hub.commit(
+            f"{REPO}-qrels", repository({("default", "test"): QRELS, ("default", "train"): UNGRADED[:1]})
+        )
     found = open_collection(task(f"hub:{REPO}"))
     assert list(found.queries()) == [Query("q1", "how bats hear"), Query("q2", "whales")]
     assert list(found.passages()) == [Passage("d1", "Bats hear.", "Bats"), Passage("d2", "Whales sing.")]
@@ -70,14 +47,16 @@ def test_every_layout_gives_the_same_collection(hub: HubDouble, layout: str) -> 
     assert found.source == f"Hub dataset {REPO}@{commit}"
 
 
-def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(hub: HubDouble, tmp_path: Path) -> None:
+def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(
+    dataset_hub: HubDouble, tmp_path: Path
+) -> None:
     german = [{"_id": "q1", "text": "wie Fledermäuse hören"}]
     tables: dict[tuple[str, str], Rows] = {("default", "test"): QRELS}
     for language, queries in (("en", QUERIES), ("de", german)):
         tables |= {(f"{language}-corpus", "test"): CORPUS, (f"{language}-queries", "test"): queries}
         tables |= {(f"{language}-qrels", "test"): QRELS[: len(queries)]}
     del tables["default", "test"]
-    hub.commit(REPO, repository(tables))
+    dataset_hub.commit(REPO, repository(tables))
     file = tmp_path / "animals-de.toml"
     file.write_text(f'source = "hub:{REPO}"\nlanguage = "de"\n')
     found = task(str(file))
@@ -101,21 +80,25 @@ def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(hub:
         ({("corpus", "corpus"): []}, "has no config 'corpus'; its configs: "),
     ],
 )
-def test_what_cannot_be_read_is_one_line(hub: HubDouble, changes: dict[tuple[str, str], Rows], message: str) -> None:
+def test_what_cannot_be_read_is_one_line(
+    dataset_hub: HubDouble, changes: dict[tuple[str, str], Rows], message: str
+) -> None:
     tables = {key: rows for key, rows in {**LAYOUTS["MTEB"], **changes}.items() if rows}
-    hub.commit(REPO, repository(tables))
+    dataset_hub.commit(REPO, repository(tables))
     found = open_collection(task(f"hub:{REPO}"))
     with pytest.raises(BadInput, match=message):
         list(found.passages())
         found.qrels("test")
 
 
-def test_the_first_list_of_a_board_pins_the_commit_and_a_new_head_changes_nothing(hub: HubDouble, capsys) -> None:
-    first = hub.commit(REPO, repository(LAYOUTS["MTEB"]))
+def test_the_first_list_of_a_board_pins_the_commit_and_a_new_head_changes_nothing(
+    dataset_hub: HubDouble, capsys
+) -> None:
+    first = dataset_hub.commit(REPO, repository(LAYOUTS["MTEB"]))
     assert main(["bench", "candidates", f"hub:{REPO}", "--depth", "2", "--board", "board"]) == 0
     assert read_toml("board/tasks/owner-animals.toml")["source"] == f"hub:{REPO}@{first}"
     assert read_json("board/lock.json")["judgements"]["owner-animals"]["judgements"] == 2
-    hub.commit(REPO, repository({**LAYOUTS["MTEB"], ("default", "test"): QRELS[:1]}))
+    dataset_hub.commit(REPO, repository({**LAYOUTS["MTEB"], ("default", "test"): QRELS[:1]}))
     for command in (["run"], ["verify"]):
         assert main(["bench", *command, "--board", "board"]) == 0
     assert f"Hub dataset {REPO}@{first}" in Path("board/results/exabench--oracle/owner-animals.bm25-2.json").read_text()

@@ -1,7 +1,8 @@
 """Runs of a submission: which candidate list each one fits, and what of it is stored.
 
 Stored is what ranks the list's queries and passages. Queries that the list does not hold (nobody judged them, or the
-first stage has nothing for them) and self-matches that the task's convention drops are left aside and counted.
+first stage has nothing for them), and self-matches and excluded passages that the task's convention drops, are left
+aside and counted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from exabench.core.errors import BadInput, plural, printable
 from exabench.core.nouns import Candidates, Run
 from exabench.measure.runs import leave_out, read_run, select_queries
 from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import excluded_of, open_collection
 
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
 
@@ -53,22 +55,27 @@ def read_sent_run(ledger: Ledger, given: str) -> SentRun:
         raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
     file = match["file"]
     task = single_task(match["task"], board=ledger.folder)
-    # Excluded passages are in no candidate list: only whoever reads the collection knows them.
-    run, self_matches, _ = leave_out(read_run(file), task.convention, {})
+    whole = read_run(file)
     if match["candidates"]:
         lists = [ledger.one_candidates(task.name, match["candidates"])]
     else:
         lists = ledger.candidates(task.name)
+    run, self_matches, excluded = leave_out(whole, task.convention, {})
     fits = [_hold_against(run, candidates, ledger) for candidates in lists]
+    if task.convention.excluded_ids == "drop" and any(fit.strangers for fit in fits):
+        # Excluded passages are in no candidate list: only whoever reads the collection knows them.
+        ids = excluded_of(task, open_collection(task, lock=ledger.lock))
+        run, self_matches, excluded = leave_out(whole, task.convention, ids)
+        fits = [_hold_against(run, candidates, ledger) for candidates in lists]
     chosen = _choose(fits, task.name, file)
     remarks = [
         notes.missing_candidates(chosen.run, chosen.ranking),
         notes.queries_outside(run, chosen.ranking),
-        notes.dropped_passages(self_matches),
+        notes.dropped_passages(self_matches, excluded),
         notes.contradicting_ranks(run),
     ]
     name = chosen.candidates.name
-    if len(chosen.run.scores) < len(run.scores) + self_matches:
+    if len(chosen.run.scores) < len(whole.scores):
         queries = plural(len(chosen.run), "query", "queries")
         passages = plural(len(chosen.run.scores), "passage")
         remarks.append(f"what ranks the queries of {name} is stored: {queries}, {passages}")

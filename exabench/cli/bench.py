@@ -61,37 +61,52 @@ def bench() -> None:
 @bench.command(
     examples=(
         "exabench bench tasks",
+        "exabench bench tasks miracl",
         "exabench bench tasks scifact",
         "exabench bench tasks collections/mine",
         "exabench bench tasks --data collections",
     )
 )
-@click.argument("task", required=False, shell_complete=completing(known_tasks), help="A task, to say all about it.")
+@click.argument(
+    "task",
+    required=False,
+    shell_complete=completing(known_tasks),
+    help="A task, to say all about it, or a suite, to list its tasks.",
+)
 @data_option
 @board_option
 def tasks(task: str | None, data: Path | None, board: Path) -> None:
     """List the tasks and suites that exabench knows, and those of --data and --board; or say all about TASK."""
-    from exabench.tasks.catalogue import board_tasks, own_tasks, suites, tasks
+    from exabench.tasks.catalogue import board_tasks, by_suite, expand, own_tasks, suites, tasks
 
-    if task is not None:
+    if task is not None and task.lower() not in suites():
         from exabench.tasks.facts import facts_of
 
         facts = facts_of(task, data=data, board=board)
         answer(facts, "\n".join(f"{key}: {value}" for key, value in facts.items() if value not in (None, "")))
         return
+    if task is None:
+        listed = [*tasks().values(), *own_tasks(data).values(), *board_tasks(board, data).values()]
+    else:
+        listed = expand(task)
     described = {}
-    rows = []
-    for one in {**tasks(), **own_tasks(data), **board_tasks(board, data)}.values():
+    for one in listed:
         described[one.name] = asdict(one) | {"convention": one.convention.as_json()}
-        # Some tasks have no count in the table: their queries are counted when they are first read.
-        size = one.queries or "at first use"
-        if one.members:
-            size = f"mean of {len(one.members)}"
-        licence = "yes" if one.needs_licence else ""
-        rows.append((one.name, size, one.judgements or "", one.headline, licence))
-    listed = table(("task", "queries", "judgements", "headline", "needs a licence"), rows)
+    sections = []
+    for title, members in by_suite(listed).items():
+        rows = []
+        for one in members:
+            # Some tasks have no count in the table: their queries are counted when they are first read.
+            size = one.queries or "at first use"
+            if one.members:
+                size = f"mean of {len(one.members)}"
+            licence = "yes" if one.needs_licence else ""
+            rows.append((one.name, one.language, size, one.judgements or "", one.headline, licence))
+        columns = ("task", "language", "queries", "judgements", "headline", "needs a licence")
+        sections.append(f"{title}\n{table(columns, rows)}")
     sizes = ", ".join(f"{name} ({len(members)})" for name, members in suites().items())
-    answer({"tasks": described, "suites": suites()}, f"{listed}\n\nsuites: {sizes}")
+    sections.append(f"suites: {sizes}")
+    answer({"tasks": described, "suites": suites()}, "\n\n".join(sections))
 
 
 @bench.command(

@@ -60,6 +60,24 @@ def suites() -> dict[str, tuple[str, ...]]:
     return {name: tuple(suite["tasks"]) for name, suite in read_toml(FOLDER / "suites.toml").items()}
 
 
+def by_suite(listed: Iterable[Task]) -> dict[str, list[Task]]:
+    """Tasks under the first suite that each is in, as "suite: title".
+
+    The parts of a mean stand behind it (CQADupStack's forums); tasks of no suite come last, under "in no suite".
+    """
+    left = {task.name: task for task in listed}
+    groups: dict[str, list[Task]] = {}
+    for suite, values in read_toml(FOLDER / "suites.toml").items():
+        title = f"{suite}: {values['title']}"
+        for member in values["tasks"]:
+            for name in (member, *tasks()[member].members):
+                if name in left:
+                    groups.setdefault(title, []).append(left.pop(name))
+    if left:
+        groups["in no suite"] = list(left.values())
+    return groups
+
+
 @functools.cache
 def aliases() -> Mapping[str, str]:
     """The name of a task in the table by each name that it has (`names_of`), in lower case."""
@@ -119,7 +137,10 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
                         return _beside_the_table(found, folder)
     if is_collection(Path(name)):
         return _beside_the_table(folder_task(Path(name)), Path(name))
-    choices = [*tasks(), *_names_on(board), *own_tasks(data)]
+    if name.lower() in suites():
+        members = suites()[name.lower()]
+        raise BadInput(f"{name} is a suite of {len(members)} tasks; name one of them: {', '.join(members)}")
+    choices = [*tasks(), *suites(), *_names_on(board), *own_tasks(data)]
     raise UnknownName("task", name, choices)
 
 

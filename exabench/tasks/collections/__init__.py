@@ -25,7 +25,7 @@ from exabench.tasks.locks import described, lock_judgements, locked_judgements
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
-ORDER = ("medquad", "ir_datasets", "hub")
+ORDER = ("medquad", "noveleval", "ir_datasets", "bright", "hub")
 """The places in which a task is looked for, one after the other, if no folder in BEIR layout holds it."""
 
 

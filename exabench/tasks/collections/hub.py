@@ -20,7 +20,8 @@ class Hub:
     """The task's Hub repository at its pinned commit, or at the commit that the lock file recorded first.
 
     Configs are `corpus`, `queries` and, for the judgements, `qrels` or `default`, or those of the repository
-    `<repo>-qrels` (BEIR); a repository of many languages has each language's code before them (`de-corpus`). A split is
+    `<repo>-qrels` (BEIR); a repository of many languages has each language's code before them (`de-corpus`), and one of
+    many parts their names, which the task's page then calls its `config` (`writing_search-corpus`, LoTTE). A split is
     the one named by the task or like its config (BEIR: `corpus`), else the only one; in NanoBEIR all are `train`.
     """
 
@@ -89,14 +90,17 @@ class Hub:
     def _config(self, what: str) -> str:
         """The config that holds `what` (corpus, queries, qrels); "" where the judgements lie in another repository."""
         language = self._task.language
+        part = self._place.get("config", language)
         names = [what]
         if what == "qrels":
             names = list(_QRELS)
-        for name in (*names, *(f"{language}-{name}" for name in names)):
+        for name in (*names, *(f"{part}-{name}" for name in names)):
             if name in self._configs:
                 return name
         if what == "qrels":
             return ""
+        if "examples" in self._configs:
+            raise BadInput(f'{self.source} is laid out as BRIGHT is; say excluded_ids = "drop" in a task.toml')
         languages = [name.removesuffix(f"-{what}") for name in self._configs if name.endswith(f"-{what}")]
         if languages:
             there = ", ".join(sorted(languages))

@@ -39,7 +39,10 @@ class IrDatasets:
             if field not in query._fields:
                 names = ", ".join(query._fields)
                 raise BadInput(f"{self.source} has no query field {field!r}; its fields: {names}")
-            yield query_of(query.query_id, getattr(query, field), self.source)
+            text = getattr(query, field)
+            if isinstance(text, str):
+                text = " ".join(text.split())  # TREC breaks its descriptions into lines
+            yield query_of(query.query_id, text, self.source)
 
     def passages(self) -> Iterator[Passage]:
         """Documents with their title where they have one."""
@@ -53,7 +56,10 @@ class IrDatasets:
 
     def count_passages(self) -> int:
         """The number of documents."""
-        return int(ir_datasets.load(str(self._task.ir_datasets)).docs_count())
+        count = ir_datasets.load(str(self._task.ir_datasets)).docs_count()
+        if count is None:  # the package knows it only after it has built its index of the documents
+            count = sum(1 for _ in self._read("docs_iter"))
+        return int(count)
 
     def _passage(self, document: Any) -> Passage:
         text = getattr(document, "text", None)

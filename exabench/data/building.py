@@ -34,7 +34,7 @@ from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranke
 from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
-from exabench.tasks.catalogue import single_task
+from exabench.tasks.catalogue import beside, single_task
 from exabench.tasks.collections import Collection, Passages, benchmarks, lock_collection, open_collection
 
 KEYS = {
@@ -165,7 +165,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     """
     if recipe.values.get("builder") != "twolar":
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
-    parts = RecipeParts(sources.data, None, lambda table: None)
+    parts = RecipeParts(sources.data, None, lambda table: None, recipe.file)
     run = read_run(run_file)
     lists = parts.builder("twolar", recipe.values.get("options", {}))
     lines = []
@@ -197,12 +197,14 @@ class RecipeParts:
 
     A table names its part as `part` beside its options; `task` stands for the collection that a part reads. What a
     table does not say of task and teacher is said by the table around it. First stages are made when they are first
-    asked for. `sources` collects the revision of everything that was read.
+    asked for. `file` is the recipe's, where the path of a task begins, if not here. `sources` collects the revision of
+    everything that was read.
     """
 
     data: str | Path | None
     lock: str | Path | None
     cached_teacher: Callable[[Mapping[str, Any]], Teacher | None]
+    file: Path = Path()
     sources: dict[str, str] = field(default_factory=dict)
 
     def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None = None) -> Builder:
@@ -269,7 +271,7 @@ class RecipeParts:
         return found
 
     def _task(self, name: str) -> Task:
-        return single_task(name, data=self.data)
+        return single_task(beside(name, self.file), data=self.data)
 
 
 @dataclass
@@ -366,7 +368,7 @@ class Making:
         self.quality = _quality_of(page)
         self.store = Replies(sources.replies)
         self._teachers: dict[str, CachedTeacher] = {}
-        parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher)
+        parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher, page.file)
         self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
         self.builder_identity = getattr(self.builder, "identity", {})

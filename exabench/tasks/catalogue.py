@@ -186,6 +186,13 @@ def expand(
     return list(found.values())
 
 
+def beside(name: str, file: Path) -> str:
+    """A task as a recipe names it: a path that begins at the recipe's file as seen from here, all else as it is."""
+    if _is_path(name) and (file.parent / name).exists():
+        return str(file.parent / name)
+    return name
+
+
 def _is_path(name: str) -> bool:
     """Is `name` meant as a path? A bare name is one of the table or of a folder's, whatever lies here."""
     if name.startswith((".", "/", "~")) or name.endswith(".toml"):

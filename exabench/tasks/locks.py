@@ -77,6 +77,8 @@ def _entries(lock: str | Path | None) -> dict[str, Any]:
     if lock is None or not Path(lock).is_file():
         return {}
     entries = read_json(lock)
-    if not isinstance(entries, dict) or not all(isinstance(part, dict) for part in entries.values()):
+    # The lock file of a training also holds its recipe.
+    tables = [entries.get(key, {}) for key in ("judgements", "qrels")] if isinstance(entries, dict) else [None]
+    if not all(isinstance(one, dict) for one in tables):
         raise BadInput("does not hold the tables of a lock file; take it away", file=lock)
     return entries

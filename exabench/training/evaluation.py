@@ -25,7 +25,7 @@ from exabench.models.learner import Learner
 from exabench.models.templates import ModelInput
 from exabench.parts.assembly import reranker, retriever
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.tasks.catalogue import single_task
+from exabench.tasks.catalogue import beside, single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection, passages_of
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
@@ -90,7 +90,7 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
 def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
     dev = plan.dev
-    task = single_task(dev.task, data=data)
+    task = single_task(beside(dev.task, plan.recipe.file), data=data)
     convention = task.convention
     if dev.split == task.split:
         raise BadInput(
@@ -225,7 +225,7 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
             try:
-                evaluator = _evaluator_of(check, data, lock)
+                evaluator = _evaluator_of(check, plan.recipe.file, data, lock)
             except ExabenchError as error:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
@@ -246,17 +246,20 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
     return results
 
 
-def _evaluator_of(check: Check, data: Path | None, lock: Path) -> RerankEvaluator:
-    """What ranks the candidates of a check: a published run that lies beside the collection, else of a first stage."""
-    task = single_task(check.task, data=data)
-    file = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
+def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> RerankEvaluator:
+    """What ranks the candidates of a check: a published run that lies beside the collection, else of a first stage.
+
+    `file` is the recipe's.
+    """
+    task = single_task(beside(check.task, file), data=data)
+    published = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
     first_stage = check.candidates
     options = {}
-    if data and file.is_file():
+    if data and published.is_file():
         first_stage = "run_file"
-        options["file"] = str(file)
+        options["file"] = str(published)
     elif first_stage not in RETRIEVERS:
-        raise BadInput(f"{first_stage!r} is no first stage, and no run {file.name} lies beside the collection")
+        raise BadInput(f"{first_stage!r} is no first stage, and no run {published.name} lies beside the collection")
     candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
     return RerankEvaluator(task, candidates, run, data, lock)
 

@@ -374,6 +374,7 @@ NO_JUDGEMENTS: dict[str, tuple[Any, str]] = {
     "no grades": (pd.DataFrame({"qid": ["q"], "docno": ["d"]}), "has no column called relevance"),
     "numbers as ids": (pd.DataFrame({"qid": [1], "docno": ["d"], "label": [1]}), "ids are strings, not .*int"),
     "a hole": (pd.DataFrame({"qid": ["q", "q"], "docno": ["d", "e"], "label": [1, None]}), "grade nan .*'e'"),
+    "rows without grades": ([{"qid": "q", "docno": "d"}], "no grade is given for query 'q'.*'d'"),
     "two grades": ([("q1", "d1", 1), ("q1", "d1", 2)], "judged twice for query 'q1', 1 and 2; keep one.*'d1'"),
 }
 
@@ -412,6 +413,7 @@ NO_RUNS: dict[str, tuple[Any, str]] = {
         "rank 1.5 of query 'q' is not a whole",
     ),
     "a rank twice": (pd.DataFrame({"qid": ["q"] * 2, "docno": ["d", "e"], "rank": [1, 1]}), "the rank stands twice"),
+    "rows without scores": ([{"qid": "q", "docno": "d"}], "no score or rank is given for query 'q'.*'d'"),
     "no scores": (pd.DataFrame({"qid": ["q"], "docno": ["d"]}), "has no column called score"),
 }
 

@@ -84,8 +84,7 @@ class Columns:
 
     def scores(self) -> np.ndarray:
         """The scores, float64. Raises BadInput for one that is no number or not finite in single precision."""
-        values = self.values or ()
-        self._check_numbers(values, "score")
+        values = self._numbers(self.values, "score")
         try:
             scores = np.array(values, np.float64)
         except OverflowError:  # a whole number beyond all floats
@@ -103,8 +102,7 @@ class Columns:
 
     def grades(self) -> list[int]:
         """The grades. Raises BadInput for one that is not a whole number of at most nine digits."""
-        values = self.values or ()
-        self._check_numbers(values, "grade")
+        values = self._numbers(self.values, "grade")
         grades = []
         for row, value in enumerate(values):
             if not -1e9 < value < 1e9 or value != int(value):  # the first is also false for NaN
@@ -117,8 +115,7 @@ class Columns:
 
     def whole_ranks(self) -> np.ndarray:
         """The ranks, int64. Raises BadInput for one that is not a whole number."""
-        ranks = self.ranks or ()
-        self._check_numbers(ranks, "rank")
+        ranks = self._numbers(self.ranks, "score or rank")
         for row, rank in enumerate(ranks):
             if not -1e9 < rank < 1e9 or rank != int(rank):
                 raise self.problem(row, f"rank {rank} of query {self.queries[row]!r} is not a whole number")
@@ -133,15 +130,16 @@ class Columns:
         except BadInput:
             return None
 
-    def _check_numbers(self, values: Sequence[Any], what: str) -> None:
-        if all(_is_number(kind) for kind in set(map(type, values))):
-            return
-        for row, value in enumerate(values):
-            if not _is_number(type(value)):
-                shown = printable(repr(value), 40)
-                raise self.problem(
-                    row, f"{what} {shown} of query {self.queries[row]!r} is no number but {type(value).__name__}"
-                )
+    def _numbers(self, values: Sequence[Any] | None, what: str) -> Sequence[Any]:
+        if values is None:
+            if self.queries:
+                raise self.problem(0, f"no {what} is given for query {self.queries[0]!r}")
+            return ()
+        if not all(_is_number(kind) for kind in set(map(type, values))):
+            row = next(row for row, value in enumerate(values) if not _is_number(type(value)))
+            shown = f"{printable(repr(values[row]), 40)} of query {self.queries[row]!r}"
+            raise self.problem(row, f"{what} {shown} is no number but {type(values[row]).__name__}")
+        return values
 
 
 def _is_number(kind: type) -> bool:

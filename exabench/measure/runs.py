@@ -200,10 +200,17 @@ def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray
     """In how many queries does a passage with a lower score have a better rank? `order` is that of the scores."""
     ranks = ranks[order]
     query = query[order]
-    if not ((ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])).any():
+    falls = (ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])
+    if not falls.any():
         return 0
+    # Most queries have none, and are in order.
+    has_fall = np.zeros(query[-1] + 1, bool)
+    has_fall[query[1:][falls]] = True
+    rows = np.flatnonzero(has_fall[query])
+    ranks = ranks[rows]
+    query = query[rows]
+    scores = scores[order[rows]]
     # Among passages of one score any rank is right, so whole groups of them are compared.
-    scores = scores[order]
     starts = np.flatnonzero(np.r_[True, (scores[1:] != scores[:-1]) | (query[1:] != query[:-1])])
     query = query[starts]
     worst = np.maximum.reduceat(ranks, starts)

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exabench.bench.candidates import make_candidates as make_candidates
     from exabench.bench.comparison import compare as compare, comparison_table as comparison_table
-    from exabench.bench.evaluation import run_board as run_board, score as score
+    from exabench.bench.evaluation import run_board as run_board
     from exabench.bench.model_evaluation import evaluate as evaluate
     from exabench.bench.run_reranking import rerank as rerank
+    from exabench.bench.scoring import score as score
     from exabench.bench.submitting import submit as submit
     from exabench.bench.verification import check as check, verify as verify
     from exabench.board.pages import render as render

@@ -12,10 +12,11 @@ from faults import killed_at_each_call
 from toys import Given, ShortestFirst, contents, write_beir, write_run, write_submission
 
 from exabench.bench.candidates import make_candidates
-from exabench.bench.evaluation import reranker_options, run_board, score
+from exabench.bench.evaluation import reranker_options, run_board
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.measurement import measurement, metrics_of, today
 from exabench.bench.model_evaluation import evaluate
+from exabench.bench.scoring import score
 from exabench.bench.submitting import submit, withdraw
 from exabench.board.ranking import Board
 from exabench.cli import exabench as commands

@@ -54,9 +54,11 @@ COMMANDS = [
 ]
 SCORES = [
     Mistake(
-        "a run that is not there", "exabench bench score none.trec --task mini", "none.trec: cannot be read (No such"
+        "a run that is not there",
+        "exabench bench score none.trec --task mini",
+        "none.trec: cannot be read: there",
     ),
-    Mistake("a folder for a run", "exabench bench score board --task mini", "board: cannot be read (Is a directory)"),
+    Mistake("a folder for a run", "exabench bench score board --task mini", "board: is a folder; name a run file"),
     Mistake("a task with a typo", "exabench bench score run.trec --task scifcat", "did you mean scifact"),
     Mistake("neither task nor judgements", "exabench bench score run.trec", "task or "),
     Mistake("task and judgements", "exabench bench score run.trec --task mini --qrels qrels", "either a task or"),
@@ -86,7 +88,11 @@ SCORES = [
     Mistake("data that is not there", "exabench bench score run.trec --task mini --data none", "'none' does not exist"),
     Mistake("a file for data", "exabench bench score run.trec --task mini --data qrels", "'qrels' is a file"),
     Mistake("a second run that is not there", "exabench bench compare run.trec none --task scifact", "none: cannot be"),
-    Mistake("two runs that are not there", "exabench bench compare a.trec b.trec --task mini", "are no run files here"),
+    Mistake(
+        "two runs that are not there",
+        "exabench bench compare a.trec b.trec --task mini",
+        "a.trec: cannot be read",
+    ),
     Mistake("a submission with a typo", "exabench bench compare acme/good acme/god --board board", "mean acme--good"),
     Mistake(
         "a task for other results",

@@ -11,15 +11,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.measurement import measurement
-from exabench.bench.notes import equal_runs
+from exabench.bench.scoring import Scorer, values_of
+from exabench.bench.suite_means import Suite
+from exabench.bench.systems import near_files
 from exabench.core.errors import BadInput, nearest, plural
 from exabench.core.nouns import Measurement, Task
-from exabench.core.tables import data_frame, html_table
+from exabench.core.tables import csv_text, data_frame, html_table, latex_table, latex_text
 from exabench.measure.metric_values import MetricName
-from exabench.measure.runs import run_from
 from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
-from exabench.tasks.collections import judgements_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class TaskComparison:
         return {
             "task": self.task,
             "metric": self.metric,
+            "systems": list(self.systems),
             "a": self.a,
             "b": self.b,
             **self.test.as_json(),
@@ -96,43 +96,40 @@ class ComparisonTable(list[TaskComparison]):
             rows.append((*row, one.verdict))
         return html_table(plural(len(self), "comparison"), header, rows)
 
-    def to_pandas(self) -> Any:
-        """A row for each comparison, as a pandas DataFrame. Raises MissingExtra where pandas is not installed."""
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each comparison, its numbers in full."""
         rows = []
         for one in self:
-            first, second = one.systems
-            low, high = one.test.interval
-            row: dict[str, Any] = {"task": one.task, "metric": one.metric, "system_a": first, "system_b": second}
-            row |= {"a": one.a, "b": one.b}
-            row |= {"difference": one.test.difference, "low": low, "high": high, "p": one.test.p}
-            rows.append({**row, "p_holm": one.corrected, "verdict": one.verdict})
-        return data_frame(rows)
+            tested = one.test
+            row: dict[str, Any] = {"task": one.task, "metric": one.metric}
+            row["system_a"], row["system_b"] = one.systems
+            row |= {"a": one.a, "b": one.b, "difference": tested.difference}
+            row["low"], row["high"] = tested.interval
+            row |= {"wins": tested.wins, "ties": tested.ties, "losses": tested.losses}
+            row |= {"effect_size": tested.effect_size, "p": tested.p, "p_holm": one.corrected, "verdict": one.verdict}
+            rows.append(row)
+        return rows
+
+    def csv(self) -> str:
+        """`rows` as CSV."""
+        return csv_text(self.rows())
+
+    def to_pandas(self) -> Any:
+        """`rows` as a pandas DataFrame. Raises MissingExtra where pandas is not installed."""
+        return data_frame(self.rows())
 
     def latex(self) -> str:
         """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
-        lines = [
-            r"\begin{tabular}{lllrrrrr}",
-            r"\toprule",
-            r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm) \\",
-            r"\midrule",
-        ]
+        lines = []
         for one in self:
             low, high = one.test.interval
             names = (f"{one.task}, {one.metric}", *one.systems)
-            line = " & ".join(map(_latex_text, names))
+            line = " & ".join(map(latex_text, names))
             line += f" & {one.a:.4f} & {one.b:.4f}"
             line += f" & ${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]"
             line += f" & {one.test.p:.4f} & {one.corrected:.4f}"
-            lines.append(line + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _latex_text(text: str) -> str:
-    """Text as LaTeX prints it, whatever signs are in it."""
-    text = text.replace("\\", r"\textbackslash ")  # first: the signs below get a backslash of their own
-    for sign in "&%$#_{}":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+            lines.append(line)
+        return latex_table("lllrrrrr", r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm)", lines)
 
 
 def compare(
@@ -148,74 +145,103 @@ def compare(
     board: str | Path | None = None,
     test: str = "t",
 ) -> ComparisonTable:
-    """Compare two runs, or each two of several, on a task or on any qrels, all given as `score` takes them.
+    """Compare two runs, or each two of several, on a task, on the tasks of a suite or on any qrels.
 
+    All are given as `score` takes them; on a suite the last lines compare the macro means.
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
-    if metric:
-        MetricName.parse(metric)  # told before a file is read
-    # All are read before judgements are looked for and the first is measured: a file that is missing is told at once.
-    runs = [run_from(run) for run in (a, b, *others)]
-    judged = judgements_of(task, qrels, data, threshold, lock, board)
-    name = None
-    if judged.task:
-        name = judged.task.name
-        metric = metric or judged.task.headline
-    metric = metric or "nDCG@10"
-    measured = []
-    for run in runs:
-        measured.append(
-            measurement(run, judged.qrels, judged.convention, [metric], task=name, excluded=judged.excluded)
-        )
-    pairs = [(judged.name, *pair) for pair in combinations(measured, 2)]
-    return ComparisonTable(_compare_pairs(pairs, metric, test), measured, equal_runs(runs))
+    scorer = Scorer(task, qrels, data, threshold, lock, board)
+    found = scorer.measure([a, b, *others], [metric] if metric else (), _headline_of)
+    pairs = []
+    families = []
+    means = []
+    for first, second in combinations(found.measurements, 2):
+        for one, other in zip(first, second, strict=True):
+            pairs.append((scorer.label(one), one, other))
+            families.append("tasks")
+        if scorer.suite:
+            means.append(_compare_means(scorer.suite, first, second, test))
+    # The means are a family of their own: they repeat the tasks.
+    corrected = holm([one.test.p for one in means])
+    means = [replace(one, corrected=p) for one, p in zip(means, corrected, strict=True)]
+    measurements = [one for of_system in found.measurements for one in of_system]
+    return ComparisonTable([*_compare_pairs(pairs, metric, test, families), *means], measurements, found.notes)
+
+
+def _headline_of(task: Task | None) -> Sequence[str]:
+    return [task.headline if task else "nDCG@10"]
+
+
+def _compare_means(suite: Suite, a: Sequence[Measurement], b: Sequence[Measurement], test: str) -> TaskComparison:
+    """Two systems' macro means of their headlines, by a test over the queries of all tasks; p is not corrected yet."""
+    by_task = [{str(one.task): one for one in measurements} for measurements in (a, b)]
+    values = []
+    means = []
+    for of_system in by_task:
+        values.append(suite.arrays_of({task: values_of(one, one.headline) for task, one in of_system.items()}))
+        means.append(suite.mean_of({task: one[one.headline] for task, one in of_system.items()}))
+    tested = paired_test(values[0], values[1], test)
+    metric = " and ".join(sorted({one.headline for one in a}))
+    systems = (a[0].run, b[0].run)
+    return TaskComparison(suite.label, metric, means[0], means[1], tested, tested.p, {}, systems)
 
 
 def compare_submissions(
     a: str,
     b: str,
     board: str | Path,
-    *,
+    *others: str,
     task: str | None = None,
     candidates: str | None = None,
     metric: str | None = None,
     test: str = "t",
 ) -> ComparisonTable:
-    """Compare two submissions of a leaderboard on every task and candidate list that both have a result for.
+    """Compare two submissions of a leaderboard, or each two of several, wherever both have a result.
 
-    `task` and `candidates` (a list's name) choose among them; Holm's correction is over those of one list that are
-    compared. Raises BadInput where none is left.
+    `task` and `candidates` (a list's name) choose among the results; Holm's correction is over those of one list that
+    are compared. Raises BadInput for a submission without results, with like names, and where two share no result.
     """
     ledger = Ledger(Path(board))
     ledger.check_exists()
-    slugs = []
-    found = []
-    for name in (a, b):
+    results = {}
+    for name in (a, b, *others):
         slug = name.replace("/", "--")
-        results = {(result.task, result.candidates.name): result.measurement for result in ledger.results(slug)}
-        if not results:
-            raise BadInput(f"{slug} has no result there; {nearest(slug, ledger.slugs_with_results())}", file=board)
-        slugs.append(slug)
-        found.append(results)
-    first, second = found
-    shared = []
+        found = {(one.task, one.candidates.name): one.measurement for one in ledger.results(slug)}
+        if not found:
+            raise _no_result(name, ledger)
+        results[slug] = found
     pairs = []
     families = []
-    for key in sorted(first.keys() & second.keys()):
-        of_task, of_list = key
-        label = f"{of_task} ({of_list})"
-        shared.append(label)
-        if task in (None, of_task) and candidates in (None, of_list):
-            pairs.append((label, first[key], second[key]))
-            families.append(of_list)
-    if not pairs:
-        wanted = ""
-        if task or candidates:
-            wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})"
-        there = ", ".join(shared) or "nothing"
-        raise BadInput(f"{' and '.join(slugs)} share no result{wanted}; they share: {there}", file=board)
-    measured = [one for _, *pair in pairs for one in pair]
-    return ComparisonTable(_compare_pairs(pairs, metric, test, families), measured)
+    compared: dict[tuple[str, str, str], Measurement] = {}
+    for (slug, first), (other, second) in combinations(results.items(), 2):
+        shared = []
+        chosen = []
+        for key in sorted(first.keys() & second.keys()):
+            of_task, of_list = key
+            label = f"{of_task} ({of_list})"
+            shared.append(label)
+            if task in (None, of_task) and candidates in (None, of_list):
+                chosen.append((label, first[key], second[key]))
+                families.append(of_list)
+                compared[slug, *key] = first[key]
+                compared[other, *key] = second[key]
+        if not chosen:
+            wanted = ""
+            if task or candidates:
+                wanted = f" of {task or 'any task'} ({candidates or 'any candidates'})"
+            there = ", ".join(shared) or "nothing"
+            raise BadInput(f"{slug} and {other} share no result{wanted}; they share: {there}", file=board)
+        pairs += chosen
+    return ComparisonTable(_compare_pairs(pairs, metric, test, families), list(compared.values()))
+
+
+def _no_result(name: str, ledger: Ledger) -> BadInput:
+    """The error for a name that is neither a submission with results nor a run: with those that are like it."""
+    hint = nearest(name.replace("/", "--"), ledger.slugs_with_results())
+    files = near_files(Path(name))
+    if files:
+        hint = f"did you mean {' or '.join(files)}?"
+    return BadInput(f"{name} is no run file, and has no result there; {hint}", file=ledger.folder)
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:

@@ -10,17 +10,16 @@ from typing import Any, NamedTuple, NoReturn
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
-from exabench.bench.measurement import METRICS, measurement, metrics_of, read_metrics, today
+from exabench.bench.measurement import today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import BoardChange, Measurement, Progress, Result, Run, Submission, Task, silent
+from exabench.core.nouns import BoardChange, Progress, Result, Run, Submission, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
-from exabench.measure.runs import read_run, run_from
+from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.parts.reranking import PairProgress
-from exabench.tasks.collections import judgements_of
 from exabench.tasks.locks import locked_judgements
 
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
@@ -28,41 +27,6 @@ _EVALUATORS = 64  # candidate lists with their judgements and texts that a worke
 
 # A new result with the run that exabench made for it; None where the filed result still holds.
 Computed = tuple[Result, Run | None] | None
-
-
-# -- one run ---------------------------------------------------------------------------------------------------
-
-
-def score(
-    run: Any,
-    *,
-    task: str | Task | None = None,
-    qrels: Any = None,
-    data: str | Path | None = None,
-    metrics: str | Sequence[str] = (),
-    threshold: int | None = None,
-    lock: str | Path | None = None,
-    board: str | Path | None = None,
-) -> Measurement:
-    """Measure a run against a task (`tasks.catalogue.task` says what names it) or any qrels.
-
-    `run` is a Run, a file, `{query: {passage: score}}`, a DataFrame, a ranx.Run, ...; `qrels` a file or such a value.
-    `metrics` default to the task's headline and METRICS; `threshold` is the lowest grade that counts as relevant, by
-    default the task's own, or 1. Raises BadInput or OutsideFailed.
-    """
-    if isinstance(metrics, str):
-        metrics = (metrics,)
-    read_metrics(metrics)  # what is wrong there is told before a file is read
-    run = run_from(run)
-    judged = judgements_of(task, qrels, data, threshold, lock, board)
-    name = None
-    if judged.task:
-        name = judged.task.name
-        metrics = metrics or metrics_of(judged.task)
-    measured = measurement(
-        run, judged.qrels, judged.convention, metrics or METRICS, task=name, excluded=judged.excluded
-    )
-    return replace(measured, notes=(*measured.notes, *filter(None, [judged.note])))
 
 
 # -- results ---------------------------------------------------------------------------------------------------

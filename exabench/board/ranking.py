@@ -23,7 +23,15 @@ from exabench.core.parallel import map_unordered
 from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
 from exabench.measure.metric_values import mean
-from exabench.measure.statistics import PairedTest, differences_of, holm, mean_intervals, paired_test, rank_groups
+from exabench.measure.statistics import (
+    PairedTest,
+    as_one_task,
+    differences_of,
+    holm,
+    mean_intervals,
+    paired_test,
+    rank_groups,
+)
 from exabench.tasks.catalogue import expand, task
 from exabench.tasks.locks import with_counts
 
@@ -512,15 +520,7 @@ def _rank_rows(
             parts.append(part)
             if len(part) == len(members(t)) and not any(summary.missing for summary in part):
                 values[t.name] = mean(summary.value for summary in part)
-                array = part[0].values
-                if len(part) > 1:  # weighted so that the mean of all is the mean of the members' means
-                    total = sum(len(summary.values) for summary in part)
-                    weighted = []
-                    for one in part:
-                        weight = total / (len(part) * len(one.values))
-                        weighted.append(one.values * weight)
-                    array = np.concatenate(weighted)
-                arrays.append(array)
+                arrays.append(as_one_task([summary.values for summary in part]))
         # Sorted, so that a row does not depend on the order in which results were found.
         results = tuple(by_task[name] for name in sorted(by_task))
         is_whole = len(values) == len(tasks) and bool(tasks)

@@ -38,7 +38,9 @@ from exabench.core.recipe import override
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from exabench.bench.comparison import ComparisonTable, TaskComparison
     from exabench.bench.ledger import Ledger
+    from exabench.bench.scoring import ScoreTable
     from exabench.core.nouns import Measurement, Result
 
 task_option = click.option(
@@ -48,6 +50,10 @@ task_option = click.option(
 )
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC, BEIR, JSON or Parquet.")
 threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
+
+
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV, numbers in full.")
+latex_option = click.option("--latex", "as_latex", is_flag=True, help="Print the table as LaTeX.")
 
 
 @click.group(
@@ -216,44 +222,107 @@ def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None
     examples=(
         "exabench bench score run.trec --task scifact",
         "exabench bench score run.trec --qrels qrels.txt --metric nDCG@10 --metric MRR@10 --per-query",
+        "exabench bench score mine.trec theirs.trec --task scifact --csv",
+        "exabench bench score runs/ --task trec-dl",
     )
 )
-@click.argument("run", type=PATH, help="A run: a file with a ranking for each query.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", help="Runs: files with a ranking for each query.")
 @task_option
 @qrels_option
 @threshold_option
 @click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
 @click.option("--per-query", is_flag=True, help="Print the value of every query too.")
+@csv_option
+@latex_option
 @data_option
-def score(run: Path, per_query: bool, **choices: Any) -> None:
-    """Print the metrics of any run."""
-    from exabench.bench.evaluation import score
+def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, **choices: Any) -> None:
+    """Print the metrics of any run, or of several in one table.
 
-    found = score(run, board=_board_of_here(), **choices)
-    rows = []
-    for name, value in found.metrics.items():
-        low, high = found.intervals[name]
-        rows.append((name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"))
-    for name, whole in found.abstention.items():
-        shown = "-"  # undefined: every query has the same value
-        if whole is not None:
-            shown = f"{whole:.4f}"
-        rows.append((name, shown, "one number of the run"))
-    text = table((found.run, "value", "95 % interval"), rows)
-    if per_query:
-        names = list(found.metrics)
-        lines = []
-        for query_id in found.per_query[names[0]]:
-            values = [f"{found.per_query[name][query_id]:.4f}" for name in names]
-            lines.append((query_id, *values))
-        text += "\n\n" + table(("query", *names), lines)
-    answer(found.as_json(), text, *_remarks(found))
+    On a suite RUN is a folder with a run for each task, or TASK=RUN, repeated for each.
+    """
+    from exabench.bench.scoring import score_systems
+
+    systems = _systems(runs)
+    found = score_systems(systems, board=_board_of_here(), **choices)
+    header, rows = found.cells()
+    text = table(header, rows, left=len(header) - len(found.metrics))
+    content = found.as_json()
+    remarks = [*_remarks(found), *(f"note: {remark}" for remark in found.notes)]
+    if len(found) == 1 and not found.means:
+        [one] = found
+        content = one.as_json()
+        rows = []
+        for name, value in one.metrics.items():
+            low, high = one.intervals[name]
+            rows.append([name, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"])
+        for name, whole in one.abstention.items():
+            shown = "-"  # undefined: every query has the same value
+            if whole is not None:
+                shown = f"{whole:.4f}"
+            rows.append([name, shown, "one number of the run"])
+        text = table((one.run, "value", "95 % interval"), rows)
+    if as_csv or as_latex:
+        text = _as_text(found, as_csv, as_latex)
+    elif per_query:
+        for one in found:
+            text += "\n\n" + _values_by_query(one, len(found) > 1)
+    answer(content, text, *remarks)
 
 
-def _remarks(measured: Measurement) -> list[str]:
-    """What `score` and `compare` say beside the numbers of a run: the queries that they are of, and the notes."""
-    judged = plural(measured.queries, "judged query", "judged queries")
-    return [judged, *(f"note: {text}" for text in measured.notes)]
+def _systems(given: Sequence[str]) -> Sequence[Any]:
+    """Runs and folders of runs as they are; TASK=RUN, for each task of a suite, together as one system."""
+    pairs = [text for text in given if "=" in text and not Path(text).exists()]
+    if not pairs:
+        return given
+    if len(pairs) < len(given):
+        raise BadInput("give runs, or TASK=RUN for each task of one system, not both")
+    runs = {}
+    for text in pairs:
+        task, _, run = text.partition("=")
+        if task in runs:
+            raise BadInput(f"two runs are given for {task}; keep one")
+        runs[task] = run
+    return [runs]
+
+
+def _as_text(found: ScoreTable | ComparisonTable, as_csv: bool, as_latex: bool) -> str:
+    """A table as CSV or LaTeX, without the last line end."""
+    if as_csv and as_latex:
+        raise BadInput("give --csv or --latex, not both")
+    return (found.csv() if as_csv else found.latex()).removesuffix("\n")
+
+
+def _values_by_query(measured: Measurement, named: bool) -> str:
+    names = list(measured.metrics)
+    lines = []
+    for query_id in measured.per_query[names[0]]:
+        values = [f"{measured.per_query[name][query_id]:.4f}" for name in names]
+        lines.append((query_id, *values))
+    text = table(("query", *names), lines)
+    if named:
+        text = f"{_title(measured)}\n{text}"
+    return text
+
+
+def _title(measured: Measurement) -> str:
+    if measured.task:
+        return f"{measured.run} on {measured.task}"
+    return measured.run
+
+
+def _remarks(measurements: Sequence[Measurement]) -> list[str]:
+    """What `score` and `compare` say beside the numbers: the queries that they are of, and the notes on each run."""
+    found = []
+    on_one_task = len({measured.task for measured in measurements}) == 1
+    for measured in measurements:
+        start = f"{_title(measured)}: "
+        if len(measurements) == 1:
+            start = ""
+        elif on_one_task:
+            start = f"{measured.run}: "
+        found.append(start + plural(measured.queries, "judged query", "judged queries"))
+        found += [f"{start}note: {text}" for text in measured.notes]
+    return found
 
 
 def _board_of_here() -> Path | None:
@@ -268,75 +337,110 @@ def _board_of_here() -> Path | None:
         "exabench bench compare acme/good exabench/unchanged --board my-board --latex",
     )
 )
-@click.argument("a", help="A run, or a submission of the board.")
-@click.argument("b", help="Another one.")
+@click.argument("systems", nargs=-1, required=True, metavar="A B...", help="Runs, or submissions of the board.")
 @task_option
 @qrels_option
 @threshold_option
-@click.option("--candidates", help="Of two submissions, only these candidates.")
+@click.option("--candidates", help="Of submissions, only these candidates.")
 @click.option("--metric", help="Else the task's headline metric.")
 @click.option("--per-query", is_flag=True, help="Print every query, the largest difference first.")
-@click.option("--latex", is_flag=True, help="Print the comparison as a LaTeX table.")
+@csv_option
+@latex_option
 @click.option("--test", default="t", show_default=True, help="t (paired t-test) or permutation.")
 @data_option
 @board_option
 def compare(
-    a: str,
-    b: str,
+    systems: tuple[str, ...],
     qrels: Path | None,
     threshold: int | None,
     candidates: str | None,
     per_query: bool,
-    latex: bool,
+    as_csv: bool,
+    as_latex: bool,
     data: Path | None,
     board: Path,
     **choices: Any,
 ) -> None:
-    """Say who wins, A or B: two run files (with --task or --qrels), or two submissions of the board."""
-    from exabench.bench.comparison import compare, compare_submissions
+    """Say who wins, A or B, or of each two of several.
 
-    is_file = any(name == "-" or Path(name).is_file() for name in (a, b))
-    if qrels is not None or is_file:
+    They are run files (with --task or --qrels), folders of run files (with a suite as --task), or submissions of the
+    board.
+    """
+    from exabench.bench.comparison import compare, compare_submissions
+    from exabench.bench.systems import near_files
+
+    if len(systems) < 2:
+        raise BadInput("name two systems or more: run files, or submissions of the board")
+    a, b, *others = systems
+    if qrels is not None or any(map(_is_run, systems)):
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
-        found = compare(a, b, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
+        found = compare(*systems, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
     else:
         if not (board / "board.toml").is_file():
-            raise BadInput(f"{a!r} and {b!r} are no run files here, and {board} is no leaderboard that has submissions")
-        found = compare_submissions(a, b, board, candidates=candidates, **choices)
-    if latex:
-        text = found.latex()
+            files = [file for name in systems for file in near_files(Path(name))]
+            hint = f"; did you mean {' or '.join(files)}?" if files else ""
+            names = " and ".join(map(repr, systems))
+            raise BadInput(f"{names} are no run files here, and {board} is no leaderboard that has submissions{hint}")
+        found = compare_submissions(a, b, board, *others, candidates=candidates, **choices)
+    if as_csv or as_latex:
+        text = _as_text(found, as_csv, as_latex)
     else:
-        rows = []
-        for one in found:
-            paired = one.test
-            low, high = paired.interval
-            difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-            counts = f"{paired.wins}/{paired.ties}/{paired.losses}"
-            effect = "-"  # the differences do not vary
-            if paired.effect_size is not None:
-                effect = f"{paired.effect_size:+.2f}"
-            row = [one.task, one.metric, f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
-            row += [_p_value(paired.p), _p_value(one.corrected), one.verdict]
-            rows.append(row)
-        header = "task|metric|A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict"
-        text = table(header.split("|"), rows)
+        header, rows, left = _compared(found, bool(others))
+        text = table(header, rows, left=left)
         if per_query:
             for one in found:
-                values = one.per_query
-                # The largest difference first; by id where two are alike, so that the order is always the same.
-                query_ids = sorted(values, key=lambda id: (-abs(values[id][0] - values[id][1]), id))
-                lines = []
-                for query_id in query_ids:
-                    left, right = values[query_id]
-                    lines.append((query_id, f"{left:.4f}", f"{right:.4f}", f"{left - right:+.4f}"))
-                text += "\n\n" + table((one.task, "A", "B", "A - B"), lines)
-    remarks = []
-    for measured in found.measurements:
-        for remark in _remarks(measured):
-            remarks.append(f"{measured.run}: {remark}")
-    remarks += [f"note: {text}" for text in found.notes]
-    answer({"a": a, "b": b, **found.as_json()}, text, *remarks)
+                if one.per_query:
+                    text += "\n\n" + _differences_by_query(one, bool(others))
+    remarks = [*_remarks(found.measurements), *(f"note: {text}" for text in found.notes)]
+    answer({"a": a, "b": b, "systems": list(systems), **found.as_json()}, text, *remarks)
+
+
+_RUN_SUFFIXES = ".trec .txt .run .res .gz .bz2 .xz .zst .tsv .json .jsonl .parquet".split()
+
+
+def _is_run(text: str) -> bool:
+    """Is a run file meant, or a folder of runs? Names of submissions are owner/name."""
+    path = Path(text)
+    return text == "-" or path.is_file() or path.is_dir() or path.suffix in _RUN_SUFFIXES
+
+
+def _compared(found: ComparisonTable, several: bool) -> tuple[list[str], list[list[str]], int]:
+    """The header of a table of comparisons, its lines, and how many columns are names."""
+    rows = []
+    for one in found:
+        paired = one.test
+        low, high = paired.interval
+        difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+        counts = f"{paired.wins}/{paired.ties}/{paired.losses}"
+        effect = "-"  # the differences do not vary
+        if paired.effect_size is not None:
+            effect = f"{paired.effect_size:+.2f}"
+        row = [one.task, one.metric]
+        if several:
+            row += one.systems
+        row += [f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
+        row += [_p_value(paired.p), _p_value(one.corrected), one.verdict]
+        rows.append(row)
+    names = ["task", "metric"]
+    if several:
+        names += ["A", "B"]
+    header = "A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict".split("|")
+    return [*names, *header], rows, len(names)
+
+
+def _differences_by_query(one: TaskComparison, several: bool) -> str:
+    values = one.per_query
+    # The largest difference first; by id where two are alike, so that the order is always the same.
+    query_ids = sorted(values, key=lambda id: (-abs(values[id][0] - values[id][1]), id))
+    lines = []
+    for query_id in query_ids:
+        left, right = values[query_id]
+        lines.append((query_id, f"{left:.4f}", f"{right:.4f}", f"{left - right:+.4f}"))
+    names = ("A", "B")
+    if several:
+        names = one.systems
+    return table((one.task, *names, "A - B"), lines)
 
 
 def _p_value(value: float) -> str:

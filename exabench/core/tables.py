@@ -1,8 +1,10 @@
-"""Small tables of results, as notebooks show them: HTML, and a data frame where pandas is installed."""
+"""Small tables of results: HTML as notebooks show it, LaTeX, CSV, and a data frame where pandas is installed."""
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,3 +40,27 @@ def data_frame(rows: Sequence[Mapping[str, Any]]) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra("to_pandas() needs a package: pip install pandas") from error
     return pandas.DataFrame(list(rows))
+
+
+def latex_table(columns: str, header: str, rows: Sequence[str]) -> str:
+    """A LaTeX table (it needs the package booktabs) of lines that are LaTeX already, without their ends."""
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header + r" \\", r"\midrule"]
+    lines += [row + r" \\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def latex_text(text: str) -> str:
+    """Text as LaTeX prints it, whatever signs are in it."""
+    text = text.replace("\\", r"\textbackslash ")  # first: the signs below get a backslash of their own
+    for sign in "&%$#_{}":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same keys as CSV with a header, numbers as they are."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -229,6 +229,18 @@ def mean_intervals(systems: Sequence[Sequence[np.ndarray]]) -> list[tuple[float,
     return intervals
 
 
+def as_one_task(tasks: Sequence[np.ndarray]) -> np.ndarray:
+    """The values of several tasks' queries as those of one, weighted so that its mean is the mean of their means."""
+    if len(tasks) == 1:
+        return tasks[0]
+    total = sum(map(len, tasks))
+    weighted = []
+    for values in tasks:
+        weight = total / (len(tasks) * len(values))
+        weighted.append(values * weight)
+    return np.concatenate(weighted)
+
+
 def differences_of(a: np.ndarray, b: np.ndarray, rounding: float = ROUNDING) -> np.ndarray:
     """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is no number."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

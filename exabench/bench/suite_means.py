@@ -1,0 +1,57 @@
+"""Means over tasks: each task of a suite weighs the same; one that is the mean of others (CQADupStack) counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from exabench.core.nouns import Task
+from exabench.measure.metric_values import mean
+from exabench.measure.statistics import as_one_task
+from exabench.tasks.catalogue import expand, suites, task as task_of
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite, or a task that is the mean of others: the tasks that are scored, and how their mean is taken.
+
+    `parts` has for each task of the suite the names of those that are scored for it: itself, or its members.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    parts: tuple[tuple[str, ...], ...]
+
+    @property
+    def label(self) -> str:
+        """What a line of means is called."""
+        return f"{self.name} (mean of {len(self.parts)})"
+
+    def mean_of(self, values: Mapping[str, float]) -> float:
+        """The macro mean of one value for each of `tasks`, by name."""
+        means = []
+        for members in self.parts:
+            means.append(mean(values[name] for name in members))
+        return mean(means)
+
+    def arrays_of(self, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The values of each task's queries, by name, as one array for each of `parts`, as `mean_intervals` takes."""
+        return [as_one_task([values[name] for name in members]) for members in self.parts]
+
+
+def suite_of(name: str | Task, data: str | Path | None = None, board: str | Path | None = None) -> Suite | None:
+    """The suite that `name` stands for, None for a single task. Raises as `tasks.catalogue.task` does."""
+    if isinstance(name, str) and name.lower() in suites():
+        listed = expand(name, data=data, board=board)
+    else:
+        one = task_of(name, data=data, board=board)
+        if not one.members:
+            return None
+        listed = [task_of(member, data=data, board=board) for member in one.members]
+    parts = tuple(one.members or (one.name,) for one in listed)
+    scored = [name for members in parts for name in members]
+    tasks = tuple(expand(scored, data=data, board=board))
+    return Suite(str(getattr(name, "name", name)), tasks, parts)

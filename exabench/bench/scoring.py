@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from exabench.bench.measurement import METRICS, measurement, metrics_of, read_me
 from exabench.bench.notes import equal_runs
 from exabench.bench.suite_means import Suite, suite_of
 from exabench.bench.systems import read_systems
-from exabench.core.nouns import Measurement, Task
+from exabench.core.nouns import Measurement, Run, Task
 from exabench.core.tables import csv_text, data_frame, html_table, latex_table, latex_text
 from exabench.measure.statistics import mean_intervals
 from exabench.tasks.catalogue import single_task
@@ -148,12 +148,6 @@ def _with_bounds(metrics: Mapping[str, float], intervals: Mapping[str, tuple[flo
     return {name: (value, *intervals[name]) for name, value in metrics.items()}
 
 
-@overload
-def score(run: list[Any] | tuple[Any, ...], **choices: Any) -> ScoreTable: ...
-@overload
-def score(run: Any, **choices: Any) -> Any: ...
-
-
 def score(run: Any, **choices: Any) -> Any:
     """Measure a run against a `task` (`tasks.catalogue.task` says what names it) or any `qrels`.
 
@@ -162,12 +156,19 @@ def score(run: Any, **choices: Any) -> Any:
     task gives a Measurement, all else a ScoreTable. The choices are those of `score_systems`. Raises BadInput or
     OutsideFailed.
     """
-    if isinstance(run, list | tuple):
+    if isinstance(run, list | tuple) and run and not _is_row(run[0]):
         return score_systems(run, **choices)
     table = score_systems([run], **choices)
     if table.means:
         return table
     return table[0]
+
+
+def _is_row(item: Any) -> bool:
+    """Is an item of a list a row of one run, (query, passage, score) or a record of them, and no run?"""
+    if isinstance(item, Mapping) and not isinstance(item, Run):
+        return any(isinstance(value, int | float) for value in item.values())
+    return isinstance(item, list | tuple)
 
 
 def score_systems(

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from exabench.bench.ledger import Ledger
-from exabench.bench.scoring import Scorer, values_of
+from exabench.bench.scoring import RunScorer, values_of
 from exabench.bench.suite_means import Suite
 from exabench.bench.systems import near_files
 from exabench.core.errors import BadInput, nearest, plural
@@ -150,17 +150,17 @@ def compare(
     All are given as `score` takes them; on a suite the last lines compare the macro means.
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
     """
-    scorer = Scorer(task, qrels, data, threshold, lock, board)
-    found = scorer.measure([a, b, *others], [metric] if metric else (), _headline_of)
+    run_scorer = RunScorer(task, qrels, data, threshold, lock, board)
+    found = run_scorer.measure([a, b, *others], [metric] if metric else (), _headline_of)
     pairs = []
     families = []
     means = []
     for first, second in combinations(found.measurements, 2):
         for one, other in zip(first, second, strict=True):
-            pairs.append((scorer.label(one), one, other))
+            pairs.append((run_scorer.label(one), one, other))
             families.append("tasks")
-        if scorer.suite:
-            means.append(_compare_means(scorer.suite, first, second, test))
+        if run_scorer.suite:
+            means.append(_compare_means(run_scorer.suite, first, second, test))
     # The means are a family of their own: they repeat the tasks.
     corrected = holm([one.test.p for one in means])
     means = [replace(one, corrected=p) for one, p in zip(means, corrected, strict=True)]

@@ -187,15 +187,15 @@ def score_systems(
     `metrics` default to the headline of each task and METRICS; `threshold` is the lowest grade that counts as relevant,
     by default the task's own, or 1.
     """
-    scorer = Scorer(task, qrels, data, threshold, lock, board)
+    run_scorer = RunScorer(task, qrels, data, threshold, lock, board)
     if isinstance(metrics, str):
         metrics = (metrics,)
-    found = scorer.measure(systems, metrics, _metrics_of)
+    found = run_scorer.measure(systems, metrics, _metrics_of)
     measurements = [one for of_system in found.measurements for one in of_system]
     means = []
-    if scorer.suite:
+    if run_scorer.suite:
         for of_system in found.measurements:
-            means.append(_suite_mean(scorer.suite, of_system))
+            means.append(_suite_mean(run_scorer.suite, of_system))
     return ScoreTable(measurements, means, found.notes)
 
 
@@ -227,7 +227,7 @@ class Measured(NamedTuple):
     notes: list[str]
 
 
-class Scorer:
+class RunScorer:
     """What runs are measured on: a task, every task of a `suite`, or any judgements. Runs are read before judgements.
 
     Raises BadInput, OutsideFailed.

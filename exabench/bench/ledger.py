@@ -546,7 +546,9 @@ def read_result(file: Path, *, of: str = "") -> Result:
         intervals=ByMetric(measured.intervals),
         per_query=ByMetric(measured.per_query),
     )
-    return replace(result, measurement=measured)
+    return replace(
+        result, measurement=measured, first_stage=ByMetric(result.first_stage), ceiling=ByMetric(result.ceiling)
+    )
 
 
 def _has_negative(value: Any) -> bool:

@@ -88,7 +88,11 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
 
     Raises BadInput for a text of another form and for a name that stands for nothing computed here.
     """
-    form = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
+    form = None
+    if len(text) <= _LONGEST:
+        form = _FORM.fullmatch(text)
+    if not form and "," in text and "(" not in text:  # trec_eval's P.5,10
+        raise BadInput(f"metric {printable(text)!r} names several: give them one by one (repeat --metric)")
     if not form:
         raise BadInput(f"metric {printable(text)!r} must read name or name@cutoff, as in nDCG@10 or RR(rel=2)@10")
     name = form[1].lower().replace("-", "_")

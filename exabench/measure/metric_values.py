@@ -83,7 +83,7 @@ class MetricName:
         return values
 
 
-class MissingMetric(UnknownName, KeyError):
+class MissingMetric(BadInput, KeyError):
     """A metric that a measurement does not hold; the message lists those that it does."""
 
     __str__ = Exception.__str__  # KeyError would put the message in quotes
@@ -99,7 +99,7 @@ class ByMetric(dict[str, Value]):
         except (ExabenchError, TypeError):  # no name at all: what is there is said all the same
             name = ""
         if name not in self:
-            raise MissingMetric("metric of this measurement", str(text), self)
+            raise MissingMetric(f"there is no {printable(str(text))!r} here, but {', '.join(self) or 'nothing'}")
         return self[name]
 
 

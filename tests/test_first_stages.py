@@ -12,6 +12,9 @@ import pytest
 from hub_client import point_at
 from hub_double import HubDouble
 
+from exabench.bench.candidates import make_candidates
+from exabench.bench.ledger import Ledger
+from exabench.cli import main
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName
 from exabench.core.nouns import Query, Task
 from exabench.measure.runs import run_in_order, run_text, write_run
@@ -82,8 +85,8 @@ def test_another_column_may_hold_the_lists(hub):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "NanoToi"}, "split NanoToi: Unknown split .*NanoToy"),
-        ({"config": "bm52"}, "config bm52 .*bm25"),
+        ({"split": "NanoToi"}, "unknown split of owner/lists 'NanoToi'; did you mean NanoToy"),
+        ({"config": "bm52"}, "unknown config of owner/lists 'bm52'; did you mean bm25"),
         (
             {"config": "queries", "split": "NanoToy"},
             "holds _id, text where a list of candidates has query-id and corpus-ids",
@@ -98,11 +101,39 @@ def test_a_config_of_another_shape_is_told_with_what_there_is(hub, options, mess
         HubList(repo="owner/lists", **options).search(QUERIES, 10)
 
 
+def test_the_split_is_that_of_the_tasks_name_or_the_only_one(hub):
+    hub.commit("owner/lists", published())
+    nano = Task("nano-toy", "Nano", aliases=("NanoToy",))
+    assert retriever("hub_list", (), task=nano, repo="owner/lists").parameters["split"] == "NanoToy"
+    own = Task("elsewhere", "Elsewhere", hub={"repo": "owner/lists"})
+    relevance = retriever("hub_list", (), task=own, config="relevance", column="bm25-ranked-ids")
+    assert (relevance.parameters["repo"], relevance.parameters["split"]) == ("owner/lists", "train")
+    with pytest.raises(BadInput, match="has several splits: say which, --set split=NanoToy|NanoOther"):
+        retriever("hub_list", (), task=own)
+
+
+def test_published_lists_are_frozen_and_made_again_from_their_commit(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, run = make_candidates("mini", "bm25", 10)
+    lists = [{"query-id": query, "corpus-ids": run.ranking(query)} for query in run]
+    commit = hub.commit("owner/lists", published(bm25=lists))
+    freeze = ["bench", "candidates", "mini", "--board", "board"]
+    choices = ["--retriever", "hub_list", "--set", "repo=owner/lists", "--set", "split=NanoToy"]
+    assert main([*freeze, *choices, "--name", "bm25-of-others-10"]) == 0
+    hub.commit("owner/lists", published())
+    capsys.readouterr()
+    assert main([*freeze, "--again", "bm25-of-others-10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same"]
+    [candidates] = Ledger(tmp_path / "board").candidates("mini")
+    assert candidates.parameters["revision"] == commit
+    assert Ledger(tmp_path / "board").candidates_run(candidates).ranking("q01") == run.ranking("q01")
+
+
 def test_a_dataset_that_is_none_is_no_list(hub):
     with pytest.raises(BadInput, match="hub_list needs the name of a dataset, not ''"):
         HubList()
     with pytest.raises(OutsideFailed, match="Hub dataset owner/nothing"):
-        HubList(repo="owner/nothing").search(QUERIES, 10)
+        HubList(repo="owner/nothing")
 
 
 # -- of ir_datasets ----------------------------------------------------------------------------------------------------

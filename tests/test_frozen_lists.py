@@ -108,6 +108,13 @@ def test_a_fused_list_says_the_same_of_itself(capsys):
     assert "no list is longer than 40 passages" in capsys.readouterr().err
 
 
+def test_two_stages_are_as_deep_as_the_first(capsys):
+    stages = ["--retriever", "two_stage", "--set", "first_stage=bm25", "--set", "reranker=reversed"]
+    assert main([*FREEZE, *stages, "--set", "first_depth=20", "--depth", "1000"]) == 0
+    assert described("two-stage-20")["depth"] == 20
+    assert "no list is longer than 20 passages" in capsys.readouterr().err
+
+
 def test_an_incomplete_list_is_not_finished_on_the_overview_nor_ranked_on_the_page_of_the_task():
     assert main([*FREEZE, "--from", "part.trec"]) == 0
     assert main([*FREEZE, "--depth", "20"]) == 0

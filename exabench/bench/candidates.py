@@ -112,6 +112,7 @@ def make_candidates(
         raise BadInput(f"first stage {what} finds nothing for any judged query of {task.name}; is it of another task?")
     for remark in notes.on_candidates(run, qrels, depth):
         note(remark)
+    depth = min(depth, getattr(first_stage, "deepest", depth))  # two stages rank what the first one found
     coverage = _coverage(run, qrels, queries, depth)
     if not RETRIEVERS[retriever].whole:
         depth = min(depth, coverage["longest"])

@@ -20,7 +20,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, printable
 
-NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection".split())
+NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection names".split())
 """Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {

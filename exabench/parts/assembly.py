@@ -112,9 +112,13 @@ def retriever(
 
 def _said_by(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
     """Values for options of first stages that a task fills in."""
-    values: dict[str, Any] = {"language": task.language, "id": task.ir_datasets or ""}
+    values: dict[str, Any] = {
+        "language": task.language,
+        "id": task.ir_datasets or "",
+        "names": (task.name, *task.aliases),
+    }
     if task.hub and "repo" not in options:
-        for key in ("repo", "split", "revision"):
+        for key in ("repo", "revision"):
             if task.hub.get(key):
                 values[key] = task.hub[key]
     return values
@@ -126,7 +130,7 @@ SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, 
 # Parameters that no recipe fills in, by kind of part; builders and sources of data have those of builds.
 _FILLED_IN = {
     "reranker": {"qrels", "lock", "scores", "progress"},
-    "retriever": {"passages", "fields", "lock", "progress"},
+    "retriever": {"passages", "fields", "lock", "progress", "names"},
     "teacher": {"lock"},
 }
 _FILLED_IN_BY_BUILDS = {"collection", "data", "lock", "teacher"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query, Run
-from exabench.hub.client import is_repo, pin_commit, rows
+from exabench.hub.client import configs, find_commit, is_repo, rows, splits
 from exabench.measure.runs import run_in_order, top
 
 
@@ -15,9 +15,10 @@ class HubList:
     """The lists in the config `config` of the dataset `repo`: a row for each query, with its passages, best first.
 
     A row holds `query-id` and, in the column `column`, a list of passage ids. `repo` is the task's own dataset unless
-    given, `split` the task's name in it, and `revision` a commit, a tag or a branch, today's head where none is given.
-    The commit is recorded, so that the same lists can be read again. Beware of lists that were made with the
-    judgements at hand: some publishers put a relevant passage into every list that had none.
+    given, `split` that of the task's name (or another of its `names`) unless given, or the only one, and `revision` a
+    commit, a tag or a branch, today's head where none is given. The commit is recorded, so that the same lists can be
+    read again. Beware of lists that were made with the judgements at hand: some publishers put a relevant passage into
+    every list that had none.
     """
 
     whole = False
@@ -29,21 +30,36 @@ class HubList:
         *,
         repo: str = "",
         config: str = "bm25",
-        split: str = "train",
+        split: str = "",
         column: str = "corpus-ids",
         revision: str = "",
+        names: Sequence[str] = (),
     ) -> None:
         if not is_repo(repo):
             raise BadInput(
                 f"hub_list needs the name of a dataset, not {repo!r}: --set repo=sentence-transformers/NanoBEIR-en"
             )
+        commit = find_commit(repo, revision, None)
+        known = configs(repo, commit)
+        if config not in known:
+            raise UnknownName(f"config of {repo}", config, known)
+        there = splits(repo, config, commit)
+        if not split:
+            of_task = [name for name in names if name in there]
+            split = (of_task or there)[0]
+            if not of_task and len(there) > 1:
+                raise BadInput(
+                    f"config {config} of {repo} has several splits: say which, --set split={'|'.join(there)}"
+                )
+        if split not in there:
+            raise UnknownName(f"split of {repo}", split, there)
         self._column = column
         self.parameters: dict[str, Any] = {
             "repo": repo,
             "config": config,
             "split": split,
             "column": column,
-            "revision": pin_commit(repo, revision, None),
+            "revision": commit,
         }
 
     def search(self, queries: Sequence[Query], depth: int) -> Run:

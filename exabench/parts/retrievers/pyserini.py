@@ -1,4 +1,4 @@
-"""BM25 by Lucene, as Anserini runs it: k1 0.9, b 0.4, flat or multifield; Java 21 comes with the extra [lucene]."""
+"""BM25 by Lucene as Anserini runs it, over passages or a prebuilt index; the extra [lucene] brings Java 21."""
 
 from __future__ import annotations
 

@@ -46,6 +46,7 @@ class TwoStage:
         self._first_stage = first_stage
         self._reranker = reranker
         self._depth = first_depth
+        self.deepest = first_depth
         self.parameters = {
             "first_depth": first_depth,
             "first_stage": {"part": type(first_stage).__name__.lower(), **first_stage.parameters},

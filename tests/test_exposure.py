@@ -66,6 +66,15 @@ def test_what_a_training_recorded_turns_no_into_yes_and_nothing_into_no():
     assert exposure_of(Submission(**SUBMISSION | {"training_data": "unknown"}), "scifact", report()) == "unknown"
 
 
+def test_a_subset_is_met_by_what_its_whole_is_met_by_and_the_other_way_round():
+    for name in ("fever", "BeIR/fever", "nano-fever", "NanoBEIR", "beir"):
+        assert exposure_of(declared(name), "nano-fever") == "yes", name
+    for name in ("nano-fever", "zeta-alpha-ai/NanoFEVER", "nano-beir"):
+        assert exposure_of(declared(name), "fever") == "yes", name
+    assert exposure_of(declared("msmarco"), "nano-msmarco") == "yes"
+    assert exposure_of(declared("fever"), "nano-scifact") == "no"
+
+
 def test_every_task_is_met_by_its_own_names():
     for name, one in tasks().items():
         for called in filter(None, (name, one.ir_datasets, (one.hub or {}).get("repo"), f"BEIR/{name.upper()}")):

@@ -206,6 +206,12 @@ NAMES = {
     "ir_datasets beir/scifact/train": "beir/scifact",
     "cqadupstack-android": "beir/cqadupstack/android",
     "ir_datasets beir/cqadupstack/unix": "beir/cqadupstack/unix",
+    "folder nano-scifact in BEIR layout": "beir/scifact",
+    "Hub dataset zeta-alpha-ai/NanoMSMARCO@7b8ff22f2771dc65ac5b439f222eb19a1f56abda": "msmarco-passage",
+    "trec-dl-2023": "msmarco-passage-v2",
+    "ir_datasets miracl/fi/train": "miracl/fi",
+    "lotte-writing-forum": "lotte/writing/test",
+    "Hub dataset mteb/LoTTE@a887e9f8e3d24427fdff98c8bba3198a6853a929": "mteb/LoTTE",
     **{"medquad": "medquad", "mini": "mini", "": ""},
 }
 

@@ -299,7 +299,7 @@ def test_the_list_of_tasks_is_grouped_by_suite_and_can_be_asked_for_some(capsys:
     for name in tasks():
         assert f"\n{name} " in listed, name
     assert listed.count("\nscifact ") == 1, "a task stands under one suite"
-    assert run("bench", "tasks", "nano-beir") == 0
+    assert run("bench", "tasks", "NanoBEIR") == 0
     listed = capsys.readouterr().out
     assert "nano-beir: NanoBEIR, all 13\n" in listed and "\nnano-nq " in listed and "trec-dl-2022 " not in listed
     assert run("bench", "tasks", "nano-bier") == 2

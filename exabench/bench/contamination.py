@@ -18,12 +18,13 @@ _SUITE = re.compile(r"^(irds:|beir-|mteb-)+")
 def exposure_of(submission: Submission, task: str | Task, training: Training | None = None) -> str:
     """ "yes", "no" or "unknown": was the model trained on what the task is made of?
 
-    Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members or of the
-    whole that it is a member of, its Hub id or its ir_datasets id, in upper or lower case, with or without the suite
-    before it and the split behind it: "BeIR/scifact", "scifact-train". MS MARCO in any split meets MS MARCO dev and
-    the TREC DL tracks: one collection with other judged queries, which other boards count as trained on, too. Where
-    nothing meets it and something is not said ("unknown"), the answer is "unknown"; else "no". What `exabench train`
-    recorded (the rows that share texts or ids with a benchmark) can only turn the answer into "yes".
+    Declared names (`training_data` and `synthetic_data`) meet a task by its own name, those of its members, of the
+    whole that it is a member or a subset of and of its subsets, its Hub id or its ir_datasets id, in upper or lower
+    case, with or without the suite before it and the split behind it: "BeIR/scifact", "scifact-train". MS MARCO in any
+    split meets MS MARCO dev and the TREC DL tracks: one collection with other judged queries, which other boards count
+    as trained on, too. Where nothing meets it and something is not said ("unknown"), the answer is "unknown"; else
+    "no". What `exabench train` recorded (the rows that share texts or ids with a benchmark) can only turn the answer
+    into "yes".
     """
     names = _names_of(task_of(task))
     for table in training.values["data"] if training else ():
@@ -56,8 +57,10 @@ def _names_of(task: Task) -> frozenset[str]:
 
 @functools.cache
 def _plain_names(name: str, ir_datasets: str | None, repo: str | None, members: tuple[str, ...]) -> frozenset[str]:
-    """All names of a task, in plain form: its own, those of its members and of the wholes it is in, its suites."""
-    relatives = [one for one in tasks().values() if name in one.members]
+    """All names of a task, in plain form: its own, those of its members, subsets and wholes, and their suites."""
+    relatives = [one for one in tasks().values() if name in one.members or name == one.subset_of]
+    if name in tasks() and tasks()[name].subset_of:
+        relatives.append(tasks()[tasks()[name].subset_of])
     relatives += [task_of(member) for member in members]
     all_names = {name: (ir_datasets, repo)}
     for one in relatives:
@@ -69,7 +72,7 @@ def _plain_names(name: str, ir_datasets: str | None, repo: str | None, members: 
                 names.add(_plain_name(called))
         for suite, suite_tasks in suites().items():
             if own in suite_tasks:
-                names.add(suite)
+                names |= {suite, suite.replace("-", "")}
                 if suite.startswith("beir-"):
                     names.add("beir")
     return frozenset(names)

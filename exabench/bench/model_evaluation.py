@@ -27,7 +27,7 @@ from exabench.parts.assembly import check_part
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import PairProgress
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.tasks.catalogue import expand, suites
+from exabench.tasks.catalogue import expand, suite_name, suites
 from exabench.tasks.collections import open_collection, read_checked_qrels
 
 HERE = "local"
@@ -231,7 +231,7 @@ def tasks_of(
             if member not in wanted:
                 wanted.append(member)
     known = suites()
-    asked = [name.lower() for name in names if isinstance(name, str)]
+    asked = [suite_name(name) for name in names if isinstance(name, str)]
     return wanted, ResultTable(groups, {name: known[name] for name in asked if name in known})
 
 

@@ -83,9 +83,9 @@ def bench() -> None:
 @board_option
 def tasks(task: str | None, data: Path | None, board: Path) -> None:
     """List the tasks and suites that exabench knows, and those of --data and --board; or say all about TASK."""
-    from exabench.tasks.catalogue import board_tasks, by_suite, expand, own_tasks, suites, tasks
+    from exabench.tasks.catalogue import board_tasks, by_suite, expand, own_tasks, suite_name, suites, tasks
 
-    if task is not None and task.lower() not in suites():
+    if task is not None and not suite_name(task):
         from exabench.tasks.facts import facts_of
 
         facts = facts_of(task, data=data, board=board)

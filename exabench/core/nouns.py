@@ -178,7 +178,7 @@ class Task:
 
     One that is no `benchmark` is what training sets are made of. `aliases` are its names in other tools, `folder` is
     where a custom task lies, and `query_field` the field of ir_datasets' queries that is searched with ("": the one
-    that ir_datasets takes by default).
+    that ir_datasets takes by default). `subset_of` is the task whose queries and passages it has some of (NanoBEIR).
     """
 
     name: str
@@ -202,6 +202,7 @@ class Task:
     aliases: tuple[str, ...] = ()
     folder: Path | None = None
     query_field: str = ""
+    subset_of: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ class _TableTask(TaskValues, frozen=True):
     ir_datasets: str | None = None
     hub: dict[str, str] | None = None
     needs_licence: str | None = None
+    subset_of: str = ""
 
 
 _OF_TABLE = [key for key in _TableTask.__struct_fields__ if key not in TaskValues.__struct_fields__]
@@ -52,6 +53,14 @@ def tasks() -> dict[str, Task]:
             row = read(_TableTask, values, file=page, what=f"[{name}]")
             found[name] = task_of(name, row, page, **{key: getattr(row, key) for key in _OF_TABLE})
     return found
+
+
+def suite_name(name: str) -> str:
+    """The name of the suite that `name` stands for, in any case, with or without hyphens (NanoBEIR); "" for none."""
+    for suite in suites():
+        if suite.replace("-", "") == name.lower().replace("-", ""):
+            return suite
+    return ""
 
 
 @functools.cache
@@ -137,8 +146,9 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
                         return _beside_the_table(found, folder)
     if is_collection(Path(name)):
         return _beside_the_table(folder_task(Path(name)), Path(name))
-    if name.lower() in suites():
-        members = suites()[name.lower()]
+    suite = suite_name(name)
+    if suite:
+        members = suites()[suite]
         raise BadInput(f"{name} is a suite of {len(members)} tasks; name one of them: {', '.join(members)}")
     choices = [*tasks(), *suites(), *_names_on(board), *own_tasks(data)]
     raise UnknownName("task", name, choices)
@@ -179,7 +189,7 @@ def expand(
     for name in names:
         members: Iterable[str | Task] = (name,)
         if isinstance(name, str):
-            members = suites().get(name.lower(), (name,))
+            members = suites().get(suite_name(name), (name,))
         for member in members:
             one = task(member, data=data, board=board)
             found[one.name] = one

@@ -86,21 +86,25 @@ def collection_of(source: str) -> str:
     """The one name of the collection whose ids a task's name or a row's `source` speaks of.
 
     "trec-dl-2020", "folder trec-dl-2020 in BEIR layout" and "ir_datasets msmarco-passage/train" are all
-    "msmarco-passage", because one id means one passage in them. What no task knows keeps its own name.
+    "msmarco-passage", because one id means one passage in them, and a subset has the ids of the whole. What no task
+    knows keeps its own name, and so does a repository of the Hub that holds many tasks: it has their ids by itself.
     """
     name = source
     match = _PLACE.match(source)
     if match:
         name = match[match.lastindex or 0]
     task = tasks().get(name)
-    for each in tasks().values():
-        if each.hub and each.hub["repo"] == name:
-            task = each
+    in_repository = [one for one in tasks().values() if one.hub and one.hub["repo"] == name]
+    if len(in_repository) == 1:
+        task = in_repository[0]
+    if task and task.subset_of:
+        task = tasks()[task.subset_of]
     if task and task.ir_datasets:
         name = task.ir_datasets
     parts = name.split("/")
     # Names of ir_datasets: below this depth every subset has the ids of one collection.
-    depth = {"beir": 2, "msmarco-passage": 1, "disks45": 1}.get(parts[0], len(parts))
+    depths = {"beir": 2, "msmarco-passage": 1, "msmarco-passage-v2": 1, "disks45": 1, "miracl": 2, "lotte": 3}
+    depth = depths.get(parts[0], len(parts))
     # Each forum of CQADupStack is a collection.
     if parts[:2] == ["beir", "cqadupstack"]:
         depth = 3

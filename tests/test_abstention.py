@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exabench import cli
-from exabench.bench.evaluation import score
+from exabench.bench.scoring import score
 from exabench.core.errors import BadInput
 from exabench.measure.abstention import Abstention, confidence_of, nauc
 from exabench.measure.metric_values import MetricName

@@ -118,10 +118,11 @@ def test_err_and_ndcg_of_exponential_gain_are_those_of_gdeval(generated) -> None
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_what_ir_measures_alone_knows_comes_from_it_in_our_order_of_ties(generated, name: str) -> None:
+def test_what_ir_measures_alone_knows_comes_from_it_in_our_order_of_ties(generated, name: str, capfd) -> None:
     qrels, _, run = generated
     ids, found = measure(qrels, run, [name])
     [values] = found.values()
+    assert capfd.readouterr().err == "", "other libraries say nothing"
     assert ids == tuple(sorted(qrels))
     assert values == pytest.approx(theirs(qrels, ordered(run), [name])[name], abs=1e-9)
     assert len(set(values.round(3))) > 5

@@ -9,7 +9,7 @@ import pytest
 
 from exabench import cli
 from exabench.bench.comparison import compare
-from exabench.bench.evaluation import score
+from exabench.bench.scoring import score
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, UnknownName
 from exabench.measure.metric_values import MetricName, measure
 from exabench.measure.runs import run_in_order
@@ -17,7 +17,7 @@ from exabench.measure.runs import run_in_order
 SPELLINGS = {
     # the one form: the spellings of trec_eval, ir_measures, BEIR, MTEB and others
     "nDCG": "ndcg nDCG NDCG",
-    "nDCG@10": "ndcg_cut_10 ndcg_cut.10 nDCG@10 NDCG@10 ndcg@10 ndcg_at_10 NDCG_CUT_10 nDCG(dcg='log2')@10",
+    "nDCG@10": "ndcg_cut_10 ndcg_cut.10 nDCG@10 NDCG@10 ndcg@10 ndcg_at_10 nDCG(cutoff=10) nDCG(dcg='log2')@10",
     "nDCG_exp@10": "nDCG_exp@10 ndcg_exp@10 nDCG(dcg='exp-log2')@10 NDCG(dcg=\"exp-log2\")@10 ndcg_burges@10",
     "AP": "map MAP AP ap mean_average_precision",
     "AP@100": "map_cut_100 map_cut.100 AP@100 MAP@100 map@100 map_at_100",
@@ -78,6 +78,10 @@ def test_every_spelling_is_printed_in_one_form(form: str, spelling: str) -> None
         ),
         *((text, "a whole number from 1") for text in ["ERR(max_rel=0)@5", "RR(rel=True)@10"]),
         *((text, "give them one by one") for text in ["P.5,10", "nDCG@10,RR@10", "recall_5,10"]),
+        *((text, "options as name=value") for text in ["ERR(max_rel=99999999999)@5", "RBP(p=1e400)"]),
+        *((text, "a whole number from 1") for text in ["nDCG(cutoff='x')", "nDCG(cutoff=0)", "P(cutoff=[1])"]),
+        ("nDCG(cutoff=5)@10", "two cutoffs"),
+        ("nDCG(dcg=[1])@10", "'log2' or 'exp-log2'"),
         ("P", "P needs a cutoff, as in P@10"),
         ("R_cap", "R_cap needs a cutoff"),
         ("Hole", "Hole needs a cutoff"),

@@ -71,6 +71,7 @@ NOT_COMPUTED |= {
 
 _FORM = re.compile(r"([^\W_][\w.-]*)(?:\((.*)\))?(?:@(\d{1,7}(?:\.\d{1,7})?))?")
 _CUTOFF_BEHIND = re.compile(r"(.+?)(?:_at_|[_.])(\d{1,7}(?:\.\d{1,7})?)")
+_HIGHEST = 10**9  # grades have at most nine digits
 _LONGEST = 200  # of a name; ast.parse is not for texts without bounds
 
 
@@ -97,7 +98,13 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         raise BadInput(f"metric {printable(text)!r} must read name or name@cutoff, as in nDCG@10 or RR(rel=2)@10")
     name = form[1].lower().replace("-", "_")
     at = form[3]
-    options = _read_options(form[2], text) if form[2] else {}
+    options = {}
+    if form[2]:
+        options = _read_options(form[2], text)
+    if "cutoff" in options:  # as ir_measures may write what stands behind @
+        if at is not None:
+            raise BadInput(f"metric {printable(text)!r} has two cutoffs: leave one away")
+        at = str(options.pop("cutoff"))
     behind = _CUTOFF_BEHIND.fullmatch(name)
     if behind and at is None and any(behind[1] in names for names in (OTHER_NAMES, known, NOT_COMPUTED)):
         name = behind[1]
@@ -119,9 +126,14 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
 def _of_gain(dcg: Any) -> str:
     """ir_measures writes the gain as an option; here it is another metric, for the numbers never meet."""
     names = {"log2": "ndcg", "exp-log2": "ndcg_exp"}
-    if dcg not in names:
+    if not isinstance(dcg, str) or dcg not in names:
         raise BadInput(f"nDCG's dcg is {' or '.join(map(repr, names))}, not {printable(repr(dcg))}")
     return names[dcg]
+
+
+def _is_beyond(value: Any) -> bool:
+    """Is it a number that no option of a metric has?"""
+    return isinstance(value, int | float) and not abs(value) < _HIGHEST
 
 
 def _read_options(inside: str, text: str) -> dict[Any, Any]:
@@ -130,7 +142,7 @@ def _read_options(inside: str, text: str) -> dict[Any, Any]:
         call = ast.parse(f"f({inside})", mode="eval").body
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
             options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-            if None not in options:  # what **{...} would give
+            if None not in options and not any(map(_is_beyond, options.values())):  # None is what **{...} gives
                 return options
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
         pass  # the message is the same

@@ -78,8 +78,9 @@ def values(text: str, graded: Graded) -> np.ndarray:
 
     import ir_measures
 
-    # It warns of grades below 0, which are usual.
-    logging.getLogger("ir_measures").setLevel(logging.ERROR)
+    # It warns of grades below 0 and of scales that are not used up, which are usual.
+    for name in ("ir_measures", "ir_measures.cwl_eval"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     measure = ir_measures.parse_measure(text)
     level = measure.SUPPORTED_PARAMS.get("rel")
     # Without a default of 1 a missing level has another meaning: all passages, or grades as gains. The grades are

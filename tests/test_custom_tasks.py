@@ -170,3 +170,11 @@ def test_a_threshold_beside_a_task_is_taken_and_one_below_1_is_refused(tmp_path:
     assert values == [pytest.approx(0.15), pytest.approx(0.05)]
     assert run("bench", "score", file, "--task", "mini", "--threshold", 0) == 2
     assert "threshold 0 would count what was judged not relevant" in capsys.readouterr().err
+
+
+def test_a_new_board_describes_the_custom_tasks_that_it_is_made_with(data: Path) -> None:
+    tasks = ("--task", "animals", "--task", "trec-dl", "--data", data)
+    assert run("board", "init", "--board", "board", *tasks) == 0
+    assert read_toml("board/board.toml")["tasks"] == ["animals", "trec-dl"]
+    assert [one.name for one in expand("animals", board="board")] == ["animals"]
+    assert run("board", "build", "--board", "board") == 0

@@ -55,7 +55,7 @@ from exabench.core.records import Record, as_builtins, read
 from exabench.measure.metric_values import ByMetric
 from exabench.measure.runs import read_run, write_run
 from exabench.tasks.catalogue import expand, tasks as table
-from exabench.tasks.custom import description_of, file_task, place_of
+from exabench.tasks.custom import description_of, file_task, pin_task, place_of
 
 _READABLE = range(2, RESULT_FORMAT + 1)
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-(\d{1,6})")
@@ -73,17 +73,29 @@ class _Settings(Record, frozen=True):
     views: dict[str, list[str]] = {}
 
 
-def make_board(folder: str | Path, title: str, tasks: Sequence[str], url: str = "") -> Path:
+def make_board(
+    folder: str | Path, title: str, tasks: Sequence[str], url: str = "", data: str | Path | None = None
+) -> Path:
     """Make a new leaderboard over `tasks` (tasks or suites) and return its board.toml.
 
-    `url` is where its pages will be read. Raises BadInput for a task that is not known, and where a leaderboard is.
+    `url` is where its pages will be read; custom tasks are described, `data` holds some. Raises BadInput for a task
+    that is not known, and where a leaderboard is.
     """
     ledger = Ledger(Path(folder))
     file = ledger.folder / "board.toml"
     if file.exists():
         raise BadInput("is there already; edit it, or name another folder with --board", file=file)
-    expand(tasks, board=folder)
-    ledger.create(title, list(tasks), url=url)
+    names = []
+    custom = []
+    for name in tasks:
+        found = expand(name, data=data)
+        if len(found) == 1:  # a suite stays a suite
+            name = found[0].name
+            custom += [one for one in found if one.name not in table()]
+        names.append(name)
+    ledger.create(title, names, url=url)
+    for task in custom:
+        ledger.add_task(pin_task(task, ledger.lock))
     return file
 
 

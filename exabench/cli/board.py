@@ -41,16 +41,17 @@ def board() -> None:
     "--task", "tasks", multiple=True, default=("mini",), show_default=True, help="A task or suite; repeat for more."
 )
 @click.option("--url", default="", help="Where the pages will be read: feeds need an address.")
+@data_option
 @board_option
-def init(title: str, tasks: tuple[str, ...], url: str, board: Path) -> None:
+def init(title: str, tasks: tuple[str, ...], url: str, data: Path | None, board: Path) -> None:
     """Make a new leaderboard: a folder with its board.toml."""
     from exabench.bench.ledger import make_board
 
-    file = make_board(board, title, tasks, url)
+    file = make_board(board, title, tasks, url, data)
     answer(
         {"file": file, "tasks": list(tasks)},
         str(file),
-        f"next: {command_line('bench', 'candidates', tasks[0], board=board)}",
+        f"next: {command_line('bench', 'candidates', tasks[0], board=board, data=data)}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -129,6 +130,10 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
         return _like_the_table(found) if found.ir_datasets else found
     if is_path:
         path = Path(name).expanduser()
+        if not path.exists():
+            near = difflib.get_close_matches(name.lower(), aliases(), n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise BadInput(f"is no folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
         return _beside_the_table(file_task(path) if path.is_file() else folder_task(path), path)
     if board is not None:
         file = Path(board) / "tasks" / f"{name}.toml"

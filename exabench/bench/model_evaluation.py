@@ -65,10 +65,10 @@ def evaluate(
     wanted, table = tasks_of(tasks, data, board)
     names = [str(MetricName.parse(metric)) for metric in metrics]
     ledger = check_candidates(wanted, retriever, depth, candidates, board)
-    note(chosen.find())
     check_part(RETRIEVERS, retriever, retriever_options or {})
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
+    note(chosen.find())
 
     def tell(line: str) -> None:
         note(f"note: {task.name}: {line}")
@@ -129,10 +129,10 @@ def evaluate_on_board(
     if is_new and candidates:
         raise UnknownName("candidates", candidates, (), file=ledger.folder)
     check_candidates(wanted, retriever, depth, candidates, board)
-    note(chosen.find())
     check_part(RETRIEVERS, retriever, retriever_options or {})
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
+    note(chosen.find())
     assert chosen.found is not None, "a reranker by name or model"
     slug = f"exabench--{chosen.found.reranker}"
     checked = None

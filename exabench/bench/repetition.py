@@ -35,6 +35,7 @@ def make_again(
 
     Raises BadInput for a list that the board does not hold, and where a file that it was made of is not there.
     """
+    ledger.check_exists()
     task = single_task(task, data=data, board=ledger.folder)
     frozen = ledger.one_candidates(task.name, name)
     # What was given counts; what was not is taken as it was then, for defaults may have changed.

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import from_json, read_toml, toml_text
+from exabench.core.licences import as_licence
 from exabench.core.nouns import Submission
 from exabench.core.records import Record, read
 
@@ -212,7 +213,7 @@ def read_submission(path: str | Path) -> Submission:
     path = Path(path)
     if path.is_file() and path.stat().st_size > _LARGEST:  # reading TOML takes time that grows with the square
         raise BadInput(f"is larger than the {_LARGEST:,} bytes that a submission may have", file=path)
-    values = read_toml(path)
+    values = as_licence(read_toml(path), path)
     values.pop("digest", None)  # version 0.1 wrote one
     problems = _problems(values)
     if problems:

@@ -395,6 +395,8 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     Raises CannotWrite naming the holder's process and host when somebody else is writing there.
     """
     folder = Path(folder)
+    if not folder.name:  # "." has one lock with the name that the folder has from outside
+        folder = folder.resolve()
     lock = folder.parent / f".{folder.name}.lock"
     made = [parent for parent in lock.parents if not parent.exists()]
     # A lock of the kernel, not a file that is there or not: after kill -9 nobody has to clear it away.

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput
 
 # huggingface/hub-docs, docs/hub/repositories-licenses.md
 _OF_THE_HUB = (
@@ -18,6 +23,16 @@ _FOR_TEXTS = "apache-2.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 m
 _FOR_SOFTWARE = re.compile(
     r"apache-2\.0|mit(-0)?|bsd-[23]-clause|isc|cc0-1\.0|cc-by(-sa)?-[34]\.0|unlicense|[al]?gpl-.*|mpl-2\.0|zlib"
 )
+
+
+def as_licence(values: Mapping[str, Any], file: str | Path | None = None) -> dict[str, Any]:
+    """`values` with the Hub's key `license` as `licence`. Raises BadInput where both are there and differ."""
+    found = dict(values)
+    if "license" in found:
+        of_the_hub = found.pop("license")
+        if found.setdefault("licence", of_the_hub) != of_the_hub:
+            raise BadInput("licence and license say different things; keep one of them", file=file)
+    return found
 
 
 def is_known_to_the_hub(licence: str) -> bool:

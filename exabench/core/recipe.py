@@ -7,6 +7,7 @@ no recipe.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import PACKAGE, digest_of, read_toml
+from exabench.core.licences import as_licence
 
 FOLDER = PACKAGE / "recipes"
 
@@ -68,8 +70,9 @@ def read_recipe(
             raise UnknownName(f"{kind} recipe", text, known)
         recipe = known[text]
 
-    written = recipe.values
-    recipe = replace(recipe, values=override(written, overrides))
+    written = as_licence(recipe.values, recipe.file)
+    spelt = [re.sub(r"^\s*license\s*=", "licence=", pair) for pair in overrides]
+    recipe = replace(recipe, values=override(written, spelt))
     if keys is None:
         return recipe
     for key, value in recipe.values.items():

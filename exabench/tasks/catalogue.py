@@ -155,6 +155,11 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
     if suite:
         members = suites()[suite]
         raise BadInput(f"{name} is a suite of {len(members)} tasks; name one of them: {', '.join(members)}")
+    if data is not None and is_collection(Path(data)):
+        beside = Path(data).resolve().parent
+        raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
+    if Path(name).exists():
+        raise BadInput("is no collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
     choices = [*tasks(), *suites(), *_names_on(board), *own_tasks(data)]
     raise UnknownName("task", name, choices)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import ir_datasets
 
-from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, OutsideFailed, nearest, printable
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.tasks.collections import passage_of, query_of
 
@@ -82,8 +82,14 @@ class IrDatasets:
             yield triple.query_id, triple.doc_id_a, triple.doc_id_b
 
     def _read(self, what: str, rows_of: Callable[[Any], Iterable[Any]] = iter) -> Iterator[Any]:
+        name = str(self._task.ir_datasets)
         try:
-            yield from rows_of(getattr(ir_datasets.load(str(self._task.ir_datasets)), what)())
+            dataset = ir_datasets.load(name)
+        except KeyError as error:
+            known = list(ir_datasets.registry)
+            raise BadInput(f"ir_datasets has no collection {printable(name)!r}; {nearest(name, known)}") from error
+        try:
+            yield from rows_of(getattr(dataset, what)())
         except (BadInput, GeneratorExit):
             raise
         except Exception as error:  # a download can fail in as many ways as there are mirrors

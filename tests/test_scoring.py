@@ -239,3 +239,17 @@ def test_a_suite_of_real_tasks_has_the_mean_of_its_tasks(real_data, tmp_path):
         files[name] = real_data / name / "runs" / "bm25.trec"
     table = score(files, task="trec-dl", data=real_data)
     assert table.means[0].metrics["nDCG@10"] == pytest.approx(sum(one["nDCG@10"] for one in table) / 2, abs=1e-12)
+
+
+def test_latex_has_the_headline_of_the_task_and_a_metric_that_was_asked_for(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(catalogue.tasks(), "one", Task("one", "one", headline="RR@10"))
+    runs = [str(suite_folder(tmp_path / name, rank) / "one.trec") for name, rank in (("a", 1), ("b", 2))]
+    for more, metric, values in (
+        ([], "RR@10", ("0.7500", "0.3750")),
+        (["--metric", "P@2"], "P@2", ("0.3750", "0.3750")),
+        (["--metric", "ndcg_cut_10"], "nDCG@10", ("0.7500", "0.4732")),
+    ):
+        for form in ([], ["--latex"], ["--csv"]):
+            assert main(["bench", "compare", *runs, "--task", "one", "--data", str(data), *more, *form]) == 0
+            shown = capsys.readouterr().out
+            assert metric in shown and (form == ["--csv"] or all(value in shown for value in values))

@@ -106,15 +106,9 @@ def measurement(
     # The metrics that every result carries were not asked for.
     asked = [name for name in values if name == headline or name not in METRICS]
     remarks = [
-        notes.nothing_judged(given, qrels),
-        *notes.other_forms(given, qrels),
-        notes.missing_queries(given, qrels),
-        notes.unjudged_queries(given, qrels),
+        *notes.on_run(given, qrels, ties, asked),
         notes.dropped_passages(self_matches, left_out),
-        notes.contradicting_ranks(given),
         notes.left_out_metrics(list(map(str, unsaid))),
-        notes.ties(ties),
-        notes.short_lists(given, asked),
     ]
 
     answered = set(run.query_ids)

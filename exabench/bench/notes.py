@@ -149,6 +149,20 @@ def short_lists(run: Run, metrics: Iterable[str]) -> str:
     return ""
 
 
+def on_run(run: Run, qrels: Qrels, report: Ties, metrics: Iterable[str]) -> list[str]:
+    """Everything that is odd about a run, its ties and the `metrics` that were asked for."""
+    remarks = [
+        nothing_judged(run, qrels),
+        *other_forms(run, qrels),
+        missing_queries(run, qrels),
+        unjudged_queries(run, qrels),
+        contradicting_ranks(run),
+        ties(report),
+        short_lists(run, metrics),
+    ]
+    return list(filter(None, remarks))
+
+
 def on_candidates(run: Run, qrels: Qrels, depth: int) -> list[str]:
     """Everything that is odd about a candidate list of that depth, before it is frozen."""
     remarks = [
@@ -218,12 +232,35 @@ def same_ranking(a: Run, b: Run) -> bool:
 
 # -- ids that differ from judged ones in their spelling ----------------------------------------------------------------
 
+_Check = Callable[[pa.StringArray], bool]
 _Fold = Callable[[pa.StringArray], pa.StringArray]
 
-_FORMS: tuple[tuple[str, _Fold], ...] = (
-    ("without leading zeros", lambda ids: pc.ascii_ltrim(ids, "0")),
-    ("in another letter case", lambda ids: pc.utf8_lower(ids)),
-    ("after Unicode NFC", lambda ids: pc.utf8_normalize(ids, "NFC")),
+
+def _has_leading_zero(ids: pa.StringArray) -> bool:
+    return bool(pc.any(pc.starts_with(ids, "0")).as_py())
+
+
+def _has_capital(ids: pa.StringArray) -> bool:
+    content = _bytes_of(ids)
+    capital = (content >= ord("A")) & (content <= ord("Z"))
+    return bool(capital.any()) or _has_other_sign(ids)
+
+
+def _has_other_sign(ids: pa.StringArray) -> bool:
+    """Is there a sign beyond ASCII?"""
+    return bool(_bytes_of(ids).max(initial=0) > 127)
+
+
+def _bytes_of(ids: pa.StringArray) -> np.ndarray:
+    content = ids.buffers()[2]
+    return np.frombuffer(content or b"", np.uint8)
+
+
+# A spelling, whether there is anything to fold (a glance at the bytes, a tenth of the work), and how it is folded.
+_FORMS: tuple[tuple[str, _Check, _Fold], ...] = (
+    ("without leading zeros", _has_leading_zero, lambda ids: pc.ascii_ltrim(ids, "0")),
+    ("in another letter case", _has_capital, lambda ids: pc.utf8_lower(ids)),
+    ("after Unicode NFC", _has_other_sign, lambda ids: pc.utf8_normalize(ids, "NFC")),
 )
 
 
@@ -233,24 +270,24 @@ def other_forms(run: Run, qrels: Qrels) -> list[str]:
     judged_queries = pa.array(sorted(_judged_queries(qrels)), pa.string())
     query_ids = pa.array(run.query_ids, pa.string())
     judged_passages = pa.array({passage_id for row in qrels.values() for passage_id in row}, pa.string())
-    for form, fold in _FORMS:
-        queries = _ids_in_form(query_ids, judged_queries, fold)
+    for form, may_differ, fold in _FORMS:
+        queries = _ids_in_form(query_ids, judged_queries, may_differ, fold)
         if queries:
             meet = plural(len(queries), "query id meets", "query ids meet")
             found.append(f"{meet} a judged one only {form} ({_example(queries)})")
-        passages = _ids_in_form(run.passage_ids, judged_passages, fold)
+        passages = _ids_in_form(run.passage_ids, judged_passages, may_differ, fold)
         if passages:
             meet = plural(len(passages), "passage id meets", "passage ids meet")
             found.append(f"{meet} a judged one only {form} ({_example(passages)})")
     return found
 
 
-def _ids_in_form(ids: pa.StringArray, judged: pa.StringArray, fold: _Fold) -> set[str]:
+def _ids_in_form(ids: pa.StringArray, judged: pa.StringArray, may_differ: _Check, fold: _Fold) -> set[str]:
     """Those of `ids` that are not judged, and are when both sides are folded."""
+    if not (may_differ(ids) or may_differ(judged)):  # so it is with most runs, and nothing is looked up
+        return set()
     folded = fold(ids)
     folded_judged = fold(judged)
-    if folded.equals(ids) and folded_judged.equals(judged):  # by far the most runs: no look-up is needed
-        return set()
     is_judged = pc.is_in(ids, judged)
     odd = pc.and_not(pc.is_in(folded, folded_judged), is_judged)
     # Where a judged id is in the run as well, the other spelling is another passage: Iron_man beside Iron_Man.

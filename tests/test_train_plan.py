@@ -22,6 +22,12 @@ def test_a_recipe_becomes_a_plan_with_defaults_where_it_says_nothing(tmp_path):
     assert (plan.steps.groups, plan.steps.clip, plan.dev) == (3, Steps().clip, DevPlan())
 
 
+def test_metrics_are_taken_in_any_spelling_and_dev_may_be_the_loss(tmp_path):
+    check = {"task": "mini", "metric": "recip_rank"}
+    assert train_recipe(made(tmp_path, dev={"metric": "ndcg_cut_10"}, check=[check])).dev.metric == "ndcg_cut_10"
+    assert train_recipe(made(tmp_path, dev={"metric": "loss"})).dev.metric == "loss"
+
+
 def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
     file = made(tmp_path)
     plain, changed = train_recipe(file), train_recipe(file, ["steps.rate=1e-5", "seed=9", "dev.every=4"])
@@ -51,6 +57,11 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"steps": {"autocast": "int8"}}, "steps.autocast: .*; choose from: bfloat16"),
         ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; its keys: .*task"),
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
+        (
+            {"check": [{"task": "mini", "metric": "ndgc@10"}]},
+            r"recipe.toml: unknown metric 'ndgc@10'; did you mean ndcg",
+        ),
+        ({"dev": {"metric": "P"}}, "recipe.toml: P needs a cutoff"),
         ({"loss": {"temperature": 2}}, "loss must name a part"),
         ({"data": []}, "data: expected `array` of length >= 1"),
     ],

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from exabench.core.errors import BadInput
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import Record, read
+from exabench.measure.metric_values import MetricName
 
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -138,4 +139,11 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
             file=recipe.file,
         )
+    # Told before a training, not after it.
+    for metric in (settings.dev.metric, *(check.metric for check in settings.checks)):
+        if metric not in ("", "loss"):
+            try:
+                MetricName.parse(metric)
+            except BadInput as error:
+                raise BadInput(str(error), file=recipe.file) from None
     return Plan(recipe=recipe, **asdict(settings))

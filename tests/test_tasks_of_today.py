@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,9 +77,10 @@ def headline(task_name: str) -> float:
     return float(read_json(f"board/results/acme--good/{task_name}.bm25-3.json")["measurement"]["metrics"]["nDCG@10"])
 
 
-def pass_through_a_board(name: object, task_name: str, ranking: Run) -> None:
+def pass_through_a_board(name: object, task_name: str, ranking: Run, retriever: str = "bm25") -> None:
     """Candidates, evaluation, a submitted run, baselines, verification and pages, in the working folder."""
-    assert run("bench", "candidates", name, "--depth", 3, "--board", "board") == 0
+    arguments = ["--retriever", retriever, "--depth", 3, "--name", "bm25-3", "--board", "board"]
+    assert run("bench", "candidates", name, *arguments) == 0
     results = evaluate(ShortestFirst(), task_name, candidates="bm25-3", board="board")
     assert 0 < results[task_name].measurement["nDCG@10"] <= 1
     write_run(Path("sent.trec"), ranking)
@@ -107,9 +109,30 @@ def test_bright_excludes_passages_before_the_cut_in_a_run_that_is_sent_and_at_sc
     assert "1 passage that the task excludes" in capsys.readouterr().err
     assert read_run("board/candidates/toy/bm25-3.trec.gz").ranking("q1") == ["d1", "d3"], "d2 goes before the cut"
     assert headline("toy") == 1.0
+    for page in ("tasks/toy", "results/acme--good/toy.bm25-3"):
+        assert "passages that a query excludes are dropped" in Path(f"board/site/{page}.html").read_text(), page
     measured = score("sent.trec", task="toy.toml")
     assert measured.metrics["nDCG@10"] == 1.0
     assert any("1 passage that the task excludes" in note for note in measured.notes)
+
+
+def test_a_folder_holds_excluded_ids_beside_its_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    passages = [Passage(id, text) for id, text in TEXTS.items()]
+    write_beir(
+        Path("toy"), Given([Query(*one) for one in QUERIES.items()], passages, {"q1": {"d1": 1}, "q2": {"d4": 1}})
+    )
+    Path("toy/task.toml").write_text('excluded_ids = "drop"\n')
+    write_run(Path("sent.trec"), run_in_order("r", {"q1": ["d2", "d1"], "q2": ["d4"]}))
+    with pytest.raises(BadInput, match=r"toy/queries.jsonl: no query has the key excluded_ids, and toy drops"):
+        score("sent.trec", task="./toy")
+    rows = [{"_id": "q1", "text": QUERIES["q1"], "excluded_ids": ["d2"]}, {"_id": "q2", "text": QUERIES["q2"]}]
+    Path("toy/queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    measured = score("sent.trec", task="./toy")
+    assert measured["nDCG@10"] == 1.0
+    assert "1 passage that the task excludes" in " ".join(measured.notes)
+    assert run("bench", "candidates", "./toy", "--depth", 1, "--board", "board") == 0
+    assert read_run("board/candidates/toy/bm25-1.trec.gz").ranking("q1") == ["d1"]
 
 
 def test_bright_without_the_rule_for_excluded_ids_is_told_how_to_say_it(dataset_hub: HubDouble) -> None:
@@ -201,7 +224,10 @@ class Collected:
         return (document for document in self.docs if document.doc_id in ids)
 
 
-def test_miracl_is_searched_and_read_as_ir_datasets_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_miracl_is_searched_in_its_language_and_read_as_ir_datasets_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jnius_config")
     toy = Collected(
         [GenericQuery("7", "miten lepakot kuulevat"), GenericQuery("8", "miksi taivas on sininen")],
         [
@@ -213,10 +239,13 @@ def test_miracl_is_searched_and_read_as_ir_datasets_has_it(tmp_path: Path, monke
     )
     monkeypatch.setattr(ir_datasets, "load", lambda id: {"miracl-toy/fi/dev": toy}[id])
     monkeypatch.chdir(tmp_path)
-    Path("miracl-toy.toml").write_text('source = "irds:miracl-toy/fi/dev"\nsplit = "dev"\n')
+    Path("miracl-toy.toml").write_text('source = "irds:miracl-toy/fi/dev"\nsplit = "dev"\nlanguage = "fi"\n')
+    assert run("bench", "candidates", "miracl-toy.toml", "--board", "board") == 2
+    assert "bm25 knows the words of English alone, and these texts are in 'fi'" in capsys.readouterr().err
     ranking = run_in_order("r", {"7": ["1#0", "1#1"], "8": ["2#0"]})
-    pass_through_a_board("miracl-toy.toml", "miracl-toy", ranking)
+    pass_through_a_board("miracl-toy.toml", "miracl-toy", ranking, "pyserini")
     assert headline("miracl-toy") == 1.0
+    assert read_json("board/candidates/miracl-toy/bm25-3.json")["parameters"]["language"] == "fi"
 
 
 def test_robust04_asks_with_the_description_as_beir_does(monkeypatch: pytest.MonkeyPatch) -> None:

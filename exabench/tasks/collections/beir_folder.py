@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
+
+import msgspec
 
 from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, digest_of, file_digest
@@ -19,11 +21,19 @@ _CORPUS = "corpus.jsonl"
 _QUERIES = "queries.jsonl"
 
 
+class _ExcludingLine(msgspec.Struct):
+    """A query's id and the passages that are left out of its ranking."""
+
+    id: str = msgspec.field(name="_id")
+    excluded_ids: list[str] | None = None
+
+
 class BeirFolder:
     """A custom task's own folder, else `DATA/<task>/` where it exists; `mini` is found inside exabench itself.
 
     A task of the table may also lie under one of its other names (`DATA/SciFact/`, `DATA/cqadupstack/android/`), or be
-    a split of a folder (`DATA/msmarco/qrels/dev.tsv`). The .jsonl files may be packed (corpus.jsonl.gz).
+    a split of a folder (`DATA/msmarco/qrels/dev.tsv`). The .jsonl files may be packed (corpus.jsonl.gz). Where the task
+    drops excluded ids, a line of queries.jsonl holds those of its query: `"excluded_ids": ["d7"]`.
     """
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:
@@ -98,6 +108,20 @@ class BeirFolder:
         """qrels/<split>.tsv, or .txt or .qrels in TREC's layout."""
         file = splits_in(self.folder).get(split, self.folder / "qrels" / f"{split}.tsv")
         return read_qrels(file)
+
+    def excluded(self) -> Mapping[str, Set[str]]:
+        """The passages that each query excludes. Raises BadInput where no line of queries.jsonl says any."""
+        file = self._file(_QUERIES)
+        excluded = {}
+        for _, line in read_lines(_ExcludingLine, file):
+            if line.excluded_ids is not None:
+                excluded[line.id] = set(line.excluded_ids)
+        if not excluded:
+            raise BadInput(
+                f"no query has the key excluded_ids, and {self._task.name} drops such ids; write a list of them, or []",
+                file=file,
+            )
+        return excluded
 
     def _file(self, name: str) -> Path:
         return _file(self.folder, name) or self.folder / name

@@ -413,7 +413,6 @@ NO_RUNS: dict[str, tuple[Any, str]] = {
         "rank 1.5 of query 'q' is not a whole",
     ),
     "a rank twice": (pd.DataFrame({"qid": ["q"] * 2, "docno": ["d", "e"], "rank": [1, 1]}), "the rank stands twice"),
-    "rows without scores": ([{"qid": "q", "docno": "d"}], "no score or rank is given for query 'q'.*'d'"),
     "no scores": (pd.DataFrame({"qid": ["q"], "docno": ["d"]}), "has no column called score"),
 }
 
@@ -425,6 +424,11 @@ def test_a_run_that_is_none_is_refused_with_query_and_passage(name):
         with pytest.raises(BadInput, match=message) as caught:
             act()
         assert "\n" not in str(caught.value)
+
+
+def test_rows_with_neither_score_nor_rank_are_refused():
+    with pytest.raises(BadInput, match="no score or rank is given for query 'q'.*'d'"):
+        run_of("run", [{"qid": "q", "docno": "d"}])
 
 
 # -- judgements in files -----------------------------------------------------------------------------------------------

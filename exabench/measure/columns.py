@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,11 +157,17 @@ class GivenRow(NamedTuple):
 
 def columns_of(rows: Iterable[GivenRow], file: str | Path | None = None) -> Columns:
     """Rows as columns; of ranks and lines that not every row has, and of values that none has, there is no column."""
-    columns: tuple[list[Any], ...] = ([], [], [], [], [])
-    for row in rows:
-        for cells, cell in zip(columns, row, strict=True):
-            cells.append(cell)
-    queries, passages, values, ranks, lines = columns
+    queries = []
+    passages = []
+    values = []
+    ranks = []
+    lines: list[Any] = []
+    for query, passage, value, rank, line in rows:
+        queries.append(query)
+        passages.append(passage)
+        values.append(value)
+        ranks.append(rank)
+        lines.append(line)
     return Columns(
         queries,
         passages,
@@ -210,11 +215,6 @@ def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | P
 
 def column(names: Iterable[Any], wanted: Names) -> Any | None:
     """The name of a column that is called like one of `wanted`, the first of them first; None where there is none."""
-    return _column(tuple(names), wanted)
-
-
-@functools.lru_cache(maxsize=100)  # the records of a file have few sets of keys
-def _column(names: tuple[Any, ...], wanted: Names) -> Any | None:
     found: dict[str, Any] = {}
     for name in names:
         found.setdefault(str(name).strip().lower().replace("-", "_").replace(" ", "_"), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -105,12 +106,20 @@ def _row(record: Any, file: str | Path, line: int | None, values: Names, query: 
     """One passage of a ranking, or one judgement; its `query` may be known from the list that it is in."""
     if not isinstance(record, Mapping):
         raise BadInput(f"holds {printable(repr(record), 40)}; expected {_FORMS}", file=file, line=line)
+    names = _names(tuple(record), values)
     if query is None:
-        query = _field(record, QUERY, file, line)
-    passage = _field(record, PASSAGE, file, line)
-    value = record.get(column(record, values))
-    rank = record.get(column(record, RANK))
-    return GivenRow(_id(query), _id(passage), value, rank, line)
+        query = record.get(names.query)
+    passage = record.get(names.passage)
+    for found, wanted in ((query, QUERY), (passage, PASSAGE)):
+        if found is None:
+            raise BadInput(f"a record lacks the field {' or '.join(wanted[:3])}", file=file, line=line)
+    return GivenRow(_id(query), _id(passage), record.get(names.value), record.get(names.rank), line)
+
+
+@functools.lru_cache(maxsize=100)  # the records of a file have few sets of keys
+def _names(keys: tuple[str, ...], values: Names) -> GivenRow:
+    """What a record's fields are called that hold its query, passage, value and rank."""
+    return GivenRow(column(keys, QUERY), column(keys, PASSAGE), column(keys, values), column(keys, RANK))
 
 
 def _query_of(record: Mapping[str, Any]) -> Any:
@@ -119,13 +128,6 @@ def _query_of(record: Mapping[str, Any]) -> Any:
     if not isinstance(query, Mapping):
         query = {key: value for key, value in record.items() if key != "query"}  # that is a text
     return query.get(column(query, QUERY))
-
-
-def _field(record: Mapping[str, Any], names: Names, file: str | Path, line: int | None) -> Any:
-    name = column(record, names)
-    if name is None:
-        raise BadInput(f"a record lacks the field {' or '.join(names[:3])}", file=file, line=line)
-    return record[name]
 
 
 def _id(value: Any) -> Any:

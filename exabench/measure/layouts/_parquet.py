@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,11 +38,20 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
-    cells = {name: table[name].to_pylist() for name in wanted}
+    cells = {name: _cells(table[name]) for name in wanted}
     for name in (column(names, QUERY), column(names, PASSAGE)):
         if name in cells and pa.types.is_integer(table[name].type):
             cells[name] = list(map(str, cells[name]))
     return named_columns(cells, names, values, file)
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python values; of a text that stands often, one is made."""
+    if not pa.types.is_dictionary(column.type) or column.null_count:
+        return column.to_pylist()
+    texts = column.unify_dictionaries().combine_chunks()
+    each = texts.dictionary.to_pylist()
+    return [each[place] for place in np.from_dlpack(texts.indices).tolist()]
 
 
 def _text_bytes(cells: pa.Array) -> int:

@@ -57,6 +57,16 @@ def test_commands_that_print_write_nothing(board: Path, tmp_path: Path, capsys) 
     assert files(tmp_path) == before
 
 
+def test_scoring_beside_a_board_writes_no_lock(board: Path, tmp_path: Path) -> None:
+    board.rename(tmp_path / "leaderboard")
+    (tmp_path / "leaderboard" / "lock.json").unlink()
+    before = files(tmp_path)
+    run = tmp_path / "leaderboard" / "runs" / "exabench--oracle" / "animals.bm25-3.trec.gz"
+    assert exabench("bench", "score", run, "--task", "animals") == 0  # the board says where it lies
+    assert exabench("bench", "compare", run, run, "--task", "animals") == 0
+    assert files(tmp_path) == before
+
+
 def test_other_judgements_are_refused_with_the_name_of_the_lock_file_and_the_way_out(board: Path, capsys) -> None:
     (board.parent / "data" / "animals" / "qrels" / "test.tsv").write_text(CORRECTED)
     run = board / "runs" / "exabench--oracle" / "animals.bm25-3.trec.gz"

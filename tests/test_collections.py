@@ -89,8 +89,8 @@ def test_a_task_that_no_place_serves_says_where_to_put_it(tmp_path):
         open_collection(TOY, tmp_path)
     with pytest.raises(BadInput, match="It needs a signed agreement"):
         open_collection(task("bioasq"))
-    with pytest.raises(OutsideFailed, match="task toy cannot be read: ir_datasets no/such/id: KeyError.*give --data"):
-        open_collection(dataclasses.replace(TOY, ir_datasets="no/such/id"))
+    with pytest.raises(BadInput, match="ir_datasets has no collection 'beir/scifacts'; did you mean beir/scifact"):
+        open_collection(dataclasses.replace(TOY, ir_datasets="beir/scifacts"))
     with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
         IrDatasets(task("scifact")).qrels("train")
 

@@ -14,7 +14,7 @@ from exabench.cli import main
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json, read_toml
 from exabench.core.nouns import Passage, Query
-from exabench.tasks.catalogue import expand, task
+from exabench.tasks.catalogue import expand, own_tasks, task
 
 GIVEN = Given(
     [Query("q1", "how bats hear"), Query("q2", "why the sky is blue"), Query("q3", "nobody judged this")],
@@ -126,6 +126,15 @@ def test_a_path_with_a_name_of_the_table_is_that_task_and_is_held_against_its_ju
     describe(data / "scifact", 'name = "my-scifact"\n')
     candidates, _ = make_candidates(str(data / "scifact"), "bm25", 2)
     assert (candidates.task, candidates.queries) == ("my-scifact", 2)
+
+
+def test_two_folders_that_would_be_one_task_are_told_apart_by_a_name(data: Path) -> None:
+    for name in ("My_Set", "my set"):
+        write_beir(data / name, GIVEN)
+    with pytest.raises(BadInput, match="is called my-set, as .*My_Set is; give one another name"):
+        own_tasks(data)
+    describe(data / "My_Set", 'name = "first"\n')
+    assert list(own_tasks(data)) == ["first", "animals", "my-set"]
 
 
 def test_suites_names_and_custom_tasks_are_expanded_together(data: Path) -> None:

@@ -91,6 +91,15 @@ def test_what_cannot_be_read_is_one_line(
         found.qrels("test")
 
 
+def test_judgements_in_a_repository_beside_it_are_locked_at_their_commit(dataset_hub: HubDouble) -> None:
+    dataset_hub.commit(REPO, repository(LAYOUTS["BEIR"]))
+    first = dataset_hub.commit(f"{REPO}-qrels", repository({("default", "test"): QRELS}))
+    assert main(["bench", "candidates", f"hub:{REPO}", "--depth", "2", "--board", "board"]) == 0
+    assert read_json("board/lock.json")["hub"] == {f"{REPO}-qrels@main": first}
+    dataset_hub.commit(f"{REPO}-qrels", repository({("default", "test"): QRELS[:1]}))
+    assert main(["bench", "run", "--board", "board"]) == 0
+
+
 def test_the_first_list_of_a_board_pins_the_commit_and_a_new_head_changes_nothing(
     dataset_hub: HubDouble, capsys
 ) -> None:

@@ -150,6 +150,7 @@ class CandidateEvaluator:
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
+                f"`exabench bench judgements {task.name}` says what differs, or "
                 "make them again under another name"
             )
 

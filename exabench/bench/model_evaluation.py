@@ -29,6 +29,7 @@ from exabench.parts.reranking import PairProgress
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import expand, suite_name, suites
 from exabench.tasks.collections import open_collection, read_checked_qrels
+from exabench.tasks.custom import pin_task
 
 HERE = "local"
 """The owner of a model that nobody else knows of: a folder of this machine."""
@@ -66,6 +67,7 @@ def evaluate(
     names = [str(MetricName.parse(metric)) for metric in metrics]
     ledger = check_candidates(wanted, retriever, depth, candidates, board)
     check_part(RETRIEVERS, retriever, retriever_options or {})
+    wanted = [pin_task(task, None) for task in wanted]  # all that is read of a repository is of one commit
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
     note(chosen.find())

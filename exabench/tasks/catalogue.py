@@ -166,11 +166,16 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
 
 def own_tasks(data: str | Path | None) -> dict[str, Task]:
     """The custom tasks in the folders of `data` by name. Raises BadInput for a task.toml that is wrong."""
-    found = {}
+    found: dict[str, Task] = {}
     for folder in _collections_in(data):
         task = folder_task(folder)
-        if task.name not in tasks() and folder.name.lower() not in aliases():
-            found[task.name] = task
+        if task.name in tasks() or folder.name.lower() in aliases():
+            continue
+        if task.name in found:
+            raise BadInput(
+                f"is called {task.name}, as {found[task.name].folder} is; give one another name", file=folder
+            )
+        found[task.name] = task
     return found
 
 

@@ -13,7 +13,7 @@ from exabench.core.records import Record, as_builtins, read
 from exabench.measure.qrels import count, qrels_digest
 
 
-class LockedJudgements(Record, frozen=True):
+class LockedJudgements(Record, frozen=True, omit_defaults=True):
     """The counts and the digest of a task's judgements; `queries` is 0 in a lock file of version 0.1.
 
     `passages` is 0 where nobody counted them; `reason` says why these judgements took the place of others.

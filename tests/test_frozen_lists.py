@@ -242,7 +242,9 @@ def test_paths_are_recorded_from_the_working_folder_on(folder):
         (["--retriever", "fusion", "--set", 'runs=["whole.trec", "./whole.trec"]'], "holds the same run as whole.trec"),
         (["--set", "k1=abc"], "k1 must be a number, not 'abc'"),
         (["--set", "k2=1"], "retriever bm25 has no option 'k2'"),
-        (["--retriever", "two_stage"], "retriever two_stage needs"),
+        (["--retriever", "two_stage"], "retriever two_stage needs first_stage; `exabench parts retrievers two_stage`"),
+        (["--retriever", "dense"], "retriever dense needs model; `exabench parts retrievers dense` lists its options"),
+        (["--retriever", "splade"], "retriever splade needs model"),
         (["--retriever", "scoreddocs"], "the task is not one of ir_datasets"),
         (["--retriever", "hub_list"], "hub_list needs the name of a dataset"),
         (

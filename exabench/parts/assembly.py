@@ -142,12 +142,17 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     `slots` names the options that are parts themselves, and their shelves. Raises UnknownName, BadInput in one line
     with the valid options, and MissingExtra where a part's packages are missing.
     """
+    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
+    for option in shelf.required(name):
+        if option not in {*options, *filled_in, "teacher"}:  # what is said of a teacher depends on the part
+            raise BadInput(
+                f"{shelf.kind} {name} needs {option}; `exabench parts {shelf.kind}s {name}` lists its options"
+            )
     part = shelf[name]
     options = dict(options)
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
     options.pop("task", None)  # of the collection, not the part
-    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
     check(f"{shelf.kind} {name}", part, options, filled_in)
     for slot, inner in slots.items():
         if slot not in options:

@@ -45,7 +45,7 @@ class Dense:
         passages: Iterable[Passage],
         fields: tuple[str, ...] = ("title", "text"),
         *,
-        model: str = "",
+        model: str,
         revision: str = "",
         query_model: str = "",
         query_revision: str = "",

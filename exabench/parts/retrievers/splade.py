@@ -40,7 +40,7 @@ class Splade:
         passages: Iterable[Passage],
         fields: tuple[str, ...] = ("title", "text"),
         *,
-        model: str = "",
+        model: str,
         revision: str = "",
         query_model: str = "",
         query_revision: str = "",

@@ -299,3 +299,14 @@ def test_judged_queries_without_a_text_are_told_of_lists_and_of_results(tmp_path
     evaluator = RerankEvaluator(toy, candidates, run, tmp_path, None)
     result, _ = evaluator.evaluate(ShortestFirst(), "acme--short", "model")
     assert list(result.measurement.notes[:2]) == without
+
+
+def test_bench_run_carries_the_notes_of_each_result_but_those_of_baselines(board, tmp_path, capsys):
+    first = first_stage(board)
+    part = {query_id: dict.fromkeys(first.ranking(query_id)[:5], 1.0) for query_id in first.query_ids[1:]}
+    file = write_submission(tmp_path / "new", name="acme/tied")
+    submit(file, [f"mini={write_run(tmp_path / 'tied.trec', run_of('tied', part))}"], board)
+    assert main(["bench", "run", "--board", str(board), "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert len(notes) == 2 and all(note.startswith("acme--tied on mini (bm25-20): ") for note in notes)
+    assert "1 of 24 judged queries is missing" in notes[0] and notes[1].endswith("(export logits, not probabilities)")

@@ -127,9 +127,15 @@ class ComparisonTable(list[TaskComparison]):
             line = " & ".join(map(latex_text, names))
             line += f" & {one.a:.4f} & {one.b:.4f}"
             line += f" & ${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]"
-            line += f" & {one.test.p:.4f} & {one.corrected:.4f}"
+            line += f" & {_latex_p(one.test.p)} & {_latex_p(one.corrected)}"
             lines.append(line)
         return latex_table("lllrrrrr", r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm)", lines)
+
+
+def _latex_p(value: float) -> str:
+    if value < 0.0001:  # four digits cannot tell such values apart
+        return "$< 0.0001$"
+    return f"{value:.4f}"
 
 
 def compare(

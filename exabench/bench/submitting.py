@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator
-from exabench.bench.copies import copies_of
 from exabench.bench.evaluation import reranker_options
 from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.result_notes import copies_of
 from exabench.bench.sent_runs import read_sent_run
 from exabench.bench.submissions import (
     COMMIT,

@@ -653,10 +653,10 @@ def run(
 
     With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
     """
-    from exabench.bench.copies import copies_among
     from exabench.bench.evaluation import raise_failures, run_board
     from exabench.bench.ledger import Ledger, read_result
     from exabench.bench.queue import queue_of, raise_waiting, work_off
+    from exabench.bench.result_notes import copies_among, notes_of
     from exabench.bench.submitting import add_baselines
 
     if queued and (slugs or task or candidates or trusted):
@@ -696,7 +696,7 @@ def run(
             **choices,
         )
     results = [read_result(file) for file in files]
-    _answer_results(files, results, copies_among(results, Ledger(board)))
+    _answer_results(files, results, [*copies_among(results, Ledger(board)), *notes_of(results)])
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
     if failures:

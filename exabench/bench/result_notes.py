@@ -1,4 +1,4 @@
-"""Copies: submissions whose runs over one candidate list rank the same passages in the same order.
+"""Notes on results: what is odd about each, and submissions whose runs over one candidate list rank alike.
 
 A stored run carries its submission's name as its tag, so that the digests of two copies differ: rankings are compared.
 """
@@ -44,6 +44,16 @@ def copies_among(results: Iterable[Result], ledger: Ledger) -> list[str]:
             for places in group_equal(runs):
                 found.append(_sentence(task, candidates, [slugs[place] for place in places]))
     return list(filter(None, found))
+
+
+def notes_of(results: Iterable[Result]) -> list[str]:
+    """The notes of each result, with what it is of; what is odd about a baseline says nothing about anybody."""
+    found = []
+    for result in results:
+        if not result.submission.startswith(_BASELINES):
+            for note in result.measurement.notes:
+                found.append(f"{result.submission} on {result.task} ({result.candidates.name}): {note}")
+    return found
 
 
 def _sentence(task: str, candidates: str, slugs: Sequence[str]) -> str:

@@ -322,6 +322,12 @@ def test_names_of_other_tools_are_known(other: str, name: str) -> None:
     assert task(other).name == name
 
 
+def test_a_repository_of_many_tasks_is_the_name_of_none() -> None:
+    for repo in ("xlangai/BRIGHT", "mteb/LoTTE"):
+        with pytest.raises(BadInput):
+            task(repo)
+
+
 def test_the_list_of_tasks_is_grouped_by_suite_and_can_be_asked_for_some(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("bench", "tasks") == 0
     listed = capsys.readouterr().out

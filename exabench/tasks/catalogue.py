@@ -101,7 +101,8 @@ def aliases() -> Mapping[str, str]:
 def names_of(task: Task) -> list[str]:
     """The names of a task: its own, those of its page (BEIR, MTEB, Anserini), of ir_datasets and of the Hub.
 
-    That of ir_datasets is also taken without the split behind it.
+    That of ir_datasets is also taken without the split behind it. A repository of the Hub that holds many tasks is the
+    name of none.
     """
     names = [task.name, *task.aliases]
     if task.ir_datasets:
@@ -109,7 +110,10 @@ def names_of(task: Task) -> list[str]:
         for split in ("test", "judged"):
             names.append(task.ir_datasets.removesuffix(f"/{split}"))
     if task.hub:
-        names.append(task.hub["repo"])
+        repo = task.hub["repo"]
+        in_repository = [one for one in tasks().values() if one.hub and one.hub["repo"] == repo]
+        if len(in_repository) < 2:
+            names.append(repo)
     return names
 
 

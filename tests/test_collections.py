@@ -142,6 +142,19 @@ def test_another_honest_count_is_accepted_and_where_the_table_has_no_digest_the_
     assert lock.read_bytes() == before
 
 
+def test_a_copy_with_judgements_of_grade_0_besides_is_held_against_the_others_by_their_digest(copied):
+    entry, folder = copied
+    qrels = open_collection(entry, folder).qrels("test")
+    positive = {q: {p: grade for p, grade in row.items() if grade > 0} for q, row in qrels.items()}
+    count = sum(map(len, positive.values()))
+    changes = {"judgements": count, "also_judgements": {"351": "with 0"}, "qrels_digest": qrels_digest(positive)}
+    entry = dataclasses.replace(entry, **changes)
+    assert count < 351 and read_checked_qrels(entry, open_collection(entry, folder)) == qrels
+    changed(folder, "q03\tbats-09\t3", "q03\tbats-09\t2")  # as many rows, another grade
+    with pytest.raises(BadInput, match="judgements of digest where the table says"):
+        read_checked_qrels(entry, open_collection(entry, folder))
+
+
 READ = """
 import json
 from exabench.tasks.catalogue import task

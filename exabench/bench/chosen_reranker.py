@@ -31,7 +31,7 @@ class ChosenReranker:
         self._made: Reranker | None = None
         self.found: Recognised | None = None  # of a reranker that is given by name or by model
         if isinstance(given, str):
-            check_given(given)
+            check_given(given, self._options)
             self.label = label_of(str(self._options.get("model", given)))
         else:
             if options or part:

@@ -278,22 +278,23 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
         self._total = -1
-        self._last = self._started
+        self._first = 0
+        self._started = 0.0
 
     def text(self, done: int, total: int, what: str) -> str:
         """As in "1200/5000 pairs of minilm on scifact, 310/s, 0:12 left"."""
         now = time.monotonic()
         if total != self._total:
-            self._started = self._last
+            # From the first report on: loading a model is no part of the pace.
             self._total = total
-        self._last = now
+            self._first = done
+            self._started = now
         text = f"{done}/{total} {what}" if total else f"{done} {what}"
         elapsed = now - self._started
-        if done <= 0 or elapsed < 1:  # too little to tell
+        if done <= self._first or elapsed < 1:  # too little to tell
             return text
-        rate = done / elapsed
+        rate = (done - self._first) / elapsed
         if rate >= 10:
             text += f", {rate:,.0f}/s"
         elif rate >= 1:

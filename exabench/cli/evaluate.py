@@ -240,7 +240,7 @@ def _answer_estimates(found: list[Estimate]) -> None:
 @click.option("--task", required=True, help="The task whose queries and passages the run ranks.")
 @click.option("-o", "--output", type=PATH, required=True, help="The TREC run to write; one that is there is replaced.")
 @reranker_option
-@click.option("--depth", type=click.IntRange(1), help="Passages for each query.")
+@click.option("--depth", type=DEPTH, help="Passages for each query.")
 @device_option
 @precision_option
 @set_option

@@ -7,6 +7,7 @@ progress callback, judgements) is `given` and no option.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import inspect
 import re
@@ -15,10 +16,11 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from exabench.core.errors import BadInput, printable
+from exabench.core.files import PACKAGE
 
 NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection names".split())
 """Parameters that the program fills in, never a recipe or a submission."""
@@ -67,6 +69,7 @@ _PLAIN = {
     type(None): "none",
     Any: "a part",
 }
+_PLAIN_BY_NAME = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 _MISSING = inspect.Parameter.empty
 _PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -109,22 +112,94 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     import msgspec
 
     known = table(part)
-    choices = f"its options: {', '.join(sorted(known)) or 'none'}"
+    names = {option.name: option.type if option.required else "" for option in known.values()}
+    refuse_unknown(what, names, options, given)
     annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
-        if name not in known:
-            raise BadInput(f"{what} has no option {printable(str(name))!r}; {choices}")
         as_toml = str(value) if isinstance(value, PurePath) else value  # a TOML page holds a path as text
         try:
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
-            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}; {choices}") from None
-    for option in known.values():
-        if option.required and option.name not in options and option.name not in given:
-            raise BadInput(f"{what} needs {option.name} ({option.type}); {choices}")
+            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}; {_choices(names)}") from None
+    refuse_missing(what, names, options, given)
+
+
+def refuse_unknown(
+    what: str, known: Mapping[str, str], options: Mapping[str, Any], given: Collection[str] = ()
+) -> None:
+    """Raise BadInput for an option that a part does not have.
+
+    `known` are its options, each with its type in words where it must be given, else with "".
+    """
+    for name in options:
+        if name not in known and not (name in given and name in NOT_OPTIONS):
+            raise BadInput(f"{what} has no option {printable(str(name))!r}; {_choices(known)}")
+
+
+def refuse_missing(
+    what: str, known: Mapping[str, str], options: Mapping[str, Any], given: Collection[str] = ()
+) -> None:
+    """Raise BadInput for an option that must be given and is not; `known` as in `refuse_unknown`."""
+    for name, type_in_words in known.items():
+        if type_in_words and name not in options and name not in given:
+            raise BadInput(f"{what} needs {name} ({type_in_words}); {_choices(known)}")
+
+
+def _choices(known: Collection[str]) -> str:
+    return f"its options: {', '.join(sorted(known)) or 'none'}"
+
+
+def declared_in(file: Path, name: str) -> dict[str, str] | None:
+    """The options of the class in a part's file, as `refuse_unknown` takes them.
+
+    Read from the text: a part may take seconds to import. None where the text alone does not say.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    constructor = None
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.lower() == name.replace("_", "").lower():
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+                    constructor = inner.args
+    if constructor is None or constructor.vararg is not None:
+        return None
+    declared = {}
+    positional = [*constructor.posonlyargs, *constructor.args]
+    without_default = len(positional) - len(constructor.defaults)
+    defaults = [None] * without_default + list(constructor.defaults)
+    defaults += constructor.kw_defaults
+    for argument, default in zip([*positional, *constructor.kwonlyargs], defaults, strict=True):
+        declared[argument.arg] = ""
+        if default is None:
+            annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+            declared[argument.arg] = _PLAIN_BY_NAME.get(annotation, "a part")
+    if constructor.kwarg is not None:
+        unpacked = constructor.kwarg.annotation
+        if not isinstance(unpacked, ast.Subscript) or not isinstance(unpacked.slice, ast.Name):
+            return None
+        keys = _keys_of(unpacked.slice.id, tree)
+        if keys is None:
+            return None
+        declared.update(dict.fromkeys(keys, ""))
+    return {option: words for option, words in declared.items() if option not in NOT_OPTIONS}
+
+
+def _keys_of(name: str, tree: ast.Module) -> list[str] | None:
+    """The keys of a TypedDict that a module defines, or imports from another one of exabench."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            keys = []
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                    keys.append(line.target.id)
+            return keys
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            file = PACKAGE.parent / f"{str(node.module).replace('.', '/')}.py"
+            return _keys_of(name, ast.parse(file.read_text(encoding="utf-8")))
+    return None
 
 
 def make(

@@ -47,32 +47,21 @@ class Shelf(Mapping[str, Any]):
             from exabench.core.packages import pip_line  # takes 9 ms to load, for a rare message
 
             raise MissingExtra(f"{self.kind} {name!r} needs a package: {pip_line(error.name or '')}") from error
+        wanted = (_plain(name), _plain(f"{name}{self.kind}"))
         for key, value in vars(module).items():
-            if _plain(key) in self._objects(name) and not isinstance(value, ModuleType):
+            if _plain(key) in wanted and not isinstance(value, ModuleType):
                 return value
         raise TypeError(f"{module.__file__} defines nothing called {name}: a part carries the name of its file")
 
-    def _objects(self, name: str) -> tuple[str, str]:
-        """The plain names that the object of a part may have."""
-        return _plain(name), _plain(f"{name}{self.kind}")
-
-    def required(self, name: str) -> tuple[str, ...]:
-        """The options that the class of a part must be given, read without importing it: some imports take seconds."""
+    def file(self, name: str) -> Path:
+        """The file of a part. Raises UnknownName; nothing is imported."""
         if name not in self:
             raise UnknownName(self.kind, name, self)
-        source = (self._folder / f"{name}.py").read_text(encoding="utf-8")
-        for part in ast.parse(source).body:
-            if not isinstance(part, ast.ClassDef) or _plain(part.name) not in self._objects(name):
-                continue
-            for node in part.body:
-                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                    options = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                    return tuple(option.arg for option, default in options if default is None)
-        return ()
+        return self._folder / f"{name}.py"
 
     def summary(self, name: str) -> str:
         """The first line of the part's module docstring, read without importing it."""
-        source = (self._folder / f"{name}.py").read_text(encoding="utf-8")
+        source = self.file(name).read_text(encoding="utf-8")
         return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from exabench.core.errors import BadInput
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
-from exabench.core.options import accepts, check, make
+from exabench.core.options import accepts, check, declared_in, make, refuse_missing, refuse_unknown
 from exabench.core.shelf import Shelf
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
@@ -142,17 +142,17 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     `slots` names the options that are parts themselves, and their shelves. Raises UnknownName, BadInput in one line
     with the valid options, and MissingExtra where a part's packages are missing.
     """
-    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
-    for option in shelf.required(name):
-        if option not in {*options, *filled_in, "teacher"}:  # what is said of a teacher depends on the part
-            raise BadInput(
-                f"{shelf.kind} {name} needs {option}; `exabench parts {shelf.kind}s {name}` lists its options"
-            )
-    part = shelf[name]
     options = dict(options)
+    options.pop("task", None)  # of the collection, not the part
+    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
+    declared = declared_in(shelf.file(name), name)
+    if declared is not None and "teacher" not in declared:  # whose options may be those of its teacher
+        # Before the part is imported, which may take seconds.
+        refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
+        refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
+    part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
-    options.pop("task", None)  # of the collection, not the part
     check(f"{shelf.kind} {name}", part, options, filled_in)
     for slot, inner in slots.items():
         if slot not in options:

@@ -27,6 +27,7 @@ from exabench.models.screening import MODULES
 from exabench.parts.rerankers import RERANKERS
 
 AUTO = "auto"
+NO_MODEL = "reranker auto needs a model: a folder, pypi:<package> or a Hub id (owner/name)"
 MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "rankt5", "yes_no")
 """The rerankers that load a model."""
 
@@ -66,13 +67,15 @@ def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") 
     if given != AUTO:
         options["model"] = given
     if not isinstance(options.get("model"), str):
-        raise BadInput("reranker auto needs a model: a folder, pypi:<package> or a Hub id (owner/name)")
+        raise BadInput(NO_MODEL)
     found = recognise(options["model"], str(options.get("revision", "")))
     return Recognised(found.reranker, {**found.options, **options}, found.why)
 
 
-def check_given(given: str) -> None:
-    """Raise UnknownName or BadInput where a text is no reranker, no folder and no Hub id; nobody is asked."""
+def check_given(given: str, options: Mapping[str, Any]) -> None:
+    """Raise BadInput where a text is no reranker, no folder and no Hub id, or AUTO without a model; nobody is asked."""
+    if given == AUTO and not isinstance(options.get("model"), str):
+        raise BadInput(NO_MODEL)
     if given == AUTO or given in RERANKERS:
         return
     is_path = "/" in given or given.startswith(("pypi:", "."))
@@ -138,7 +141,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         refuse(f"config_sentence_transformers.json says {made_as}, which is no reranker here (a first stage: splade)")
     if made_as == "CrossEncoder" and len(modules) > 1:
         refuse(
-            f"modules.json: a cross-encoder of {', '.join(modules)}, and only one with a classification head is read"
+            f"modules.json: a cross-encoder of {', '.join(modules)}, and only those with a classification head are read"
         )
 
     if architecture.endswith(_CLASSIFIER):

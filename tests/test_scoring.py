@@ -253,3 +253,11 @@ def test_latex_has_the_headline_of_the_task_and_a_metric_that_was_asked_for(data
             assert main(["bench", "compare", *runs, "--task", "one", "--data", str(data), *more, *form]) == 0
             shown = capsys.readouterr().out
             assert metric in shown and (form == ["--csv"] or all(value in shown for value in values))
+
+
+def test_runs_by_task_without_a_suite_and_no_run_at_all_are_refused(tmp_path, capsys):
+    [file, *_] = run_files(tmp_path)
+    assert main(["bench", "score", f"mini={file}", "--task", "mini"]) == 2
+    assert "runs are given by task (mini), which only a suite takes: name one with --task" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="no run is given"):
+        score([], qrels=QRELS)

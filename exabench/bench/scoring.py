@@ -156,7 +156,7 @@ def score(run: Any, **choices: Any) -> Any:
     task gives a Measurement, all else a ScoreTable. The choices are those of `score_systems`. Raises BadInput or
     OutsideFailed.
     """
-    if isinstance(run, list | tuple) and run and not _is_row(run[0]):
+    if isinstance(run, list | tuple) and not (run and _is_row(run[0])):
         return score_systems(run, **choices)
     table = score_systems([run], **choices)
     if table.means:

@@ -32,6 +32,8 @@ def read_systems(given: Sequence[Any], suite: Suite | None, task: str = "") -> l
     BadInput for a run that is not there, before one is read, for one run on a suite, and for a suite of which tasks
     have no run.
     """
+    if not given:
+        raise BadInput("no run is given")
     found = []
     for system in given:
         if suite:
@@ -65,7 +67,17 @@ def _single_run(given: Any) -> Any:
         if Path(given).is_dir():
             raise BadInput("is a folder; name a run file, or give a suite with --task", file=given)
         check_run(given)
+    elif _is_by_task(given):
+        named = ", ".join(printable(str(name)) for name in given)
+        raise BadInput(f"runs are given by task ({named}), which only a suite takes: name one with --task")
     return given
+
+
+def _is_by_task(given: Any) -> bool:
+    """Is it a mapping of runs, and not one run as `{query: {passage: score}}`?"""
+    if not isinstance(given, Mapping) or isinstance(given, Run) or not given:
+        return False
+    return all(isinstance(run, str | Path | Run) for run in given.values())
 
 
 def check_run(path: str | Path) -> None:

@@ -178,6 +178,17 @@ class TrecQuery(NamedTuple):
         return self.title
 
 
+class TrecParsedDoc(NamedTuple):
+    """A document as ir_datasets has those of TREC's disks."""
+
+    doc_id: str
+    title: str
+    body: str
+
+    def default_text(self) -> str:
+        return f"{self.title} {self.body}"
+
+
 class GenericQuery(NamedTuple):
     """A query as ir_datasets has most of them."""
 
@@ -250,8 +261,10 @@ def test_miracl_is_searched_in_its_language_and_read_as_ir_datasets_has_it(
 
 def test_robust04_asks_with_the_description_as_beir_does(monkeypatch: pytest.MonkeyPatch) -> None:
     topic = TrecQuery("301", "International Organized Crime", "Identify organizations that\ntake part.", "Any.")
-    monkeypatch.setattr(ir_datasets, "load", lambda id: Collected([topic]))
+    document = TrecParsedDoc("FT911-1", "Crime", "The police of two countries met.")
+    monkeypatch.setattr(ir_datasets, "load", lambda id: Collected([topic], [document]))
     found = open_collection(task("robust04"))
+    assert list(found.passages()) == [Passage("FT911-1", "Crime The police of two countries met.")], "the title once"
     assert list(found.queries()) == [Query("301", "Identify organizations that take part.")]
     assert (task("robust04").queries, task("beir/robust04").name) == (249, "robust04")
 

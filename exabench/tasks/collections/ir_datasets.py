@@ -63,9 +63,11 @@ class IrDatasets:
 
     def _passage(self, document: Any) -> Passage:
         text = getattr(document, "text", None)
-        if text is None:
+        title = getattr(document, "title", "")
+        if text is None:  # documents of TREC's disks have a title and a body: their default text is both
             text = document.default_text()
-        return passage_of(document.doc_id, text, getattr(document, "title", ""), self.source)
+            title = ""
+        return passage_of(document.doc_id, text, title, self.source)
 
     def qrels(self, split: str) -> Qrels:
         """The judgements of the task's own split (an ir_datasets id stands for one split)."""

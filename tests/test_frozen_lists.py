@@ -323,6 +323,14 @@ def test_where_one_of_several_tasks_is_not_at_hand_none_is_begun(two_tasks):
     assert not Path("board").exists()
 
 
+def test_an_error_on_the_way_says_what_was_frozen_before_it(two_tasks):
+    (two_tasks / "two" / "corpus.jsonl").write_text("no JSON\n")
+    with pytest.raises(BadInput, match="^two: .*corpus.jsonl:1: is not JSON.*; frozen before it: one$"):
+        freeze_all(Ledger(Path("board")), ["one", "two"], "bm25", 10, data=two_tasks)
+    assert Path("board", "candidates", "one", "bm25-10.json").is_file()
+    assert not Path("board", "candidates", "two").exists()
+
+
 @pytest.mark.real_data
 def test_a_suite_is_named_like_a_task(real_data, capsys):
     plan = ["bench", "candidates", "trec-dl", "--data", str(real_data), "--dry-run", "--board", "board"]

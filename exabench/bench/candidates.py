@@ -18,7 +18,7 @@ from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, depth_in_name
 from exabench.bench.measurement import FROM_FILES, CandidateEvaluator
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.files import relative_path
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import (
@@ -354,7 +354,7 @@ def freeze_all(
     lists before the error stay.
     """
     chosen = _single_tasks(tasks, data, ledger)
-    frozen = []
+    frozen: list[tuple[Candidates, Path]] = []
     if len(chosen) > 1:
         check_part(RETRIEVERS, retriever, choices.get("options") or {})
         for task in chosen:
@@ -365,7 +365,13 @@ def freeze_all(
         def tell(line: str, about: str = about) -> None:
             note(about + line)
 
-        made = freeze_candidates(ledger, task, retriever, depth, data=data, note=tell, **choices)
+        try:
+            made = freeze_candidates(ledger, task, retriever, depth, data=data, note=tell, **choices)
+        except ExabenchError as error:
+            if frozen:
+                before = ", ".join(candidates.task for candidates, _ in frozen)
+                error.args = (f"{task.name}: {error}; frozen before it: {before}",)
+            raise
         frozen.append(made)
     return frozen
 

@@ -125,6 +125,14 @@ BOARDS = [
         "a fusion of nothing", "exabench bench candidates mini --retriever fusion --set runs=[]", "two runs, as in"
     ),
     Mistake("a run file without its file", "exabench bench candidates mini --retriever run_file", "needs file"),
+    Mistake(
+        "a dense first stage without its model", "exabench bench candidates mini --retriever dense", "needs model;"
+    ),
+    Mistake(
+        "a dense first stage with a model that is not there",
+        "exabench bench candidates mini --retriever dense --set model=none",
+        "model 'none' is no folder here and no Hub id",
+    ),
     Mistake("a board that is not there", "exabench bench run --board none", f"none: {NO_BOARD} exabench board init"),
     Mistake("a board that is empty", "exabench bench run --board nothing", f"nothing: {NO_BOARD}"),
     Mistake("verify without a board", "exabench bench verify", f"leaderboard: {NO_BOARD}"),

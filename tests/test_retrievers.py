@@ -182,7 +182,7 @@ def test_all_but_published_lists_need_the_whole_collection():
     ("retriever", "depth", "options", "message"),
     [
         ("bm25", 10, {"k2": 1}, "retriever bm25 has no option 'k2'; its options: "),
-        ("run_file", 10, {"k1": 1}, "retriever run_file has no option 'k1'; its options: "),
+        ("run_file", 10, {"file": "x", "k1": 1}, "retriever run_file has no option 'k1'; its options: "),
         ("bm52", 10, {}, "unknown retriever 'bm52'; did you mean bm25"),
         ("bm25", 0, {}, "depth must be at least 1"),
     ],

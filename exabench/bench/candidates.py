@@ -210,10 +210,10 @@ def _name_of(system: str, depth: int) -> str:
 
 def _check_choices(name: str | None, retriever: str, depth: int, options: Mapping[str, Any]) -> None:
     """Refuse what can be refused without the collection, before it is read or fetched: options, models, the name."""
-    check_part(RETRIEVERS, retriever, options)
     for option in ("model", "query_model"):
         if options.get(option):
             check_model(str(options[option]))
+    check_part(RETRIEVERS, retriever, options)  # after the models: it may load torch, which takes seconds
     if name is None:
         return
     said = depth_in_name(name)

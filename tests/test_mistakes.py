@@ -126,7 +126,9 @@ BOARDS = [
     ),
     Mistake("a run file without its file", "exabench bench candidates mini --retriever run_file", "needs file"),
     Mistake(
-        "a dense first stage without its model", "exabench bench candidates mini --retriever dense", "needs model;"
+        "a dense first stage without its model",
+        "exabench bench candidates mini --retriever dense",
+        "retriever dense needs model",
     ),
     Mistake(
         "a dense first stage with a model that is not there",

@@ -50,12 +50,12 @@ from exabench.tasks.collections import (
     Collection,
     SelectedTexts,
     count_passages,
-    elsewhere,
     excluded_of,
     lock_collection,
     open_collection,
     passages_of,
     read_checked_qrels,
+    source_note,
 )
 from exabench.tasks.custom import pin_task
 
@@ -96,7 +96,7 @@ def make_candidates(
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
     first_stage = retriever_of(retriever, inputs, task=task, **given)
     qrels = inputs.qrels
-    remark = elsewhere(task, data, inputs.collection)
+    remark = source_note(task, data, inputs.collection)
     if remark:
         note(remark)
     if inputs.collection.is_available():

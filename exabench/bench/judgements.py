@@ -15,7 +15,7 @@ from exabench.core.nouns import Candidates, Qrels, Task
 from exabench.measure.metric_values import mean, measure
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import Collection, open_collection, read_checked_qrels
-from exabench.tasks.locks import LockedJudgements, described, lock_judgements, locked_judgements
+from exabench.tasks.locks import LockedJudgements, lock_judgements, locked_judgements, summarise
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _compare(ledger: Ledger, name: str | Task, data: str | Path | None) -> tuple
         task=task.name,
         source=collection.source,
         locked=locked,
-        found=described(qrels),
+        found=summarise(qrels),
         added=added,
         removed=removed,
         grades=tuple(changed[key] for key in sorted(changed)),

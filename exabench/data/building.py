@@ -34,7 +34,7 @@ from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranke
 from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
-from exabench.tasks.catalogue import beside, single_task
+from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import Collection, Passages, benchmarks, lock_collection, open_collection
 
 KEYS = {
@@ -271,7 +271,7 @@ class RecipeParts:
         return found
 
     def _task(self, name: str) -> Task:
-        return single_task(beside(name, self.file), data=self.data)
+        return single_task(from_recipe(name, self.file), data=self.data)
 
 
 @dataclass

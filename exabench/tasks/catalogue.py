@@ -40,6 +40,7 @@ class _TableTask(TaskValues, frozen=True):
     subset_of: str = ""
 
 
+# Keys of the table alone: a task.toml names its one place as `source`, and nothing was published of its judgements.
 _OF_TABLE = [key for key in _TableTask.__struct_fields__ if key not in TaskValues.__struct_fields__]
 
 
@@ -48,7 +49,7 @@ def tasks() -> dict[str, Task]:
     """Every task of the table by name, in the order of the pages."""
     found = {}
     for page in sorted(FOLDER.glob("*.toml")):
-        if page.name == "suites.toml":
+        if page.name == "suites.toml":  # it groups tasks, and describes none
             continue
         for name, values in read_toml(page).items():
             row = read(_TableTask, values, file=page, what=f"[{name}]")
@@ -81,7 +82,7 @@ def by_suite(listed: Iterable[Task]) -> dict[str, list[Task]]:
         title = f"{suite}: {values['title']}"
         for member in values["tasks"]:
             for name in (member, *tasks()[member].members):
-                if name in left:
+                if name in left:  # not where it is listed above: beir-15 is a part of beir-18
                     groups.setdefault(title, []).append(left.pop(name))
     if left:
         groups["in no suite"] = list(left.values())
@@ -107,6 +108,7 @@ def names_of(task: Task) -> list[str]:
     names = [task.name, *task.aliases]
     if task.ir_datasets:
         names.append(task.ir_datasets)
+        # beir/scifact/test and msmarco-passage/trec-dl-2019/judged are known without these endings.
         for split in ("test", "judged"):
             names.append(task.ir_datasets.removesuffix(f"/{split}"))
     if task.hub:
@@ -127,18 +129,21 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
     if isinstance(name, Task):
         return name
     is_path = _is_path(name)
+    # The table comes before all folders, so that what lies on a disk cannot change the meaning of a published name.
     if not is_path and name.lower() in aliases():
         return tasks()[aliases()[name.lower()]]
     if name.startswith(("irds:", "hub:")):
         found = remote_task(name)
-        return _like_the_table(found) if found.ir_datasets else found
+        return _known_by_id(found) if found.ir_datasets else found
     if is_path:
         path = Path(name).expanduser()
         if not path.exists():
+            # Names of ir_datasets hold a slash and look like paths; 0.8 lets a slip or two through, and no other path.
             near = difflib.get_close_matches(name.lower(), aliases(), n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadInput(f"is no folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
-        return _beside_the_table(file_task(path) if path.is_file() else folder_task(path), path)
+        return _known_by_name(file_task(path) if path.is_file() else folder_task(path), path)
+    # Before the folders of `data`: the results of a board are measured as its own page says.
     if board is not None:
         file = Path(board) / "tasks" / f"{name}.toml"
         if file.is_file():
@@ -146,15 +151,17 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
     if data is not None:
         folder = Path(data) / name
         if is_collection(folder):
-            return _beside_the_table(folder_task(folder), folder)
-        if plain_name(name) == name:
+            return _known_by_name(folder_task(folder), folder)
+        if plain_name(name) == name:  # a task.toml may call its task otherwise than the folder is called
             for folder in _collections_in(data):
                 with contextlib.suppress(BadInput):  # of a folder that nobody asked for
                     found = folder_task(folder)
                     if found.name == name:
-                        return _beside_the_table(found, folder)
+                        return _known_by_name(found, folder)
+    # Last, so that a folder that happens to lie here takes no name away from `data`.
     if is_collection(Path(name)):
-        return _beside_the_table(folder_task(Path(name)), Path(name))
+        return _known_by_name(folder_task(Path(name)), Path(name))
+    # Nothing has that name: the rest says why in the words that help most.
     suite = suite_name(name)
     if suite:
         members = suites()[suite]
@@ -174,7 +181,7 @@ def own_tasks(data: str | Path | None) -> dict[str, Task]:
     for folder in _collections_in(data):
         task = folder_task(folder)
         if task.name in tasks() or folder.name.lower() in aliases():
-            continue
+            continue  # a copy of a task of the table is no task of the user's
         if task.name in found:
             raise BadInput(
                 f"is called {task.name}, as {found[task.name].folder} is; give one another name", file=folder
@@ -215,8 +222,8 @@ def expand(
     return list(found.values())
 
 
-def beside(name: str, file: Path) -> str:
-    """A task as a recipe names it: a path that begins at the recipe's file as seen from here, all else as it is."""
+def from_recipe(name: str, file: Path) -> str:
+    """A task that the recipe in `file` names, as `task` takes it: a path that begins at the recipe begins here."""
     if _is_path(name) and (file.parent / name).exists():
         return str(file.parent / name)
     return name
@@ -226,6 +233,7 @@ def _is_path(name: str) -> bool:
     """Is `name` meant as a path? A bare name is one of the table or of a folder's, whatever lies here."""
     if name.startswith((".", "/", "~")) or name.endswith(".toml"):
         return True
+    # irds:beir/scifact/test has a slash, too, and so have names of the table.
     return "/" in name and ":" not in name and name.lower() not in aliases()
 
 
@@ -251,21 +259,22 @@ def _on_board(file: Path, data: str | Path | None) -> Task:
         raise BadInput(f"{found.name} is a task of the table; give this one another name", file=file)
     if data is not None:
         for folder in (Path(data) / found.name, *_collections_in(data)):
-            with contextlib.suppress(BadInput):
+            with contextlib.suppress(BadInput):  # a folder that is not whole says so when it is asked for
                 if folder_task(folder).name == found.name:
                     return replace(found, folder=folder)
     return found
 
 
-def _like_the_table(task: Task) -> Task:
+def _known_by_id(task: Task) -> Task:
     """A task by its id of ir_datasets under its own name; what the table knows of that id holds for it, too."""
     for known in tasks().values():
         if known.ir_datasets == task.ir_datasets:
+            # The place that was asked for is the only one: no other copy is read in its stead.
             return replace(known, name=task.name, hub=None, aliases=())
     return task
 
 
-def _beside_the_table(task: Task, path: Path) -> Task:
+def _known_by_name(task: Task, path: Path) -> Task:
     """A task from a path; one that is called like a task of the table is that task, read there.
 
     It is then held against the table's judgements. Raises BadInput where a task.toml describes it otherwise.
@@ -273,7 +282,7 @@ def _beside_the_table(task: Task, path: Path) -> Task:
     known = tasks().get(aliases().get(task.name, ""))
     if known is None:
         return task
-    is_alike = task.folder is not None and not known.members
+    is_alike = task.folder is not None and not known.members  # a mean of tasks has no judgements in a folder
     if is_alike and path.is_dir() and not (path / DESCRIPTION).is_file():
         return replace(known, folder=task.folder)
     if is_alike and (task.convention, task.headline, task.split) == (known.convention, known.headline, known.split):

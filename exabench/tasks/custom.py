@@ -12,17 +12,19 @@ from msgspec import Meta
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml
 from exabench.core.nouns import Convention, Task
-from exabench.core.records import Record, as_builtins, read
+from exabench.core.records import Record, read
 from exabench.hub.client import find_commit, is_commit, is_repo
 
 DESCRIPTION = "task.toml"
 """The file beside a collection that describes it."""
 
 _OF_CONVENTION = ("relevance_threshold", "self_match", "excluded_ids", "text_fields")
+# A split is the name of a file (qrels/<split>.tsv), so it holds no slash and does not begin with a full stop.
 _SPLIT = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
+# BEIR's layout first: where a split is there in both layouts, BEIR's file is read, as BEIR's own tools would.
 _SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".qrels", ".qrels.gz", ".trec", ".trec.gz")
 
-Count = Annotated[int, Meta(ge=1)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
 Field = Literal["title", "text"]
 
 
@@ -38,10 +40,10 @@ class TaskValues(Record, frozen=True):
     text_fields: Annotated[tuple[Field, ...], Meta(min_length=1)] = ("title", "text")
     self_match: Literal["keep", "drop"] = "keep"
     excluded_ids: Literal["keep", "drop"] = "keep"
-    relevance_threshold: Count = 1
-    queries: Count | None = None
-    judgements: Count | None = None
-    documents: Count | None = None
+    relevance_threshold: AtLeastOne = 1  # 0 would count what was judged not relevant
+    queries: AtLeastOne | None = None
+    judgements: AtLeastOne | None = None
+    documents: AtLeastOne | None = None
     qrels_digest: str | None = None
     query_field: str = ""
 
@@ -52,7 +54,7 @@ class _TaskFile(TaskValues, frozen=True):
     name: str = ""
     source: str = ""
     license: str | None = None
-    threshold: Count | None = None
+    threshold: AtLeastOne | None = None
 
 
 def task_of(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
@@ -66,6 +68,7 @@ def task_of(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
 
 def plain_name(text: str) -> str:
     """A name that can stand in paths and addresses: a-z, 0-9, - and + of `text`. Raises BadInput where none is left."""
+    # 80 letters: a file name has room for 255 bytes, and files are called after a task, a list and a system together.
     name = re.sub("[^a-z0-9+]+", "-", text.lower()).strip("-+")[:80]
     if not name:
         raise BadInput(f'{printable(text)!r} makes no name of a task; give it one in {DESCRIPTION}: name = "..."')
@@ -82,7 +85,7 @@ def splits_in(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for suffix in _SUFFIXES:
         for file in sorted((folder / "qrels").glob(f"*{suffix}")):
-            if not file.name.startswith("."):
+            if not file.name.startswith("."):  # macOS leaves ._test.tsv beside a file that it copied
                 found.setdefault(file.name.removesuffix(suffix), file)
     return found
 
@@ -106,20 +109,27 @@ def file_task(file: Path) -> Task:
     """
     given = read_toml(file)
     values = read(_TaskFile, given, file=file)
+    # The Hub's cards say license, and the field calls the lowest relevant grade a threshold.
     for key, other in (("licence", "license"), ("relevance_threshold", "threshold")):
         if key in given and other in given:
             raise BadInput(f"says both {key} and {other}; keep one", file=file)
         if other in given:
             given[key] = given.pop(other)
     folder = file.resolve().parent
-    default = folder.name if file.name == DESCRIPTION else file.stem
     source = values.source
-    if source.startswith(("irds:", "hub:")):
-        default = source.partition(":")[2] if file.name == DESCRIPTION else default
-        places = dict([remote_place(source)])
+    is_remote = source.startswith(("irds:", "hub:"))
+    # A task without a name is called as its place is, unless the file is: every folder's is called task.toml.
+    default = file.stem
+    if file.name == DESCRIPTION:
+        default = folder.name
+        if is_remote:
+            default = source.partition(":")[2].partition("@")[0]  # as `remote_task` calls it, without the commit
+    places = {}
+    if is_remote:
+        field, place = remote_place(source)
+        places[field] = place
     else:
         folder = (folder / source).resolve()
-        places = {}
         if "split" not in given and splits_in(folder):
             given["split"] = _only_split(folder)
     for key in ("name", "source"):
@@ -149,6 +159,7 @@ def remote_place(place: str) -> tuple[str, Any]:
             raise BadInput(f"{printable(place)!r} must read irds:ID, as in irds:beir/scifact/test")
         return "ir_datasets", id
     repo, at, revision = id.partition("@")
+    # No branch and no tag: they move, and the judgements would move with them.
     if not is_repo(repo) or (at and not is_commit(revision)):
         raise BadInput(f"{printable(place)!r} must read hub:OWNER/NAME or hub:OWNER/NAME@COMMIT (40 hex digits)")
     if at:
@@ -176,12 +187,16 @@ def pin_task(task: Task, lock: str | Path | None) -> Task:
 def description_of(task: Task) -> dict[str, Any]:
     """What a task.toml must say to give this task again, but for its source: the keys that are not at their default."""
     stated: dict[str, Any] = {"name": task.name}
-    defaults = as_builtins(TaskValues())
-    for key, default in defaults.items():
-        owner = task.convention if key in _OF_CONVENTION else task
-        value = getattr(owner, key)
-        if value != (tuple(default) if isinstance(default, list) else default):
-            stated[key] = list(value) if isinstance(value, tuple) else value
+    defaults = TaskValues()
+    for key in TaskValues.__struct_fields__:
+        value = getattr(task, key, None)
+        if key in _OF_CONVENTION:
+            value = getattr(task.convention, key)
+        if value == getattr(defaults, key):
+            continue
+        if isinstance(value, tuple):
+            value = list(value)  # as TOML and JSON read it back
+        stated[key] = value
     return stated
 
 
@@ -202,7 +217,7 @@ def _in_folder(name: str, values: TaskValues, folder: Path, file: Path) -> Task:
 def _only_split(folder: Path) -> str:
     """The split that boards test on where nobody says: "test", else the only one. Raises BadInput."""
     splits = splits_in(folder)
-    if "test" in splits:
+    if "test" in splits:  # which BEIR's loader takes by default, too
         return "test"
     if len(splits) > 1:
         names = ", ".join(sorted(splits))

@@ -8,7 +8,7 @@ from typing import Any
 from exabench.core.nouns import Task
 from exabench.tasks.catalogue import names_of, suites, task as task_of
 from exabench.tasks.collections import COLLECTIONS, count_passages
-from exabench.tasks.locks import described, with_counts
+from exabench.tasks.locks import summarise, with_counts
 
 
 def facts_of(task: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def facts_of(task: str | Task, *, data: str | Path | None = None, board: str | P
     found = task_of(task, data=data, board=board)
     lock = None if board is None else Path(board) / "lock.json"
     found = with_counts(found, lock)
+    # What the table or the lock file says, unless a folder here says more: that is what would be read.
     queries = found.queries
     judgements = found.judgements
     passages = found.documents
@@ -26,12 +27,12 @@ def facts_of(task: str | Task, *, data: str | Path | None = None, board: str | P
     source = _public_source(found)
     local = COLLECTIONS["beir_folder"](found, data, lock)
     if not found.members and local.holds(found.split):
-        counted = described(local.qrels(found.split))
+        counted = summarise(local.qrels(found.split))
         queries = counted.queries
         judgements = counted.judgements
         digest = counted.digest
         source = str(local.folder)
-        if local.is_available():
+        if local.is_available():  # a folder may hold judgements alone
             passages = count_passages(local)
     convention = found.convention
     return {

@@ -26,8 +26,8 @@ class LockedJudgements(Record, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-def described(qrels: Qrels) -> LockedJudgements:
-    """The counts and the digest of judgements."""
+def summarise(qrels: Qrels) -> LockedJudgements:
+    """The counts and the digest of judgements, as a lock file would hold them."""
     return LockedJudgements(queries=len(qrels), judgements=count(qrels), digest=qrels_digest(qrels))
 
 
@@ -47,12 +47,14 @@ def locked_judgements(lock: str | Path | None, task: str) -> LockedJudgements | 
 def lock_judgements(lock: str | Path, task: str, qrels: Qrels, reason: str = "", passages: int = 0) -> None:
     """Write the counts and the digest of a task's judgements to the lock file, in place of what it says of them."""
     before = locked_judgements(lock, task)
-    if before is not None:
+    if before is not None:  # other judgements are over the same passages
         passages = passages or before.passages
     entries = _entries(lock)
-    for key in [key for key in entries.get("qrels", {}) if key.rpartition("/")[0] == task]:
+    # An entry of version 0.1 would go on saying what no longer holds.
+    outdated = [key for key in entries.get("qrels", {}) if key.rpartition("/")[0] == task]
+    for key in outdated:
         del entries["qrels"][key]
-    found = described(qrels)
+    found = summarise(qrels)
     entry = LockedJudgements(
         queries=found.queries, judgements=found.judgements, digest=found.digest, passages=passages, reason=reason
     )
@@ -67,7 +69,7 @@ def with_counts(task: Task, lock: str | Path | None) -> Task:
         return task
     return replace(
         task,
-        queries=task.queries or locked.queries or None,
+        queries=task.queries or locked.queries or None,  # 0: nobody counted them
         judgements=task.judgements or locked.judgements,
         documents=task.documents or locked.passages or None,
     )
@@ -77,8 +79,11 @@ def _entries(lock: str | Path | None) -> dict[str, Any]:
     if lock is None or not Path(lock).is_file():
         return {}
     entries = read_json(lock)
-    # The lock file of a training also holds its recipe.
-    tables = [entries.get(key, {}) for key in ("judgements", "qrels")] if isinstance(entries, dict) else [None]
-    if not all(isinstance(one, dict) for one in tables):
-        raise BadInput("does not hold the tables of a lock file; take it away", file=lock)
+    problem = BadInput("does not hold the tables of a lock file; take it away", file=lock)
+    if not isinstance(entries, dict):
+        raise problem
+    # Its other keys are not looked at: the lock file of a training also holds its recipe.
+    for key in ("judgements", "qrels"):
+        if not isinstance(entries.get(key, {}), dict):
+            raise problem
     return entries

@@ -26,7 +26,7 @@ from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
-from exabench.tasks.catalogue import beside, single_task
+from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.training.groups import GroupLoader, groups_of
 from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
@@ -86,7 +86,7 @@ def train(
     if plan.dev.task:
         tasks.append(plan.dev.task)
     for known in tasks:  # one that nobody knows is told before the training, not after it
-        single_task(beside(known, plan.recipe.file), data=data)
+        single_task(from_recipe(known, plan.recipe.file), data=data)
     # These load torch: a recipe that is refused need not wait for it.
     from exabench.training.distributed import Ranks
     from exabench.training.evaluation import make_evaluation, run_checks

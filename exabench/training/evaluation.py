@@ -25,7 +25,7 @@ from exabench.models.learner import Learner
 from exabench.models.templates import ModelInput
 from exabench.parts.assembly import reranker, retriever
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.tasks.catalogue import beside, single_task
+from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection, passages_of
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
@@ -90,7 +90,7 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
 def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
     """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
     dev = plan.dev
-    task = single_task(beside(dev.task, plan.recipe.file), data=data)
+    task = single_task(from_recipe(dev.task, plan.recipe.file), data=data)
     convention = task.convention
     if dev.split == task.split:
         raise BadInput(
@@ -251,7 +251,7 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
 
     `file` is the recipe's.
     """
-    task = single_task(beside(check.task, file), data=data)
+    task = single_task(from_recipe(check.task, file), data=data)
     published = Path(data or ".") / task.name / "runs" / f"{check.candidates}.trec"
     first_stage = check.candidates
     options = {}

@@ -8,7 +8,8 @@ from typing import Any
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.runs import run_of, top
-from exabench.tasks.scored_documents import PACKAGE, ScoredDocuments
+from exabench.tasks.collections.ir_datasets import PACKAGE
+from exabench.tasks.scored_documents import ScoredDocuments
 
 
 class ScoredDocs:

@@ -21,10 +21,12 @@ from exabench.core.shelf import Shelf
 from exabench.measure.qrels import count, qrels_of, read_qrels
 from exabench.tasks.catalogue import own_tasks, single_task, tasks
 from exabench.tasks.custom import splits_in
-from exabench.tasks.locks import described, lock_judgements, locked_judgements
+from exabench.tasks.locks import lock_judgements, locked_judgements, summarise
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
+# What the user put into a folder comes first. ir_datasets comes before the Hub, because it holds its downloads against
+# checksums. BRIGHT's reader comes before that of all repositories, which would take BRIGHT's without excluded ids.
 ORDER = ("medquad", "noveleval", "ir_datasets", "bright", "hub")
 """The places in which a task is looked for, one after the other, if no folder in BEIR layout holds it."""
 
@@ -125,8 +127,9 @@ def open_collection(
     )
 
 
-def elsewhere(task: Task, data: str | Path | None, collection: Collection) -> str:
+def source_note(task: Task, data: str | Path | None, collection: Collection) -> str:
     """A note on where a task was read, if `data` was given and does not hold it; else nothing."""
+    # Collections that are read from a disk have a folder or a file (MedQuAD).
     if data is None or getattr(collection, "folder", None) is not None or hasattr(collection, "file"):
         return ""
     return f"{task.name} is not in {data}; it was read from {collection.source}"
@@ -157,10 +160,10 @@ def judgements_of(
     lock: str | Path | None,
     board: str | Path | None = None,
 ) -> Judgements:
-    """The judgements of a task, or any qrels; `threshold` is the lowest relevant grade where it is given.
+    """The judgements of a task, or any qrels; `threshold` is the lowest relevant grade, by default the task's or 1.
 
-    Those of a task are held against the `lock` file, by default that of the `board`.
-    Without one it is the task's own, or 1. Raises BadInput for a threshold below 1, and as `open_collection` does.
+    Those of a task are held against the `lock` file, by default that of the `board`. Raises BadInput for a
+    threshold below 1, and as `open_collection` does.
     """
     if threshold is not None and threshold < 1:
         raise BadInput(f"threshold {threshold} would count what was judged not relevant; it must be at least 1")
@@ -174,7 +177,7 @@ def judgements_of(
         place = open_collection(found, data, lock, needs="judgements")
         checked = read_checked_qrels(found, place, lock)
         excluded = excluded_of(found, place)
-        note = elsewhere(found, data, place)
+        note = source_note(found, data, place)
         return Judgements(checked, convention, found.name, place.source, excluded, found, note)
     if task is not None or qrels is None:
         raise BadInput("give either a task or qrels")
@@ -204,7 +207,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
     Raises BadInput for any difference: silently other judgements make silently other numbers.
     """
     qrels = collection.qrels(task.split)
-    found = described(qrels)
+    found = summarise(qrels)
     queries = [task.queries]
     judgements = [task.judgements, *map(int, task.also_judgements)]
     digest = task.qrels_digest
@@ -214,7 +217,9 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
         if task.name not in tasks():
             says = "its description says"
         advice = 'give a collection with other judgements another name, as in name = "my-task" in its task.toml'
-    locked = None if digest else locked_judgements(lock, task.name)
+    locked = None
+    if not digest:  # a published digest says more than what somebody once read
+        locked = locked_judgements(lock, task.name)
     if locked is not None:
         queries = [locked.queries or None]
         judgements = [locked.judgements]
@@ -223,7 +228,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
         advice = f"`exabench bench judgements {task.name}` shows what differs, and takes corrected judgements over"
     found_digest = found.digest
     if found.judgements != judgements[0]:  # another honest copy, by its count
-        found_digest = described(_without_extra(qrels, judgements[0])).digest
+        found_digest = summarise(_without_extra(qrels, judgements[0])).digest
     comparisons: list[tuple[str, object, list[Any]]] = [
         ("queries", found.queries, queries),
         ("judgements", found.judgements, judgements),
@@ -241,6 +246,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
 
 def _without_extra(qrels: Qrels, judgements: int | None) -> Qrels:
     """Another honest copy without what it has more: judgements of grade -1, or all those that are not relevant."""
+    # First without grade -1, which marks what was pooled and not judged: that takes less away than every 0 does.
     for lowest in (0, 1):
         kept = {}
         for query_id, row in qrels.items():
@@ -257,7 +263,7 @@ def lock_collection(
 
     `passages` is their number, where somebody counted them.
     """
-    if hasattr(collection, "write_lock"):
+    if hasattr(collection, "write_lock"):  # of the Hub: no other place moves
         collection.write_lock(lock)
     if qrels is not None and not task.qrels_digest and locked_judgements(lock, task.name) is None:
         lock_judgements(lock, task.name, qrels, passages=passages)
@@ -270,7 +276,7 @@ def local_collections(data: str | Path | None) -> dict[str, Collection]:
     """
     found = {}
     for task in [*tasks().values(), *own_tasks(data).values()]:
-        if task.members:
+        if task.members:  # a mean lies in the folders of its parts
             continue
         place = COLLECTIONS["beir_folder"](task, data)
         if place.is_available() and task.split in splits_in(place.folder):
@@ -288,6 +294,7 @@ def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Ite
         task = known[name]
         if task.benchmark:
             qrels = place.qrels(task.split)
+            # A folder has the queries of every split, and those of its training split are there to be trained on.
             queries = [query for query in place.queries() if query.id in qrels]
             yield task, queries, _judged_passages(place, set().union(*qrels.values()))
 
@@ -310,6 +317,7 @@ def all_judgements(task: Task, place: Collection) -> Qrels:
     for split, file in splits_in(folder).items():
         if split == task.split:
             continue
+        # Where two splits judge the same passage, the grade that was held against the table counts.
         for query_id, row in read_qrels(file).items():
             found[query_id] = {**row, **found.get(query_id, {})}
     return found

@@ -75,6 +75,7 @@ class BeirFolder:
             if needs == "judgements":
                 lacking = f"qrels/{self._task.split}.tsv"
             raise BadInput(f"holds {' and '.join(there)} but no {lacking}", file=self.folder)
+        # `hf download` and snapshot_download leave a data set as the Hub stores it.
         if next(self.folder.glob("**/*.parquet"), None) is not None:
             raise BadInput(
                 f"is a copy from the Hub in parquet files; write {_CORPUS}, {_QUERIES} and qrels/<split>.tsv of them, "
@@ -114,7 +115,7 @@ class BeirFolder:
         file = self._file(_QUERIES)
         excluded = {}
         for _, line in read_lines(_ExcludingLine, file):
-            if line.excluded_ids is not None:
+            if line.excluded_ids is not None:  # an empty list says that nothing is excluded, no list says nothing
                 excluded[line.id] = set(line.excluded_ids)
         if not excluded:
             raise BadInput(
@@ -148,6 +149,7 @@ class BeirFolder:
 
 def _file(folder: Path, name: str) -> Path | None:
     """The file of that name, plain or packed."""
+    # The plain file first: where both are there, it was unpacked from the other, and is read sooner.
     for suffix in ("", ".gz", ".bz2", ".xz", ".zst"):
         if (folder / f"{name}{suffix}").is_file():
             return folder / f"{name}{suffix}"
@@ -159,6 +161,7 @@ def _find(task: Task, data: Path) -> Path:
     own = data / task.name
     if own.is_dir() or not data.is_dir():
         return own
+    # BEIR's archives unpack to scifact/, MTEB and papers write SciFact; not every file system tells them apart.
     in_any_case = {folder.name.lower(): folder for folder in sorted(data.iterdir())}
     for name in names_of(task):
         whole = name.removesuffix(f"/{task.split}")

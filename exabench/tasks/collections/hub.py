@@ -13,6 +13,7 @@ from exabench.hub.client import configs, find_commit, lock_commit, rows, splits
 from exabench.measure.qrels import qrels_of
 from exabench.tasks.collections import passage_of, query_of
 
+# NanoBEIR's repositories call the config of judgements qrels, MTEB's call it default.
 _QRELS = ("qrels", "default")
 
 
@@ -56,7 +57,7 @@ class Hub:
         """One row for each judgement; NanoBEIR's rows have no grade, and all are relevant. Raises BadInput."""
         repo = self._repo
         config = self._config("qrels")
-        if not config:
+        if not config:  # BeIR/scifact has its judgements in BeIR/scifact-qrels
             repo = f"{repo}-qrels"
             config = "default"
         there = splits(repo, config, self._commit(repo))
@@ -78,7 +79,7 @@ class Hub:
             lock_commit(lock, repo, revision, commit)
 
     def _commit(self, repo: str) -> str:
-        if repo not in self._read_at:
+        if repo not in self._read_at:  # once: texts and judgements must not come from two commits
             revision = self._place.get("revision") if repo == self._repo else None
             self._read_at[repo] = find_commit(repo, revision, self._lock)
         return self._read_at[repo]

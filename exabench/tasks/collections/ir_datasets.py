@@ -12,6 +12,9 @@ from exabench.core.errors import BadInput, OutsideFailed, nearest, printable
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.tasks.collections import passage_of, query_of
 
+PACKAGE = f"ir_datasets {ir_datasets.__version__}"
+"""What pins all that is read here: the package holds what it downloads against its own checksums."""
+
 
 class IrDatasets:
     """The task's ir_datasets id, loaded at first use (IR_DATASETS_HOME says where it is kept)."""
@@ -22,8 +25,8 @@ class IrDatasets:
 
     @property
     def revision(self) -> str:
-        """The package's version: it fixes what is downloaded by checksums of its own."""
-        return f"ir_datasets {ir_datasets.__version__}"
+        """The package's version."""
+        return PACKAGE
 
     def is_available(self) -> bool:
         """True where the task has an ir_datasets id."""
@@ -84,15 +87,20 @@ class IrDatasets:
             yield triple.query_id, triple.doc_id_a, triple.doc_id_b
 
     def _read(self, what: str, rows_of: Callable[[Any], Iterable[Any]] = iter) -> Iterator[Any]:
-        name = str(self._task.ir_datasets)
-        try:
-            dataset = ir_datasets.load(name)
-        except KeyError as error:
-            known = list(ir_datasets.registry)
-            raise BadInput(f"ir_datasets has no collection {printable(name)!r}; {nearest(name, known)}") from error
-        try:
-            yield from rows_of(getattr(dataset, what)())
-        except (BadInput, GeneratorExit):
-            raise
-        except Exception as error:  # a download can fail in as many ways as there are mirrors
-            raise OutsideFailed(f"{self.source}: {type(error).__name__}: {str(error)[:200]}") from error
+        return read_dataset(str(self._task.ir_datasets), what, rows_of)
+
+
+def read_dataset(id: str, what: str, rows_of: Callable[[Any], Iterable[Any]] = iter) -> Iterator[Any]:
+    """The rows that a method of an ir_datasets collection gives (`what`, as in "docs_iter").
+
+    Raises BadInput for an unknown id, OutsideFailed.
+    """
+    try:
+        dataset = ir_datasets.load(id)
+    except KeyError as error:
+        known = list(ir_datasets.registry)
+        raise BadInput(f"ir_datasets has no collection {printable(id)!r}; {nearest(id, known)}") from error
+    try:
+        yield from rows_of(getattr(dataset, what)())
+    except Exception as error:  # a download can fail in as many ways as there are mirrors
+        raise OutsideFailed(f"ir_datasets {id}: {type(error).__name__}: {str(error)[:200]}") from error

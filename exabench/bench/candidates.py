@@ -178,7 +178,7 @@ class _Inputs:
         documents = self._task.documents
         if documents is None:
             return
-        held = sum(1 for _ in self.collection.passages())
+        held = count_passages(self.collection)
         if held < documents:
             raise BadInput(
                 f"task {self._task.name} has {documents} passages, {self.collection.source} holds {held}: "
@@ -278,9 +278,7 @@ def freeze_candidates(
     file = ledger.add_candidates(candidates, run)
     ledger.add_task(task)
     lock_collection(ledger.lock, task, evaluator.judged, evaluator.qrels, passages)
-    # The board shows a task that it lists, and the members of one that it lists.
-    listed = [name for one in ledger.tasks(data) for name in one.members or (one.name,)]
-    if task.name not in listed:
+    if not ledger.lists_task(task.name, data):
         page = ledger.folder / "board.toml"
         if ledger.list_task(task.name):
             note(f"{task.name} was added to the tasks of {page}")

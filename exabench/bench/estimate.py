@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from exabench.bench.candidates import read_evaluator
-from exabench.bench.ledger import Ledger
+from exabench.bench.chosen_reranker import ChosenReranker
+from exabench.bench.model_evaluation import check_candidates, tasks_of
 from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Query, Task
 from exabench.hub.client import settings_of
 from exabench.models.flops import exact, shape_of
-from exabench.parts.recognition import MODEL_PARTS, Recognised
+from exabench.parts.recognition import MODEL_PARTS
 from exabench.tasks.collections import open_collection, read_checked_qrels
 
 SAMPLE = 500  # pairs that are tokenised; the mean length of so many is off by some percent
@@ -46,23 +47,35 @@ class Estimate:
 
 
 def estimate(
-    found: Recognised,
-    tasks: Sequence[Task],
+    reranker: Any,
+    tasks: str | Task | Sequence[str | Task],
     *,
+    part: str = "",
+    retriever: str = "bm25",
     depth: int = 100,
     data: str | Path | None = None,
+    retriever_options: Mapping[str, Any] | None = None,
     candidates: str = "",
-    ledger: Ledger | None = None,
+    board: str | Path | None = None,
+    note: Callable[[str], object] = lambda line: None,
+    **options: Any,
 ) -> list[Estimate]:
-    """The estimate of each task for a reranker that was recognised, at `depth` or over the list that a board holds.
+    """The estimate of each task for what `evaluate` would do if it were given the same.
 
     Of a Hub id its settings and its tokenizer are fetched. Raises BadInput, OutsideFailed.
     """
+    chosen = ChosenReranker(reranker, options, part)
+    wanted, _ = tasks_of(tasks, data, board)
+    ledger = check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
+    note(chosen.find())
+    name = ""
     reader = None
-    if found.reranker in MODEL_PARTS and "model" in found.options:
-        reader = _Reader(found.reranker, found.options)
+    if chosen.found is not None:
+        name = chosen.found.reranker
+        if name in MODEL_PARTS and "model" in chosen.found.options:
+            reader = _Reader(name, chosen.found.options)
     estimates = []
-    for task in tasks:
+    for task in wanted:
         if ledger is not None:
             evaluator = read_evaluator(ledger, task.name, candidates, data)
             queries = len(evaluator.run)
@@ -71,6 +84,7 @@ def estimate(
             basis = f"{candidates} as it is frozen"
         else:
             collection = open_collection(task, data)
+            # The first stage is not run: it may take longer than an estimate should.
             judged = read_checked_qrels(task, collection)
             queries = sum(1 for query in collection.queries() if query.id in judged)
             # A small collection gives fewer passages than are asked for.
@@ -82,9 +96,9 @@ def estimate(
             continue
         lengths = reader.lengths(collection.queries(), collection.passages())
         prompts = float(pairs)
-        if found.reranker == "pairwise":  # every ordered pair of passages
+        if name == "pairwise":  # every ordered pair of passages
             prompts *= max(0.0, pairs / max(1, queries) - 1)
-        elif found.reranker == "bi_encoder":  # each distinct text once
+        elif name == "bi_encoder":  # each distinct text once
             prompts = float(_count(collection.passages(), pairs) + queries)
         flops = float(np.mean(reader.flops(lengths))) * prompts
         basis += f"; lengths of {len(lengths)} pairs of the collection; speed of matrix products timed here"
@@ -106,6 +120,7 @@ class _Reader:
         with loading(folder, "a tokenizer"):
             self._tokenizer = tokenizer_of(folder)
         self._part = part
+        # Parts that score pairs cut them to 512 tokens unless told otherwise; a tokenizer may know of fewer.
         self._limit = min(int(options.get("max_length") or 512), self._tokenizer.model_max_length)
         module = importlib.import_module(f"exabench.parts.rerankers.{part}")
         self._template = str(options.get("template") or getattr(module, "TEMPLATE", ""))
@@ -118,6 +133,7 @@ class _Reader:
         if not some:
             raise BadInput("the collection holds no query")
         lengths = []
+        # A task may have fewer queries than SAMPLE: they take turns, while passages are all different.
         for query, passage in zip(itertools.cycle(some), itertools.islice(passages, SAMPLE), strict=False):
             if self._template:
                 text = self._template.replace("{query}", query.text).replace("{passage}", passage.flat())
@@ -131,6 +147,7 @@ class _Reader:
 
     def flops(self, lengths: np.ndarray) -> Any:
         """The FLOPs of inputs of these lengths; two rows of the vocabulary, or labels, are read of each."""
+        # A decoder answers with one token, whose logits are the score; an encoder writes nothing.
         written = np.ones_like(lengths)
         if self._shape.family == "encoder":
             written = np.zeros_like(lengths)

@@ -250,6 +250,10 @@ class Ledger:
         """The tasks that board.toml lists, suites replaced by theirs. Raises BadInput."""
         return expand(self.settings()["tasks"], data=data, board=self.folder)
 
+    def lists_task(self, name: str, data: str | Path | None = None) -> bool:
+        """Does board.toml list a task, or one that it is a member of? Its pages show those alone. Raises BadInput."""
+        return any(name in (task.members or (task.name,)) for task in self.tasks(data))
+
     def list_task(self, name: str) -> bool:
         """Add a task to those that board.toml lists, and change nothing else there; False where that cannot be done."""
         file = self.folder / "board.toml"

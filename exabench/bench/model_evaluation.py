@@ -65,20 +65,18 @@ def evaluate(
     chosen = ChosenReranker(reranker, options, part)
     wanted, table = tasks_of(tasks, data, board)
     names = [str(MetricName.parse(metric)) for metric in metrics]
-    ledger = check_candidates(wanted, retriever, depth, candidates, board)
-    check_part(RETRIEVERS, retriever, retriever_options or {})
+    ledger = check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     wanted = [pin_task(task, None) for task in wanted]  # all that is read of a repository is of one commit
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
     note(chosen.find())
 
-    def tell(line: str) -> None:
+    def tell(line: str) -> None:  # of the task whose turn it is in the loop below
         note(f"note: {task.name}: {line}")
 
     pairs = PairProgress(progress)
     for task in wanted:
         try:
-            evaluator: RerankEvaluator
             if ledger is not None:
                 evaluator = read_evaluator(ledger, task.name, candidates, data, names)
             else:
@@ -87,6 +85,7 @@ def evaluate(
                 )
                 evaluator = RerankEvaluator(task, made, run, data, None, names)
             own = chosen.make(evaluator.qrels, pairs)
+            # From here on: the first stage and the loading of the model are no part of what reranking took.
             started = time.perf_counter()
             command = f"exabench.evaluate({chosen.label!r}, {task.name!r})"
             result, ranking = evaluator.evaluate(own, chosen.label, "model", command, pairs)
@@ -94,6 +93,7 @@ def evaluate(
             table.add(evaluator.time_latency(result, own), ranking, seconds)
         except ExabenchError as error:
             if table:
+                # Hours of work may lie before the error: the caller prints and saves what is done.
                 kept = ""
                 if chosen.found and "scores" in accepts(RERANKERS[chosen.found.reranker]):
                     kept = f", and the same call takes their scores from {cache_folder('scores')}"
@@ -130,27 +130,32 @@ def evaluate_on_board(
     is_new = ledger.is_new()
     if is_new and candidates:
         raise UnknownName("candidates", candidates, (), file=ledger.folder)
-    check_candidates(wanted, retriever, depth, candidates, board)
-    check_part(RETRIEVERS, retriever, retriever_options or {})
+    check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
     note(chosen.find())
     assert chosen.found is not None, "a reranker by name or model"
     slug = f"exabench--{chosen.found.reranker}"
+    # Every board has the baselines as submissions of exabench: there is nothing to submit.
     checked = None
     if chosen.found.reranker not in BASELINES:
         with tempfile.TemporaryDirectory() as folder:
             checked = check(_submission_file(chosen, Path(folder)), [], ledger)
         slug = checked.submission.slug
 
+    def tell(line: str) -> None:  # of the task whose turn it is in the loop below
+        note(f"note: {task.name}: {line}")
+
     lists = {}
     for task in wanted:
         lists[task.name] = candidates
         if not candidates:
             frozen, _ = freeze_candidates(
-                ledger, task, retriever, depth, data=data, options=retriever_options, progress=progress
+                ledger, task, retriever, depth, data=data, options=retriever_options, progress=progress, note=tell
             )
             lists[task.name] = frozen.name
+        elif not ledger.lists_task(task.name, data):
+            tell(f"{ledger.folder / 'board.toml'} does not list it: add it to tasks, and the pages will show it")
     with only_writer(ledger.folder):
         add_baselines(board)
         if checked is not None:
@@ -161,10 +166,6 @@ def evaluate_on_board(
             seconds = time.perf_counter() - started
             run = read_run(ledger.run_file(slug, name, of_list), slug)
             table.add(read_result(ledger.result_file(slug, name, of_list)), run, seconds)
-    shown, _ = tasks_of(ledger.settings()["tasks"], data, board)
-    for name in lists:
-        if name not in [task.name for task in shown]:
-            note(f"{ledger.folder / 'board.toml'} does not list {name}: add it to tasks, and the pages will show it")
     return table
 
 
@@ -238,16 +239,23 @@ def tasks_of(
 
 
 def check_candidates(
-    tasks: Sequence[Task], retriever: str, depth: int, candidates: str, board: str | Path | None
+    tasks: Sequence[Task],
+    retriever: str,
+    depth: int,
+    candidates: str,
+    board: str | Path | None,
+    retriever_options: Mapping[str, Any] | None = None,
 ) -> Ledger | None:
-    """The board that holds the lists called `candidates`, None where candidates are made.
+    """Check where candidates come from. Returns the board that holds the lists `candidates`, None where they are made.
 
-    Raises UnknownName for a retriever or a list, BadInput for a depth below 1 and for a folder that is no board.
+    Raises UnknownName for a retriever or a list, BadInput for its options, for a depth below 1 and for a folder that
+    is no board.
     """
     if retriever not in RETRIEVERS:
         raise UnknownName("retriever", retriever, RETRIEVERS)
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
+    check_part(RETRIEVERS, retriever, retriever_options or {})
     if not candidates:
         return None
     if board is None:

@@ -99,45 +99,25 @@ def evaluate(
     Says which reranker it took for MODEL, and why. --set KEY=VALUE is an option of the reranker, --set
     retriever.KEY=VALUE one of the first stage.
     """
-    from exabench.bench.model_evaluation import (
-        check_candidates,
-        evaluate,
-        evaluate_on_board,
-        run_files,
-        tasks_of,
-        write_runs,
-    )
+    from exabench.bench.model_evaluation import evaluate, evaluate_on_board, run_files, tasks_of, write_runs
 
     options = reranker_options(pairs, devices, precision)
     first_stage = options.pop("retriever", {})
     if not isinstance(first_stage, dict):
         raise BadInput("the first stage is named by --retriever; --set retriever.KEY=VALUE is one of its options")
     wanted, _ = tasks_of(tasks, choices["data"], to or board)
+    given = {"retriever_options": first_stage, "note": note, **choices, **options}
     files = {}
     if save_run is not None:
         files = run_files(save_run, wanted)
     if to is not None and metrics:
         raise BadInput("a board measures by the metrics of its tasks; leave --metric out, or --to")
     if dry_run:
-        from exabench.bench.chosen_reranker import ChosenReranker
         from exabench.bench.estimate import estimate
 
-        chosen = ChosenReranker(model, options, choices["part"])
-        ledger = check_candidates(wanted, choices["retriever"], choices["depth"], choices["candidates"], to or board)
-        note(chosen.find())
-        assert chosen.found is not None
-        found = estimate(
-            chosen.found,
-            wanted,
-            depth=choices["depth"],
-            data=choices["data"],
-            candidates=choices["candidates"],
-            ledger=ledger,
-        )
-        _answer_estimates(found)
+        _answer_estimates(estimate(model, tasks, board=to or board, **given))
         return
 
-    given = {"retriever_options": first_stage, "note": note, **choices, **options}
     failure = None
     with progress("evaluate") as report:
         try:

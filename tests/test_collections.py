@@ -43,7 +43,7 @@ BAD_LINES = {
     "nesting without end": ('{"_id": "d9", "text": "x", "n": ' + "[" * 100_000, "is not JSON"),
     "an empty id": ('{"_id": "", "text": "x"}', "has an empty _id"),
     "no text": ('{"_id": "d9"}', "lacks the key 'text'; a line holds text, _id, title"),
-    "an id twice": ('{"_id": "d1", "text": "x"}', "stands twice.*'d1'"),
+    "an id twice": ('{"_id": "d1", "text": "x"}', "appears twice.*'d1'"),
 }
 
 

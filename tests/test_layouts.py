@@ -214,7 +214,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "true.json": ('{"q1": {"d1": true}}', "score True of query 'q1' is no number but bool.*'d1'"),
     "null.json": ('{"q1": {"d1": null}}', "'d1'"),
     "list.json": ('{"q1": ["d1"]}', "holds .* where {passage: value} is expected.*'q1'"),
-    "twice.json": ('{"q1": {"d1": 1, "d1": 2}}', "the key 'd1' stands twice; keep one"),
+    "twice.json": ('{"q1": {"d1": 1, "d1": 2}}', "the key 'd1' appears twice; keep one"),
     "blank.json": ('{"q1": {"d 1": 1}}', "blank.json: an id may not be empty nor hold blanks.*'d 1'"),
     "empty.json": ("{}", "holds no ranking"),
     "empty list.json": ("[]", "holds no ranking"),
@@ -226,15 +226,15 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "no id.jsonl": ('{"query": {"qid": "q"}, "candidates": [{"score": 1}]}\n\n', "lacks the field doc_id or docno"),
     "id.jsonl": (jsonl(rank_llm()) + jsonl([{"query": {"qid": "q 3"}, "candidates": [{"docid": "d", "score": 1}]}]),
                  r"id.jsonl:3: an id may not be empty.*'q 3'"),
-    "again.jsonl": (jsonl(rank_llm() + rank_llm()[1:]), r"again.jsonl:3: the document stands twice for query 'q2' "
+    "again.jsonl": (jsonl(rank_llm() + rank_llm()[1:]), r"again.jsonl:3: the document appears twice for query 'q2' "
                     r"\(first on line 2\)"),
     "columns.parquet": (parquet(columns("query_id", "text", "score")), "no column called doc_id.*its columns: query"),
     "value.parquet": (parquet(columns("query_id", "doc_id", "value")), "has no column called score"),
     "cut.parquet": (parquet(columns("query_id", "doc_id", "score"))[:-9], "is not a whole Parquet file"),
     "null.parquet": (parquet({"qid": ["q", None], "docno": ["d", "d"], "score": [1.0, 2.0]}), "ids are strings, not"),
-    "rank.tsv": (MS_MARCO + "q2\td6\t2\n", r"rank.tsv:6: the rank stands twice .* \(first on line 5\).*'d6'"),
+    "rank.tsv": (MS_MARCO + "q2\td6\t2\n", r"rank.tsv:6: the rank appears twice .* \(first on line 5\).*'d6'"),
     "part.tsv": (MS_MARCO + "q2\td6\t2.5\n", "part.tsv:6: rank '2.5' of query 'q2' is not a whole number.*'d6'"),
-    "passage.tsv": (MS_MARCO + "q2\td5\t3\n", "passage.tsv:6: the document stands twice for query 'q2'.*'d5'"),
+    "passage.tsv": (MS_MARCO + "q2\td5\t3\n", "passage.tsv:6: the document appears twice for query 'q2'.*'d5'"),
     "blank.tsv": (MS_MARCO + "q2\td 6\t3\n", "blank.tsv:6: an id may not be empty.*'d 6'"),
     "qrels.txt": (QRELS, "qrels.txt:1: has 4 columns where a run has six .*, or three in MS MARCO's form"),
     "picture.png": (b"\x89PNG\r\n\x1a\n\0\0", "picture.png:2: holds a control character"),
@@ -407,12 +407,12 @@ NO_RUNS: dict[str, tuple[Any, str]] = {
     "a number as query": ({1: {"d2": 1.0}}, "ids are strings, not int"),
     "ids alone": ({"q1": ["d2"]}, "holds .*d2.* where {passage: value} is expected.*'q1'"),
     "a number": (7, "expected .* a DataFrame or rows, not int"),
-    "rows with a passage twice": (FLAT + FLAT[:1], "the document stands twice for query 'q1' .first in row 1.*'d1'"),
+    "rows with a passage twice": (FLAT + FLAT[:1], "the document appears twice for query 'q1' .first in row 1.*'d1'"),
     "half a rank": (
         pd.DataFrame({"qid": ["q"], "docno": ["d"], "rank": [1.5]}),
         "rank 1.5 of query 'q' is not a whole",
     ),
-    "a rank twice": (pd.DataFrame({"qid": ["q"] * 2, "docno": ["d", "e"], "rank": [1, 1]}), "the rank stands twice"),
+    "a rank twice": (pd.DataFrame({"qid": ["q"] * 2, "docno": ["d", "e"], "rank": [1, 1]}), "the rank appears twice"),
     "no scores": (pd.DataFrame({"qid": ["q"], "docno": ["d"]}), "has no column called score"),
 }
 

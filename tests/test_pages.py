@@ -64,7 +64,7 @@ class Page(HTMLParser):
         assert not self._open, f"{self._open[-1].tag} is never closed"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute of {tag} stands twice"
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute of {tag} appears twice"
         element = Element(tag, {name: value or "" for name, value in attrs})
         self.elements.append(element)
         if tag not in VOID:

@@ -81,7 +81,7 @@ BAD = {
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td1\n": ":3: has 2 columns where the first line has 3",
     "query-id\tcorpus-id\tscore\nq1\td1 \t1\n": ":2: an id may not be empty nor hold blanks.*'d1 '",
     '{"q1": {"d1": 0.5}}': "grade 0.5 of query 'q1' is not a whole number.*'d1'",
-    '{"q1": {"d1": 1, "d1": 1}}': "the key 'd1' stands twice",
+    '{"q1": {"d1": 1, "d1": 1}}': "the key 'd1' appears twice",
     '{"q1": ["d1"]}': "holds .* where {passage: value} is expected.*'q1'",
     "q1 0 d1 1\nq1 0 d2 12345678901\n": ":2: grade",
     "q1 0 d1 1\n\t\t\nq1 0 d2 1\n": ":2: has 0 columns where judgements have four",

@@ -70,7 +70,7 @@ class WorkFolder:
         return len(read_json(self._plan)["shards"])
 
     def plan(self, items: Iterable[Item], size: int) -> int:
-        """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that stands twice."""
+        """Write the plan, `size` items to a shard; how many shards. Raises BadInput for an id that appears twice."""
         digests: list[str] = []
         keys = array("Q")  # eight bytes an item, whatever their number
         source = iter(items)

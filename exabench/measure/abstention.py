@@ -78,6 +78,7 @@ def nauc(confidences: np.ndarray, values: np.ndarray) -> float | None:
     curve = _abstention_curve(confidences, values)
     best = _abstention_curve(values, values)
     flat = best[0] * (RATES[-1] - RATES[0])
+    # What abstaining from the right queries can gain: 1 on the scale of nAUC.
     possible = float(np.trapezoid(best, RATES)) - flat
     if abs(possible) < 1e-12:  # all values are the same, but for rounding
         return None
@@ -90,6 +91,7 @@ def _abstention_curve(confidences: np.ndarray, values: np.ndarray) -> np.ndarray
     by_confidence = values[np.argsort(confidences, stable=True)]
     curve = []
     for rate in RATES:
+        # Python's round (2.5 is 2), as MTEB does it; one query is always left, or there were no mean.
         taken = min(round(rate * len(values)), len(values) - 1)
         curve.append(by_confidence[taken:].mean())
     return np.array(curve)

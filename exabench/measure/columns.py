@@ -14,6 +14,8 @@ import numpy as np
 from exabench.core.errors import BadInput, printable
 
 BAD_ID = "an id may not be empty nor hold blanks or control characters"
+# A blank would end a column of a TREC line, a control character cannot be seen, and half of a surrogate pair is no text
+# that UTF-8 can hold.
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # How people call the columns of runs and judgements, the surest name first: ir_datasets and ir_measures, PyTerrier
@@ -24,6 +26,9 @@ PASSAGE: Names = tuple("doc_id docno corpus_id passage_id docid pid document_id 
 SCORE: Names = tuple("score scores sim similarity".split())
 GRADE: Names = tuple("relevance rel grade label judgment judgement score".split())
 RANK: Names = ("rank",)
+
+LARGEST_SCORE = 3.4028235677973366e38
+"""Scores below it round to a finite number in single precision: it is half-way from the largest of these to 2**128."""
 
 
 def is_id(text: str) -> bool:
@@ -53,16 +58,19 @@ class Columns:
     file: str | Path | None = None
 
     def problem(self, row: int, what: str) -> BadInput:
-        """An error about one row: where it stands, and the passage that it is about."""
-        line = None
-        if self.lines is not None:
-            line = self.lines[row]
-        return BadInput(what, file=self.file, line=line, id=str(self.passages[row]))
+        """An error about one row, with its line where there is one, and its passage."""
+        return BadInput(what, file=self.file, line=self._line(row), id=str(self.passages[row]))
+
+    def _line(self, row: int) -> int | None:
+        if self.lines is None:
+            return None
+        return self.lines[row]
 
     def check_ids(self) -> None:
         """Raises BadInput for an id that is no text, that is empty or that holds blanks or control characters."""
         known = set[str]()
         for row, (query, passage) in enumerate(zip(self.queries, self.passages, strict=True)):
+            # A query has hundreds of rows and is looked at once; a passage is looked at wherever it is listed.
             if not (isinstance(query, str) and query in known):
                 self._check_id(row, query)
                 known.add(query)
@@ -70,9 +78,7 @@ class Columns:
                 self._check_id(row, passage)
 
     def _check_id(self, row: int, id: Any) -> None:
-        line = None
-        if self.lines is not None:
-            line = self.lines[row]
+        line = self._line(row)
         if not isinstance(id, str):
             what = f"ids are strings, not {type(id).__name__}: write str(id)"
             if id is not self.queries[row]:
@@ -134,6 +140,7 @@ class Columns:
             if self.queries:
                 raise self.problem(0, f"no {what} is given for query {self.queries[0]!r}")
             return ()
+        # A column has one or two types, so that asking for these is quicker than asking of every value.
         if not all(_is_number(kind) for kind in set(map(type, values))):
             row = next(row for row, value in enumerate(values) if not _is_number(type(value)))
             shown = f"{printable(repr(values[row]), 40)} of query {self.queries[row]!r}"
@@ -142,6 +149,7 @@ class Columns:
 
 
 def _is_number(kind: type) -> bool:
+    # True would count as 1, and is more likely a column taken for another.
     return issubclass(kind, Real) and not issubclass(kind, bool)  # numpy's own bool is no Real
 
 
@@ -202,6 +210,7 @@ def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | P
     rank = column(names, RANK)
     for name, wanted in ((query, QUERY), (passage, PASSAGE), (value or rank, values)):
         if name is None:
+            # Four of the names are enough to say what is meant.
             there = printable(", ".join(map(str, names)), 200)
             raise BadInput(f"has no column called {' or '.join(wanted[:4])}; its columns: {there}", file=file)
     return Columns(

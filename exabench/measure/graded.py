@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from exabench.core.nouns import Qrels, Run
 from exabench.measure.runs import ranks_in
 
+# Judgements may be below 0 (-1 and -2 are NIST's), so these two numbers are taken from where no grade reaches.
 UNJUDGED = np.iinfo(np.int32).min
 ELSEWHERE = UNJUDGED + 1  # below every grade, so that it is relevant at no level
 

@@ -67,9 +67,11 @@ NOT_COMPUTED |= {
     num_nonrel_judged_ret qrels_jg prefs_simp prefs_pair prefs_avgjg
     """.split()
 }
-"""Names that are known and stand for nothing that is computed here, with the reason."""
+"""Names that are known, and are not computed here, with the reason."""
 
+# Seven digits reach beyond every list, and keep int() from texts without bounds.
 _FORM = re.compile(r"([^\W_][\w.-]*)(?:\((.*)\))?(?:@(\d{1,7}(?:\.\d{1,7})?))?")
+# MTEB writes ndcg_at_10, trec_eval ndcg_cut_10 and, on its command line, ndcg_cut.10.
 _CUTOFF_BEHIND = re.compile(r"(.+?)(?:_at_|[_.])(\d{1,7}(?:\.\d{1,7})?)")
 _HIGHEST = 10**9  # grades have at most nine digits
 _LONGEST = 200  # of a name; ast.parse is not for texts without bounds
@@ -87,7 +89,7 @@ class Spelling:
 def read_spelling(text: str, known: Collection[str]) -> Spelling:
     """Read a metric in any of the spellings; `known` holds the names, in small letters, that need no other name.
 
-    Raises BadInput for a text of another form and for a name that stands for nothing computed here.
+    Raises BadInput for a text of another form and for a name of NOT_COMPUTED.
     """
     form = None
     if len(text) <= _LONGEST:
@@ -101,10 +103,11 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
     options = {}
     if form[2]:
         options = _read_options(form[2], text)
-    if "cutoff" in options:  # as ir_measures may write what stands behind @
+    if "cutoff" in options:  # as ir_measures may write what others put behind @
         if at is not None:
             raise BadInput(f"metric {printable(text)!r} has two cutoffs: leave one away")
         at = str(options.pop("cutoff"))
+    # Only behind a name that is known: else the number may be a part of the name itself.
     behind = _CUTOFF_BEHIND.fullmatch(name)
     if behind and at is None and any(behind[1] in names for names in (OTHER_NAMES, known, NOT_COMPUTED)):
         name = behind[1]
@@ -124,7 +127,7 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
 
 
 def _of_gain(dcg: Any) -> str:
-    """ir_measures writes the gain as an option; here it is another metric, for the numbers never meet."""
+    """The metric with a gain that ir_measures writes as an option: here it is another metric, with other numbers."""
     names = {"log2": "ndcg", "exp-log2": "ndcg_exp"}
     if not isinstance(dcg, str) or dcg not in names:
         raise BadInput(f"nDCG's dcg is {' or '.join(map(repr, names))}, not {printable(repr(dcg))}")
@@ -132,7 +135,7 @@ def _of_gain(dcg: Any) -> str:
 
 
 def _is_beyond(value: Any) -> bool:
-    """Is it a number that no option of a metric has?"""
+    """Is it a number that no option of a metric has? NaN is one, too."""
     return isinstance(value, int | float) and not abs(value) < _HIGHEST
 
 

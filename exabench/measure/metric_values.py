@@ -20,6 +20,7 @@ from exabench.measure.metric_spellings import OTHER_NAMES, Spelling, read_spelli
 from exabench.measure.metrics import METRICS
 
 Value = TypeVar("Value")
+# Judgements of no query: on them a metric refuses what it refuses, and computes nothing.
 _NO_QUERIES = Graded((), np.zeros((0, 0), np.int32), np.zeros(0, np.int64), np.zeros((0, 0), np.int32), threshold=1)
 
 
@@ -123,7 +124,7 @@ def _read_own(spelling: Spelling) -> MetricName:
             continue
         value = spelling.options[name]
         _check_option(f"{function.__name__}'s {name}", value, str(parameter.annotation))
-        if value != parameter.default:
+        if value != parameter.default:  # else one metric would have two names
             options.append((name, value))
     found = MetricName(function.__name__, k, tuple(options))
     found.values(_NO_QUERIES)  # whatever the metric itself refuses is told before a file is read

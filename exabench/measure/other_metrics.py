@@ -16,6 +16,7 @@ def names() -> list[str]:
     """The names that ir_measures knows and that can be computed here, as it writes them."""
     from ir_measures import measures
 
+    # Diversity measures need judgements by subtopic, which no qrels here have.
     return [name for name, measure in measures.registry.items() if not _wants_subtopics(measure)]
 
 
@@ -32,7 +33,7 @@ def read_measure(spelling: Spelling) -> str | None:
         return None
     options = dict(spelling.options)
     if spelling.at is not None:
-        # What stands behind @ is a recall for IPrec, and a cutoff for all others.
+        # The number behind @ is a recall for IPrec, and a cutoff for all others.
         number = float if measure.AT_PARAM == "recall" else int
         try:
             options[measure.AT_PARAM] = number(spelling.at)
@@ -71,7 +72,7 @@ def _check_support(measure: Any) -> None:
 def values(text: str, graded: Graded) -> np.ndarray:
     """The values, float64 (queries,), of a metric that `read_measure` gave; 0 for a query that is not answered.
 
-    Passages get invented ids, and falling scores from the ranking as it stands, so that no tool breaks a tie in its own
+    Passages get invented ids, and falling scores in ranking order, so that no tool breaks a tie in its own
     way. A relevance level that the name leaves open is the threshold.
     """
     import logging
@@ -120,6 +121,7 @@ def _as_dicts(graded: Graded) -> tuple[dict[str, dict[str, int]], dict[str, dict
         left = dict(zip(grades.tolist(), counts.tolist(), strict=True))
         for grade in row.values():
             left[grade] -= 1
+        # Judged passages that are not ranked: metrics count them, whatever they are called.
         for grade, count in left.items():
             for number in range(count):
                 row[f"missed{grade}-{number}"] = grade

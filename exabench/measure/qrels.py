@@ -19,6 +19,7 @@ from exabench.measure.layouts import file_columns, python_columns
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")  # tables of numbers write 1 as 1.0
+# What str.split() takes for a blank and trec_eval does not.
 _OTHER_BLANK = re.compile(r"[^\S \t\r\n]|[\x1c-\x1f\x85]")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
 _BEIR_LINE = "%s\t%s\t%s\n"
@@ -151,6 +152,7 @@ def write_qrels(qrels: Any, path: str | Path) -> bool:
     For .tsv in BEIR's layout, with csv's quotes; TREC lines else. Raises BadInput, also for what a layout cannot hold.
     """
     judged = qrels_of(qrels)
+    # BEIR's loader reads its files with csv, so an id with a quotation mark must be quoted as csv does it.
     if str(path).removesuffix(".gz").endswith(".tsv"):
         rows = io.StringIO()
         writer = csv.writer(rows, delimiter="\t", lineterminator="\n")

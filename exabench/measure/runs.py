@@ -20,7 +20,7 @@ import pyarrow.csv
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
 from exabench.core.nouns import Convention, Run
-from exabench.measure.columns import SCORE, Columns, GivenRow, check_query_ids, columns_of
+from exabench.measure.columns import LARGEST_SCORE, SCORE, Columns, GivenRow, check_query_ids, columns_of
 from exabench.measure.layouts import file_columns, python_columns
 
 _TREC = "query q0 passage rank score tag".split()
@@ -30,6 +30,7 @@ _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _RANK = re.compile(rb"[+-]?\d{1,9}")  # these fit 32 bits
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Endings that say how a file is written; what is before them names the system.
 _ENDINGS = re.compile(r"(\.(trec|txt|tsv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
 
 
@@ -38,7 +39,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
     docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
     Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
-    a finite number in single precision, a rank that is no whole number or stands twice, a document listed twice for a
+    a finite number in single precision, a rank that is no whole number or appears twice, a document listed twice for a
     query, blanks or control characters inside ids, text that is not UTF-8.
     """
     if not name:
@@ -141,12 +142,12 @@ def _run_of_columns(name: str, columns: Columns) -> Run:
     scores = _scores_of_ranks(queries, ranks)
     if scores is None:
         _refuse_duplicates(columns, ranks.tolist(), "the rank")
-        raise AssertionError("a rank stands twice")
+        raise AssertionError("a rank appears twice")
     return _rank(name, queries, passages, scores)
 
 
 def _refuse_duplicates(columns: Columns, values: Sequence[Any], what: str) -> None:
-    """Raises BadInput for the first of `values` that stands twice for a query."""
+    """Raises BadInput for the first of `values` that appears twice for a query."""
     seen: dict[tuple[str, Any], int] = {}
     for row, key in enumerate(zip(columns.queries, values, strict=True)):
         first = seen.setdefault(key, row)
@@ -154,7 +155,7 @@ def _refuse_duplicates(columns: Columns, values: Sequence[Any], what: str) -> No
             place = f"first in row {first + 1}"
             if columns.lines is not None:
                 place = f"first on line {columns.lines[first]}"
-            raise columns.problem(row, f"{what} stands twice for query {key[0]!r} ({place}); keep one line")
+            raise columns.problem(row, f"{what} appears twice for query {key[0]!r} ({place}); keep one line")
 
 
 def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
@@ -225,12 +226,12 @@ def _offsets(sizes: np.ndarray) -> np.ndarray:
 
 
 def _rows(numbers: np.ndarray) -> pa.Array:
-    """GivenRow numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
+    """Row numbers, int64, as Arrow takes them; nothing is copied, and pa.array would import pandas."""
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
-    """GivenRow numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
+    """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
     # The bits of a float as an unsigned number with the same order: a negative one is turned around.
     bits = scores.view(np.uint32)
     ascending = np.where(bits >> 31, ~bits, bits | 0x80000000)
@@ -253,7 +254,7 @@ def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> n
 
 
 def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) -> bool:
-    """False: no passage stands twice for a query. True: one does, or (never seen) two 64-bit hashes met by chance.
+    """False: no passage appears twice for a query. True: one does, or (never seen) two 64-bit hashes met by chance.
 
     Arrow's own hash table costs more than reading the file; here ids are hashed eight bytes at a time.
     """
@@ -275,6 +276,7 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
 
 def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndarray:
     """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
+    # The constants of known mixers: 2**64 over the golden ratio (splitmix64), and that of degski's 64-bit finaliser.
     sizes = np.diff(starts)
     key = query.astype(np.uint64) * 0x9E3779B97F4A7C15 + sizes.astype(np.uint64)
     for offset in range(0, sizes.max(initial=0), 8):
@@ -392,6 +394,7 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
                 f"{candidates.name!r}; rerank only what the candidates hold",
                 id=min(foreign),
             )
+        # Behind what was answered, so that a reranker of the first 20 alone is measured at any depth.
         left_out = [passage_id for passage_id in known if passage_id not in answered]
         rankings[query_id] = given + left_out
         added += len(left_out)
@@ -482,7 +485,7 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
         score = float("nan")
         if _NUMBER.fullmatch(words[4]):  # float() takes more: underscores, other digits, words
             score = float(words[4])
-        if not -3.4028235677973366e38 < score < 3.4028235677973366e38:  # what rounds to a finite float32; NaN fails
+        if not -LARGEST_SCORE < score < LARGEST_SCORE:  # also where it is NaN
             text = words[4].decode(errors="replace")
             raise BadInput(
                 f"score {text!r} of query {query!r} is not a finite number in single precision",

@@ -45,6 +45,8 @@ def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int
     depth = None
     if len(cutoffs) == len(names):
         depth = max(cutoffs, default=0)
+        # The first and the last row of each tie: one that begins above the cutoff may reach below it, and a passage
+        # from there may then come up.
         first = np.flatnonzero(ties[1:-1] & ~ties[:-2])
         last = np.flatnonzero(tied & ~ties[1:])
         places = np.searchsorted(run.offsets, first, side="right") - 1

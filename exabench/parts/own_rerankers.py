@@ -25,11 +25,11 @@ import numpy as np
 
 from exabench.core.errors import BadInput, ExabenchError, plural, printable
 from exabench.core.nouns import Passage, Query
+from exabench.measure.columns import LARGEST_SCORE
 from exabench.parts.rerankers import Reranker
 
 READS = ("ids", "texts", "judgements")
 PAIR_VERBS = ("predict", "compute_score")
-LARGEST = 3.4028235e38  # a run keeps scores in single precision
 
 
 def as_reranker(given: Any) -> Reranker:
@@ -118,7 +118,7 @@ class RankingReranker(OwnReranker):
             if isinstance(number, int) and 0 <= number < len(passages) and score is not None:
                 scores[passages[number].id] = score
         if len(scores) < max(len(results), len(passages)):
-            came = f"reranker {reranker_name(self)} answered {_shown(answer)} for query {query.id!r}"
+            came = f"reranker {reranker_name(self)} answered {_describe(answer)} for query {query.id!r}"
             expected = f"expected a result for each of {len(passages)} documents"
             raise BadInput(f"{came}; {expected}, with its place (corpus_id, doc_id or index) and a score or rank")
         return scores
@@ -166,7 +166,7 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
     """
     n = len(passage_ids)
     if isinstance(answer, list) and len(answer) == n and set(map(type, answer)) <= {float}:
-        is_finite = all(-LARGEST <= score <= LARGEST for score in answer)  # false for NaN
+        is_finite = all(-LARGEST_SCORE < score < LARGEST_SCORE for score in answer)  # false for NaN
         if is_finite:
             return answer  # what every part answers: nothing to convert
 
@@ -178,7 +178,7 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
         answer.close()
         raise refuse("a coroutine (it may not be async)")
     if answer is None or isinstance(answer, str | bytes | set | frozenset):
-        raise refuse(_shown(answer))
+        raise refuse(_describe(answer))
     if isinstance(answer, Mapping):
         missing = [id for id in passage_ids if id not in answer]
         if missing or len(answer) != n:
@@ -188,7 +188,7 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
     elif isinstance(answer, Real | Decimal):
         answer = [answer]  # which is right for a single passage
     elif not isinstance(answer, Iterable) and not hasattr(answer, "shape"):
-        raise refuse(_shown(answer))
+        raise refuse(_describe(answer))
     elif not hasattr(answer, "shape"):
         answer = list(itertools.islice(answer, n + 1))  # an iterator may have no end
 
@@ -199,14 +199,14 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
     else:
         values = _array(answer)
     if values is None or values.dtype.kind not in "biufcO":  # rows of unequal lengths, texts, dates
-        raise refuse(_shown(answer))
+        raise refuse(_describe(answer))
     if values.ndim == 0 or (values.ndim == 2 and values.shape[1] == 1):
         values = values.reshape(-1)
     if values.ndim != 1:
         hint = ""
         if values.shape == (n, 2):
             hint = " (two labels? answer the second less the first)"
-        raise refuse(f"{_shown(answer)} of shape {values.shape}{hint}")
+        raise refuse(f"{_describe(answer)} of shape {values.shape}{hint}")
     if len(values) != n:
         raise refuse(plural(len(values), "score"))
     scores = []
@@ -215,8 +215,8 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
         if isinstance(value, Real | Decimal):
             with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
                 number = float(value)
-        if not -LARGEST <= number <= LARGEST:
-            raise refuse(f"{_shown(value)} as the score of passage {passage_id!r}")
+        if not -LARGEST_SCORE < number < LARGEST_SCORE:
+            raise refuse(f"{_describe(value)} as the score of passage {passage_id!r}")
         scores.append(number)
     return scores
 
@@ -239,11 +239,11 @@ def _array(value: Any) -> Any:
         return None
 
 
-def _shown(answer: Any) -> str:
+def _describe(answer: Any) -> str:
     """What came, in a few words."""
     if answer is None:
         return "None"
-    if isinstance(answer, int) and abs(answer) > LARGEST:
+    if isinstance(answer, int) and abs(answer) > LARGEST_SCORE:
         return "a whole number of hundreds of digits"  # Python writes none of thousands
     if isinstance(answer, Real | Decimal):
         return printable(str(answer), 40)

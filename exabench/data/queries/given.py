@@ -66,7 +66,7 @@ class Given(FromCollection):
             if not id or not text.strip():
                 raise BadInput("is no query: it needs an id and a text", file=file, line=number)
             if id in seen:
-                raise BadInput("stands twice; keep one line", file=file, line=number, id=id)
+                raise BadInput("appears twice; keep one line", file=file, line=number, id=id)
             seen.add(id)
             yield id, text
 

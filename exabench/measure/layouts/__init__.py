@@ -38,6 +38,7 @@ def file_columns(data: bytes, file: str | Path, values: Names) -> Columns | None
 
 def _is_json(data: bytes) -> bool:
     """Does it begin like JSON, and is its first line none of a run or of judgements (whose ids may be anything)?"""
+    # The beginning is enough: a whole file may be gigabytes on one line.
     start = data[:10_000].removeprefix(b"\xef\xbb\xbf").lstrip()
     if _OBJECT.match(start):
         return True

@@ -20,6 +20,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     if data.count(b",") > MOST_LINES:  # each value takes tens of bytes in memory
         raise BadInput(f"holds more than {MOST_LINES:,} values", file=file)
     text = text_of(data, file)
+    # JSON over several lines has a first line that is no value by itself, a bracket most often.
     first, _, others = text.lstrip().partition("\n")
     if others.strip() and _is_whole(first):
         return columns_of(_rows(_lines(text, file), file, values), file)
@@ -43,7 +44,7 @@ def _lines(text: str, file: str | Path) -> Iterator[tuple[int, Any]]:
 
 
 def _is_whole(line: str) -> bool:
-    """Is a line a JSON value of its own?"""
+    """Is a line a whole JSON value?"""
     try:
         json.loads(line)
     except (ValueError, RecursionError):
@@ -62,12 +63,12 @@ def _parse(text: str, file: str | Path, line: int | None = None) -> Any:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The pairs as a dict. Raises ValueError for a key that stands twice, of which json would keep the last."""
+    """The pairs as a dict. Raises ValueError for a key that appears twice, of which json would keep the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {printable(twice)!r} stands twice; keep one")
+        raise ValueError(f"the key {printable(twice)!r} appears twice; keep one")
     return found
 
 

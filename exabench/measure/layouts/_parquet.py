@@ -25,8 +25,12 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         if about.metadata.num_rows > MOST_LINES:
             raise BadInput(f"holds more than {MOST_LINES:,} rows", file=file)
         names = about.schema_arrow.names
-        wanted = [name for name in (column(names, each) for each in (QUERY, PASSAGE, values, RANK)) if name is not None]
-        # One text packs into few bytes however often it stands there: each is read once, with the rows that hold it.
+        wanted = []
+        for each in (QUERY, PASSAGE, values, RANK):
+            name = column(names, each)
+            if name is not None:
+                wanted.append(name)
+        # One text packs into few bytes however often it is repeated: each is read once, with the rows that hold it.
         texts = [name for name in wanted if pa.types.is_string(about.schema_arrow.field(name).type)]
         source = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
         size = 0
@@ -39,6 +43,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         reason = str(error).partition("\n")[0]
         raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
     cells = {name: _cells(table[name]) for name in wanted}
+    # Data frames keep ids of digits as whole numbers; the same ids are texts in the judgements.
     for name in (column(names, QUERY), column(names, PASSAGE)):
         if name in cells and pa.types.is_integer(table[name].type):
             cells[name] = list(map(str, cells[name]))
@@ -46,7 +51,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
 
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python values; of a text that stands often, one is made."""
+    """A column as Python values; a text that is repeated is made once."""
     if not pa.types.is_dictionary(column.type) or column.null_count:
         return column.to_pylist()
     texts = column.unify_dictionaries().combine_chunks()
@@ -55,6 +60,6 @@ def _cells(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _text_bytes(cells: pa.Array) -> int:
-    """How many bytes the texts of a column take when each stands in full."""
+    """How many bytes the texts of a column take when each is written in full."""
     lengths = pc.binary_length(cells.dictionary)
     return pc.sum(pc.take(lengths, cells.indices)).as_py() or 0

@@ -1,4 +1,4 @@
-"""Bpref: binary preference, how seldom a passage judged not relevant stands above a relevant one (SIGIR 2004)."""
+"""Bpref: binary preference, how seldom a passage judged not relevant is ranked above a relevant one (SIGIR 2004)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def Bpref(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarra
     others_above = others.cumsum(axis=1)
     relevant_count = graded.relevant_count(rel)[:, None]
     other_count = ((graded.ideal >= 0) & (graded.ideal < level)).sum(axis=1)[:, None]
+    # Where nothing was judged not relevant, nothing is above a relevant passage, and 0 is divided by 1.
     most = np.maximum(np.minimum(other_count, relevant_count), 1)
     kept = 1 - np.minimum(others_above, relevant_count) / most
     # Where nothing is relevant the sum is 0, and so is the value.

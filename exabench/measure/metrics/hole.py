@@ -16,5 +16,6 @@ def Hole(graded: Graded, k: int | None) -> np.ndarray:
     if k is None:
         raise BadInput("Hole needs a cutoff, as in Hole@10")
     unjudged = graded.grades[:, :k] == UNJUDGED
+    # Grades behind the end of a list are UNJUDGED as well, and hold no passage.
     ranked = np.arange(unjudged.shape[1]) < graded.lengths[:, None]
     return (unjudged & ranked).sum(axis=1) / k

@@ -15,4 +15,5 @@ def Judged(graded: Graded, k: int | None) -> np.ndarray:
     judgements hold positives only.
     """
     judged = graded.judged(k).sum(axis=1)
+    # An empty list has no judged passage either: 0 / 1.
     return judged / np.maximum(graded.ranked_count(k), 1)

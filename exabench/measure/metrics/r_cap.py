@@ -13,4 +13,5 @@ def R_cap(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarra
     if k is None:
         raise BadInput("R_cap needs a cutoff, as in R_cap@100")
     most = np.minimum(graded.relevant_count(rel), k)
+    # Where nothing is relevant nothing is found, and the value is 0 (BEIR divides by 0 there).
     return graded.relevant(k, rel).sum(axis=1) / np.maximum(most, 1)

@@ -16,5 +16,6 @@ def RBP(graded: Graded, k: int | None, *, p: float, rel: int | None = None) -> n
     if not 0 < p < 1:
         raise BadInput(f"RBP's p is the chance to read on, above 0 and below 1, not {p}")
     relevant = graded.relevant(k, rel)
+    # Of the ranks that are looked at, not of all k: behind the end of a list nothing is gained.
     weights = (1 - p) * p ** np.arange(relevant.shape[1])
     return (relevant * weights).sum(axis=1)

@@ -142,7 +142,7 @@ class BeirFolder:
             if not is_id(line.id):
                 raise BadInput(BAD_ID, file=file, line=number, id=line.id)
             if line.id in seen:
-                raise BadInput("stands twice; keep one line", file=file, line=number, id=line.id)
+                raise BadInput("appears twice; keep one line", file=file, line=number, id=line.id)
             seen.add(line.id)
             yield line
 

@@ -261,7 +261,7 @@ def test_the_options_that_a_file_declares_are_those_of_its_part() -> None:
     for name in set(SHELVES) - set(WITHOUT_OPTIONS):
         parts = shelf(name)
         for part in parts:
-            declared = options.declared_in(parts.file(part), part)
+            declared = options.options_in_file(parts.file(part), part)
             if declared is None:
                 continue
             try:

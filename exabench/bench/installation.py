@@ -13,7 +13,7 @@ from typing import Literal
 from exabench.core.errors import BadInput, OutsideFailed, plural
 from exabench.core.files import cache_folder
 from exabench.core.packages import Requirement, extra_line, requirements
-from exabench.hub.client import hub_address, who_is_known
+from exabench.hub.client import account_name, hub_address
 from exabench.models.costs import gpus
 
 PATIENCE = 3.0  # seconds for the one request of the Hub: a network that needs more is as good as none
@@ -129,7 +129,7 @@ def _hub(offline: bool) -> Finding:
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return Finding("reachable", "Hub", "skipped", f"{address}: not asked")
     try:
-        user = who_is_known(PATIENCE)
+        user = account_name(PATIENCE)
     except BadInput as error:
         return Finding("reachable", "Hub", "broken", str(error), "hf auth login")
     except OutsideFailed as error:

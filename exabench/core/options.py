@@ -152,7 +152,7 @@ def _choices(known: Collection[str]) -> str:
     return f"its options: {', '.join(sorted(known)) or 'none'}"
 
 
-def declared_in(file: Path, name: str) -> dict[str, str] | None:
+def options_in_file(file: Path, name: str) -> dict[str, str] | None:
     """The options of the class in a part's file, as `refuse_unknown` takes them.
 
     Read from the text: a part may take seconds to import. None where the text alone does not say.
@@ -168,12 +168,13 @@ def declared_in(file: Path, name: str) -> dict[str, str] | None:
         return None
     declared = {}
     positional = [*constructor.posonlyargs, *constructor.args]
+    # ast holds the defaults of positional parameters without the parameters that have none: they are the last ones.
     without_default = len(positional) - len(constructor.defaults)
     defaults = [None] * without_default + list(constructor.defaults)
     defaults += constructor.kw_defaults
     for argument, default in zip([*positional, *constructor.kwonlyargs], defaults, strict=True):
         declared[argument.arg] = ""
-        if default is None:
+        if default is None:  # there is none: a default of None would be a node of the tree
             annotation = ast.unparse(argument.annotation) if argument.annotation else ""
             declared[argument.arg] = _PLAIN_BY_NAME.get(annotation, "a part")
     if constructor.kwarg is not None:

@@ -33,6 +33,7 @@ def requirements() -> Iterator[Requirement]:
     """What the installed exabench asks for, the base and every extra."""
     for line in metadata.requires(NAME) or []:
         asked, _, marker = line.partition(";")
+        # name[extras]versions; what is behind the semicolon says when the package is wanted (PEP 508).
         found = re.fullmatch(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?\s*(.*?)\s*", asked)
         if not found:
             continue
@@ -41,7 +42,8 @@ def requirements() -> Iterator[Requirement]:
 
 
 def pip_line(module: str) -> str:
-    """The pip command that brings `module`: an extra of exabench where one lists it (faiss comes as faiss-cpu)."""
+    """The pip command that brings `module`: an extra of exabench where one lists it."""
+    # A module need not be called as its package is: faiss comes as faiss-cpu, jnius as pyjnius.
     wanted = module.split(".")[0].replace("_", "-").lower()
     for requirement in requirements():
         if requirement.extra and requirement.package.lower() in (wanted, f"{wanted}-cpu", f"py{wanted}"):

@@ -71,13 +71,14 @@ def read_recipe(
         recipe = known[text]
 
     written = as_licence(recipe.values, recipe.file)
+    # The Hub's spelling is taken on the command line as it is in a file.
     spelt = [re.sub(r"^\s*license\s*=", "licence=", pair) for pair in overrides]
     recipe = replace(recipe, values=override(written, spelt))
     if keys is None:
         return recipe
     for key, value in recipe.values.items():
         place: str | Path = recipe.file
-        if key not in written:
+        if key not in written:  # the file has no line that could be mended
             place = "--set"
         if key not in keys:
             raise UnknownName("key", key, keys, file=place)

@@ -12,10 +12,10 @@ from exabench.core.errors import MissingExtra
 
 
 def html_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table under its title; numbers are shown with four digits."""
+    """A table under its title; numbers are shown with four decimals."""
     lines = [f"<table><caption>{html.escape(title)}</caption>", _line("th", header)]
     for row in rows:
-        lines.append(_line("td", [shown(cell) for cell in row]))
+        lines.append(_line("td", [_cell_text(cell) for cell in row]))
     return "\n".join([*lines, "</table>"])
 
 
@@ -24,8 +24,8 @@ def _line(tag: str, cells: Sequence[str]) -> str:
     return f"<tr>{inside}</tr>"
 
 
-def shown(cell: object) -> str:
-    """A cell as text: a number with four digits, nothing for None."""
+def _cell_text(cell: object) -> str:
+    """A cell as text: a number with four decimals, nothing for None."""
     if cell is None:
         return ""
     if isinstance(cell, float):
@@ -54,12 +54,14 @@ def latex_text(text: str) -> str:
     text = text.replace("\\", r"\textbackslash ")  # first: the signs below get a backslash of their own
     for sign in "&%$#_{}":
         text = text.replace(sign, f"\\{sign}")
+    # With a backslash these two are accents over the next letter.
+    text = text.replace("~", r"\textasciitilde ").replace("^", r"\textasciicircum ")
     return text
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of the same keys as CSV with a header, numbers as they are."""
-    out = io.StringIO(newline="")
+    out = io.StringIO(newline="")  # as csv wants it: a line break inside a cell stays what it is
     writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -40,9 +40,9 @@ def packing_of(start: bytes) -> str:
 def unpack(raw: IO[bytes], size: int, bound: float) -> IO[bytes]:
     """The content of a file of `size` bytes that is open as `raw`, unpacked as it is read; `raw` where it is plain.
 
-    Reading raises TooLarge where the content would be far larger than `bound`; BROKEN or OSError where it is damaged.
+    Reading raises TooLarge where the content would be far larger than `bound`, one of BROKEN where it is damaged.
     """
-    packing = packing_of(raw.read(16))
+    packing = packing_of(raw.read(16))  # the longest mark, bzip2's, has ten bytes
     raw.seek(0)
     if not packing:
         return raw
@@ -132,6 +132,7 @@ _PACKINGS: dict[str, tuple[bytes, Callable[[Any], Any]]] = {
     "bzip2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", bz2.BZ2File),
     "xz": (rb"\xfd7zXZ\x00", lzma.LZMAFile),
     "Zstandard": (rb"\x28\xb5\x2f\xfd", _open_with_arrow("zstd")),  # RFC 8878, section 3.1.1
+    # LZ4's frame format, a magic number in little endian.
     "LZ4": (rb"\x04\x22\x4d\x18", _open_with_arrow("lz4")),
     "zip": (rb"PK\x03\x04", _open_zip),
 }

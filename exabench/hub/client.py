@@ -25,6 +25,7 @@ RETRIES = 5
 """How often `until_seen` tries again what failed."""
 OVERTAKEN = 40
 """How often it tries again because somebody else's commit came first."""
+_DIGEST = "sha256:"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
@@ -53,16 +54,13 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     them), a Hub id by its commit (looked up once, then locked); where `revision` is a digest, its files must have it.
     Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
     """
-    is_digest = revision.startswith("sha256:")
     commit = ""
-    found = local_model(model)
-    if found is None:
-        commit = pin_commit(model, "" if is_digest else revision, lock, kind="model")
+    folder = local_model(model)
+    if folder is None:
+        commit = _pin_model(model, revision, lock)
         folder = snapshot(model, commit)
-    else:
-        folder = found
     _check_model(folder)
-    if commit and not is_digest:
+    if commit and not revision.startswith(_DIGEST):
         return ModelFolder(model, folder, commit)
 
     # The digest is over paths and contents, so that a renamed file makes another model.
@@ -79,24 +77,34 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
     return ModelFolder(model, folder, commit or digest)
 
 
+def _pin_model(model: str, revision: str, lock: str | Path | None) -> str:
+    """The commit to read a model of the Hub at; a revision that is a digest of files names none."""
+    if revision.startswith(_DIGEST):
+        revision = ""
+    return pin_commit(model, revision, lock, kind="model")
+
+
 def local_model(model: str) -> Path | None:
     """The folder of a model that is here: itself, or inside the package of `pypi:<package>`; None for a Hub id.
 
-    Raises BadInput for what is none of the three. Nothing is loaded, and nobody asked.
+    Raises BadInput for what is none of the three. Nothing is loaded, and the network is not asked.
     """
     if model.startswith("pypi:"):
         package = model.removeprefix("pypi:")
         module = package.replace("-", "_")
-        spec = importlib.util.find_spec(module) if module.isidentifier() else None
+        spec = None
+        if module.isidentifier():  # find_spec would import what is before a full stop
+            spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             raise BadInput(f"package {printable(package)} is not installed: pip install {printable(package)}")
+        # The outermost folder: the model's modules may lie in folders inside it, with a config.json each.
         configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
         if not configs:
             raise BadInput(f"package {package} holds no model (no config.json)")
         return configs[0].parent
     if Path(model).is_dir():
         return Path(model)
-    if is_repo(model) and not model.startswith((".", "/")):
+    if is_repo(model):
         return None
     raise BadInput(f"model {printable(model)!r} is no folder here and no Hub id (owner/name); give one of the two")
 
@@ -108,8 +116,7 @@ def settings_of(model: str, revision: str = "", lock: str | Path | None = None) 
     """
     folder = local_model(model)
     if folder is None:
-        commit = pin_commit(model, "" if revision.startswith("sha256:") else revision, lock, kind="model")
-        folder = snapshot(model, commit, weights=False)
+        folder = snapshot(model, _pin_model(model, revision, lock), weights=False)
     return folder
 
 
@@ -248,7 +255,9 @@ def lock_commit(lock: str | Path, repo: str, revision: str | None, commit: str, 
     """Write the commit that `repo` was read at to the lock file, unless `revision` says it or the file has one."""
     if revision and is_commit(revision):
         return
-    locked = read_json(lock) if Path(lock).is_file() else {}
+    locked = {}
+    if Path(lock).is_file():
+        locked = read_json(lock)
     commits = locked.setdefault("hub", {})
     key = _lock_key(repo, revision, kind)
     if key not in commits:
@@ -498,6 +507,7 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         advice = "check the network and try again"
         if is_refused:
             advice = "check the name, the token and what it may do"
+        # The Hub answers 401, not 404, to those without a token: it does not say which names are private.
         if status == 401 and not _has_token():
             advice = "check the name; if it is private or gated, log in with `hf auth login` or set HF_TOKEN"
         if refusals and is_refused:
@@ -506,13 +516,13 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
 
 
 def hub_address() -> str:
-    """The Hub that is asked: HF_ENDPOINT, or huggingface.co."""
+    """The address of the Hub that is asked: HF_ENDPOINT, or https://huggingface.co."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT
 
 
-def who_is_known(patience: float) -> str:
+def account_name(patience: float) -> str:
     """The account of the token, or nothing without one; asked once, for `patience` seconds at most.
 
     Raises BadInput where the Hub refuses the token, OutsideFailed where it cannot be reached.
@@ -521,7 +531,7 @@ def who_is_known(patience: float) -> str:
 
     address = hub_address()
     token = get_token()
-    path = "/api/models?limit=1"
+    path = "/api/models?limit=1"  # without a token: the least that the Hub can be asked for
     headers = {}
     if token:
         path = "/api/whoami-v2"

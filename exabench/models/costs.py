@@ -73,7 +73,7 @@ def cost_of(
 
 
 def gpus() -> list[str]:
-    """The names of the GPUs that torch sees; it is loaded for this."""
+    """The names of the GPUs that torch sees, one for each; torch is loaded for this."""
     import torch
 
     return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -95,9 +95,8 @@ def hardware() -> str:
             cores = len(os.sched_getaffinity(0))
         return f"{processor}, {plural(cores, 'core')}"
     parts = [processor, plural(torch.get_num_threads(), "core")]
-    if torch.cuda.is_available():
-        cards = Counter(torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count()))
-        parts += [f"{count} x {name}" for name, count in sorted(cards.items())]
+    for name, count in sorted(Counter(gpus()).items()):
+        parts.append(f"{count} x {name}")
     return ", ".join([*parts, f"torch {torch.__version__}"])
 
 

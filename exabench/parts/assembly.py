@@ -13,7 +13,7 @@ from typing import Any
 from exabench.core.errors import BadInput
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
-from exabench.core.options import accepts, check, declared_in, make, refuse_missing, refuse_unknown
+from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
 from exabench.core.shelf import Shelf
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
@@ -90,12 +90,12 @@ def retriever(
 ) -> Retriever:
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both.
 
-    What the `task` says of itself stands for options that are not given: its language, its id and its place on the Hub.
+    Options that are not given are filled in from the `task`: its language, its names, its id and its place on the Hub.
     """
     part = RETRIEVERS[name]
     given: dict[str, Any] = {"lock": lock, "progress": progress}
     if task is not None:
-        given |= _said_by(task, options)
+        given |= _options_of_task(task, options)
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
@@ -110,13 +110,14 @@ def retriever(
     return make(f"retriever {name}", part, given, options)
 
 
-def _said_by(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Values for options of first stages that a task fills in."""
+def _options_of_task(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a first stage's options that a task fills in; `options` are those that are given."""
     values: dict[str, Any] = {
         "language": task.language,
         "id": task.ir_datasets or "",
         "names": (task.name, *task.aliases),
     }
+    # Another repository that is given has its own commits, and the task's would not be among them.
     if task.hub and "repo" not in options:
         for key in ("repo", "revision"):
             if task.hub.get(key):
@@ -145,7 +146,7 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     options = dict(options)
     options.pop("task", None)  # of the collection, not the part
     filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
-    declared = declared_in(shelf.file(name), name)
+    declared = options_in_file(shelf.file(name), name)
     if declared is not None and "teacher" not in declared:  # whose options may be those of its teacher
         # Before the part is imported, which may take seconds.
         refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)

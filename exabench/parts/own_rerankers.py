@@ -33,7 +33,7 @@ PAIR_VERBS = ("predict", "compute_score")
 
 
 def as_reranker(given: Any) -> Reranker:
-    """A Reranker of an object with a verb of its own, or of a function; a Reranker as it is.
+    """A Reranker of an object with one of the verbs above, or of a function; a Reranker as it is.
 
     Raises BadInput for what has none of these verbs, and for `reads` that is none of READS.
     """
@@ -48,6 +48,7 @@ def as_reranker(given: Any) -> Reranker:
     # The Rankers of `rerankers` have a `score` for a single document beside `rank`.
     if hasattr(given, "score") and not hasattr(given, "rank"):
         return OwnReranker(given, given.score)
+    # CrossEncoder has both predict and rank: the scores of all pairs say more than a ranking.
     for verb in PAIR_VERBS:
         if hasattr(given, verb):
             return PairReranker(given, getattr(given, verb))
@@ -113,6 +114,7 @@ class RankingReranker(OwnReranker):
         for place, result in enumerate(results):
             number = _field(result, "corpus_id", "doc_id", "index")
             score = _field(result, "score", "relevance_score")
+            # Some rankers of `rerankers` give ranks alone; their list is in ranking order.
             if score is None and _field(result, "rank") is not None:
                 score = len(results) - place
             if isinstance(number, int) and 0 <= number < len(passages) and score is not None:
@@ -127,7 +129,9 @@ class RankingReranker(OwnReranker):
 def _field(result: object, *names: str) -> Any:
     """The first of these keys or attributes that a result has."""
     for name in names:
-        value = result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+        value = getattr(result, name, None)
+        if isinstance(result, Mapping):
+            value = result.get(name)
         if value is not None:
             return value
     return None
@@ -150,7 +154,7 @@ def refuse_failures(name: str, query_id: str) -> Iterator[None]:
     """Whatever a reranker raises on a query becomes one BadInput, with what was raised as its cause."""
     try:
         yield
-    except (ExabenchError, MemoryError):
+    except (ExabenchError, MemoryError):  # said in one line already; no fault of the query
         raise
     except Exception as error:
         what = printable(" ".join(str(error).split()), 200)
@@ -211,6 +215,7 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
         raise refuse(plural(len(values), "score"))
     scores = []
     for passage_id, value in zip(passage_ids, values.tolist(), strict=True):
+        # Not a number until it is one: complex numbers and objects are refused with the passage that got them.
         number = math.nan
         if isinstance(value, Real | Decimal):
             with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits

@@ -33,9 +33,9 @@ MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise",
 
 # Checkpoints whose settings alone say less than their authors do, by pattern of their Hub id in small letters.
 CHECKPOINTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("castorini/duot5-*", "pairwise", {}),
-    ("*/*exaranker*", "exaranker", {}),
-    ("dundalia/twolar-*", "monot5", {"strategy": "difference"}),
+    ("castorini/duot5-*", "pairwise", {}),  # a T5 as monoT5 is, but its input holds two passages
+    ("*/*exaranker*", "exaranker", {}),  # a T5 that explains the label that it writes
+    ("dundalia/twolar-*", "monot5", {"strategy": "difference"}),  # its score is the difference of two logits
     ("soyoung97/rankt5-*", "rankt5", {}),
 )
 _CLASSIFIER = "ForSequenceClassification"
@@ -73,13 +73,14 @@ def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") 
 
 
 def check_given(given: str, options: Mapping[str, Any]) -> None:
-    """Raise BadInput where a text is no reranker, no folder and no Hub id, or AUTO without a model; nobody is asked."""
+    """Raise BadInput for what is no reranker, no folder and no Hub id, and for AUTO without a model; offline."""
     if given == AUTO and not isinstance(options.get("model"), str):
         raise BadInput(NO_MODEL)
     if given == AUTO or given in RERANKERS:
         return
     is_path = "/" in given or given.startswith(("pypi:", "."))
     if not is_path and not Path(given).is_dir():
+        # 0.6: two names at most, and none for what is no slip of the keyboard.
         near = difflib.get_close_matches(given, [*RERANKERS, AUTO], n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; exabench parts rerankers lists the parts"
         raise BadInput(f"{printable(given)!r} is no reranker, no folder here and no Hub id (owner/name){hint}")
@@ -98,6 +99,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         names = ", ".join(MODEL_PARTS)
         raise BadInput(f"{printable(model)}: {why}; if a part reads it, name the part (--reranker NAME): {names}")
 
+    # What exabench trained says so, whatever its architecture looks like.
     report = folder / "training.json"
     if report.is_file():
         values = read_json(report)
@@ -151,6 +153,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         if family != "encoder":
             refuse(f"{said}: a classification head on a {family} is not read")
         return Recognised("cross_encoder", {}, f"{said} with {labels} label{'s' * (labels > 1)}")
+    # Only here: a cross-encoder's own modules.json says nothing that its head does not.
     strange = sorted(set(modules) - set(MODULES))
     if strange:
         refuse(f"modules.json lists {', '.join(strange)}, and {', '.join(MODULES)} are read")
@@ -188,6 +191,7 @@ def _modules(folder: Path) -> list[str]:
 
 def _chat_template(folder: Path) -> str:
     """The chat template of a folder's tokenizer, "" without one."""
+    # The order of transformers: a file for the template alone comes before the key of the tokenizer's settings.
     file = folder / "chat_template.jinja"
     if file.is_file():
         return read_text(file)

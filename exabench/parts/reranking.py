@@ -69,7 +69,7 @@ def rerank(
     usages = {}
     for query_id in candidates.query_ids:
         with refuse_failures(name, query_id):
-            values, usage = next(outcomes, (None, None))
+            values, usage = next(outcomes, (None, None))  # too few outcomes: None is refused as an answer
         ids = candidates.ranking(query_id)
         scores[query_id] = dict(zip(ids, scores_of(values, name, query_id, ids), strict=True))
         if usage is not None:

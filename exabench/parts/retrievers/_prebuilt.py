@@ -1,4 +1,4 @@
-"""Lucene indexes that pyserini's authors publish: their names, and the way of one to this machine."""
+"""Lucene indexes that pyserini's authors publish: their names, and how one is downloaded and unpacked."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def fetch_prebuilt(index: PrebuiltIndex, cache: str | Path, progress: Progress) 
     """
     packed = index.url.split("/")[-1].split("?")[0]
     name = f"{packed.partition('.tar.gz')[0]}.{index.md5}"  # as pyserini names the folder
+    # Where pyserini keeps its own downloads: an index may be tens of gigabytes, and is not fetched twice.
     home = os.environ.get("PYSERINI_CACHE") or Path.home() / ".cache" / "pyserini"
     theirs = Path(home, "indexes", name)
     if theirs.is_dir():
@@ -84,7 +85,7 @@ def fetch_prebuilt(index: PrebuiltIndex, cache: str | Path, progress: Progress) 
     if folder.is_dir():
         return folder
     with only_writer(folder):
-        if folder.is_dir():
+        if folder.is_dir():  # another process finished it after the look above
             return folder
         with replacing_folder(folder) as unfinished:
             archive = unfinished / "index.tar.gz"
@@ -103,7 +104,7 @@ def _download(index: PrebuiltIndex, to: Path, progress: Progress) -> None:
         with urllib.request.urlopen(index.url, timeout=_SECONDS) as answer, open(to, "wb") as file:
             while piece := answer.read(_PIECE):
                 received += len(piece)
-                if received > index.size:
+                if received > index.size:  # whatever else comes, it is not what was published
                     break
                 digest.update(piece)
                 file.write(piece)
@@ -123,6 +124,7 @@ def _unpack(index: PrebuiltIndex, archive: Path, folder: Path) -> None:
                 if member.isfile():  # Lucene's folders hold files alone
                     content: IO[bytes] | None = packed.extractfile(member)
                     assert content is not None
+                    # The last part of the name alone: a member can lie nowhere but in this folder.
                     with open(folder / Path(member.name).name, "wb") as file:
                         while piece := content.read(_PIECE):
                             file.write(piece)

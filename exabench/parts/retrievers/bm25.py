@@ -51,6 +51,7 @@ class Bm25:
         lucene: Sequence[str] = WAYS,
         language: str = "en",
     ) -> None:
+        # Its stop words and its stemmer would leave another language half analysed, with a baseline that is too low.
         if language != "en":
             raise BadInput(
                 f"bm25 knows the words of English alone, and these texts are in {language!r}: take --retriever "

@@ -81,7 +81,7 @@ class HubList:
                 continue
             if query_id in rankings:
                 raise BadInput(f"{where} holds two lists for a query", id=query_id)
-            ranking = list(map(str, ids))
+            ranking = list(map(str, ids))  # ids of digits are numbers in some Parquet files
             if len(set(ranking)) < len(ranking):
                 raise BadInput(f"{where} lists a passage twice for a query", id=query_id)
             rankings[query_id] = ranking

@@ -69,7 +69,7 @@ class Pyserini:
         *,
         index: str = "flat",
         k1: float = 0.9,
-        b: float = 0.4,
+        b: float = 0.4,  # this and k1 are Anserini's defaults
         language: str = "en",
         cache: str | Path = "",
         progress: Progress = silent,
@@ -101,7 +101,7 @@ class Pyserini:
             segments = sorted(Path(index).glob("segments_*"))
             if not segments:
                 raise BadInput("is no folder of a Lucene index: it holds no segments_N", file=index)
-            # Lucene gives every index ids of its own, which stand in this small file.
+            # Lucene gives every commit of an index its own random id, which this small file holds.
             self.parameters |= {"index": relative_path(index), "segments": file_digest(segments[-1])}
             self._jnius = java()
             self._open(Path(index))
@@ -117,7 +117,7 @@ class Pyserini:
         content = hashlib.sha256()
         count = 0
         with_contents = 0
-        for line, has_contents in self._lines(passages, fields):
+        for line, has_contents in self._lines(passages, fields):  # one passage at a time: none is kept
             content.update(line)
             count += 1
             with_contents += has_contents

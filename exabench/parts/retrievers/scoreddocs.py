@@ -43,6 +43,7 @@ class ScoredDocs:
         for query_id, passage_id, score in self._rows:
             if query_id in scores:
                 scores[query_id][passage_id] = score
+        # Where ir_datasets has no scores, all rows of a query have the same.
         is_ranked = any(len(set(row.values())) > 1 for row in scores.values())
         longest = max(map(len, scores.values()), default=0)
         if not is_ranked and longest > depth:

@@ -272,6 +272,22 @@ def test_an_unknown_task_is_one_line_and_leaves_no_board(folder, capsys):
     assert contents(folder) == before
 
 
+def test_texts_that_the_pages_would_show_and_that_are_missing_leave_no_board(tmp_path, capsys):
+    mine = tmp_path / "mine"
+    (mine / "qrels").mkdir(parents=True)
+    (mine / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    (tmp_path / "open.trec").write_text("q1 Q0 d1 1 2.0 a\n")
+    freeze = ["bench", "candidates", "mine", "--from", "open.trec", "--data", ".", "--board", "board"]
+
+    (mine / "task.toml").write_text('licence = "CC-BY-4.0"\n')
+    assert main(freeze) == 2
+    assert "no corpus.jsonl" in capsys.readouterr().err
+    assert not Path("board").exists()
+
+    (mine / "task.toml").write_text('licence = "research only"\n')
+    assert main(freeze) == 0  # of such texts the pages show none
+
+
 def test_a_task_in_another_language_is_searched_with_its_analyser_or_not_at_all(tmp_path, capsys):
     given = Given(
         [Query("q1", "Haus")], [Passage("a", "viele H\u00e4user"), Passage("b", "ein Baum")], {"q1": {"a": 1}}

@@ -86,6 +86,7 @@ def make_candidates(
     """
     task = single_task(task, data=data)
     options = dict(options or {})
+    # Python users come past the bounds of --depth.
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     if depth > DEEPEST:
@@ -123,6 +124,7 @@ def make_candidates(
         right = f"{name.rpartition('-')[0]}-{depth}"
         raise BadInput(f"candidates {name!r} are of depth {depth}, which their name must say: call them {right}")
     run = replace(run, name=name)
+    # The recall at the list's whole depth is what no reranker of it can pass.
     metric = f"R@{depth}"
     _, recall = measure(qrels, run, [metric], threshold=convention.relevance_threshold)
     candidates = Candidates(
@@ -217,6 +219,7 @@ def _check_choices(name: str | None, retriever: str, depth: int, options: Mappin
     if name is None:
         return
     said = depth_in_name(name)
+    # A list that is given may turn out less deep than was asked for, and is named by what it has.
     if said > depth or (RETRIEVERS[retriever].whole and said != depth):
         raise BadInput(f"candidates {name!r} cannot be of depth {depth}: the number in a list's name is its depth")
 
@@ -224,6 +227,7 @@ def _check_choices(name: str | None, retriever: str, depth: int, options: Mappin
 def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> dict[str, int]:
     """How far the lists go, in queries and passages, as a description records it."""
     sizes = np.diff(run.offsets)
+    # A search that finds nothing for a query has answered it: missing are those that had no text to search with.
     with_text = [query for query in queries if query.text.strip()]
     return {
         "judged": len(qrels),
@@ -273,6 +277,9 @@ def freeze_candidates(
     passages = 0
     if task.documents is None and RETRIEVERS[retriever].whole:  # the pages say how many there are
         passages = count_passages(evaluator.collection)
+    # Before anything is filed: texts that the pages show and that cannot be read refuse the list, and leave no half.
+    texts = evaluator.collection if is_open_for_texts(task.licence) else evaluator.judged
+    shown = build_excerpts(task, candidates, run, texts, evaluator.qrels)
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
         ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)
@@ -284,9 +291,7 @@ def freeze_candidates(
             note(f"{task.name} was added to the tasks of {page}")
         else:
             note(f"{page} does not list {task.name}: add it to tasks, and the pages will show it")
-    texts = evaluator.collection if is_open_for_texts(task.licence) else evaluator.judged
-    values = build_excerpts(task, candidates, run, texts, evaluator.qrels)
-    write_excerpts(values, ledger.shown_file(candidates.task, candidates.name))
+    write_excerpts(shown, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
 
@@ -323,6 +328,7 @@ def plan_candidates(
         ledger.check_task(task)
         system = retriever
         part = RETRIEVERS[retriever]
+        # Making one of these fetches and loads a model, so of it the options alone are checked.
         loads_models = "model" in accepts(part) or getattr(part, "composes", False)
         if not loads_models:
             given = {"fields": task.convention.text_fields, **options}
@@ -360,6 +366,7 @@ def freeze_all(
     for task in chosen:
         about = f"{task.name}: " if len(chosen) > 1 else ""
 
+        # `about` as a default: a function reads a variable of the loop when it is called, not when it is made.
         def tell(line: str, about: str = about) -> None:
             note(about + line)
 
@@ -383,7 +390,7 @@ def _single_tasks(tasks: str | Task | Sequence[str | Task], data: str | Path | N
         if len(found) == 1:
             chosen.append(single_task(found[0]))
             continue
-        for task in found:  # of a suite
+        for task in found:  # of a suite; CQADupStack is the mean of its forums, which get a list each
             chosen += expand(task.members or task)
     return chosen
 

@@ -103,6 +103,7 @@ class ComparisonTable(list[TaskComparison]):
             tested = one.test
             row: dict[str, Any] = {"task": one.task, "metric": one.metric}
             row["system_a"], row["system_b"] = one.systems
+            # Numbers in full: whoever reads the file rounds.
             row |= {"a": one.a, "b": one.b, "difference": tested.difference}
             row["low"], row["high"] = tested.interval
             row |= {"wins": tested.wins, "ties": tested.ties, "losses": tested.losses}
@@ -167,10 +168,12 @@ def compare(
             families.append("tasks")
         if run_scorer.suite:
             means.append(_compare_means(run_scorer.suite, first, second, test))
-    # The means are a family of their own: they repeat the tasks.
+    # The means are another family: they repeat the tasks.
     corrected = holm([one.test.p for one in means])
     means = [replace(one, corrected=p) for one, p in zip(means, corrected, strict=True)]
-    measurements = [one for of_system in found.measurements for one in of_system]
+    measurements: list[Measurement] = []
+    for of_system in found.measurements:
+        measurements += of_system
     return ComparisonTable([*_compare_pairs(pairs, metric, test, families), *means], measurements, found.notes)
 
 
@@ -180,13 +183,14 @@ def _headline_of(task: Task | None) -> Sequence[str]:
 
 def _compare_means(suite: Suite, a: Sequence[Measurement], b: Sequence[Measurement], test: str) -> TaskComparison:
     """Two systems' macro means of their headlines, by a test over the queries of all tasks; p is not corrected yet."""
-    by_task = [{str(one.task): one for one in measurements} for measurements in (a, b)]
     values = []
     means = []
-    for of_system in by_task:
+    for measurements in (a, b):
+        of_system = {str(one.task): one for one in measurements}
         values.append(suite.arrays_of({task: values_of(one, one.headline) for task, one in of_system.items()}))
         means.append(suite.mean_of({task: one[one.headline] for task, one in of_system.items()}))
     tested = paired_test(values[0], values[1], test)
+    # Tasks of a suite may have different headlines (R@1 beside nDCG@10); the mean is of each task's own.
     metric = " and ".join(sorted({one.headline for one in a}))
     systems = (a[0].run, b[0].run)
     return TaskComparison(suite.label, metric, means[0], means[1], tested, tested.p, {}, systems)
@@ -219,6 +223,7 @@ def compare_submissions(
     pairs = []
     families = []
     compared: dict[tuple[str, str, str], Measurement] = {}
+    # Each two once: a test of B against A is that of A against B with another sign.
     for (slug, first), (other, second) in combinations(results.items(), 2):
         shared = []
         chosen = []

@@ -36,7 +36,9 @@ class ResultTable(dict[str, Result]):
     @property
     def mean(self) -> dict[str, float]:
         """The macro mean of each metric that all tasks have; a task that is a mean of others counts once."""
-        members = {name for group in self.groups.values() for name in group}
+        # The members of a group count through it; the other tasks for themselves.
+        members: set[str] = set()
+        members.update(*self.groups.values())
         return self._mean_of([*self.groups, *(name for name in self if name not in members)])
 
     @property
@@ -61,8 +63,13 @@ class ResultTable(dict[str, Result]):
                 return {}
         if not rows:
             return {}
-        shared = [metric for metric in rows[0] if all(metric in row for row in rows)]
-        return {metric: mean(row[metric] for row in rows) for metric in shared}
+        # A headline that is one task's alone (R@1 of BRIGHT's long documents) has no mean.
+        means = {}
+        for metric in rows[0]:
+            values = [row[metric] for row in rows if metric in row]
+            if len(values) == len(rows):
+                means[metric] = mean(values)
+        return means
 
     def __repr__(self) -> str:
         lines = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def rerank(
     """
     if to is not None and Path(to).is_dir():
         raise BadInput("is a folder; name a file", file=to)
+    # The real paths: a link may lead to the run itself.
     if to is not None and not isinstance(run, Run) and os.path.realpath(to) == os.path.realpath(run):
         raise BadInput("is the run that is reranked; name another file", file=to)
     if depth < 0:
@@ -50,16 +51,14 @@ def rerank(
         ranking = top(ranking, depth)
     note(chosen.find())
     collection = open_collection(task, data)
+    # Only the oracle and its like are made of judgements; for the others none are read.
     qrels: Qrels = {}
     if chosen.reads_judgements:
         qrels = read_checked_qrels(task, collection)
     queries = _queries(collection, ranking)
     wanted = set(ranking.passage_ids.to_pylist())
     passages = SelectedTexts(collection.passages(), wanted, task.convention.text_fields)
-    missing = sorted(wanted - set(passages))
-    if missing:
-        more = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise BadInput(f"{collection.source} holds no text for a passage of the run{more}", id=missing[0])
+    _check_texts(wanted - set(passages), "passage", collection)
     pairs = PairProgress(progress)
     made = chosen.make(qrels, pairs)
     pairs.begin(len(ranking.passage_ids), f"pairs of {chosen.label} on {task.name}")
@@ -73,8 +72,15 @@ def _queries(collection: Collection, ranking: Run) -> dict[str, Query]:
     """The queries of a run. Raises BadInput for one without text, which would be ranked by nothing."""
     wanted = set(ranking.query_ids)
     queries = {query.id: query for query in collection.queries() if query.id in wanted and query.text.strip()}
-    missing = sorted(wanted - queries.keys())
-    if missing:
-        more = f", nor for {len(missing) - 1} others" if len(missing) > 1 else ""
-        raise BadInput(f"{collection.source} holds no text for a query of the run{more}", id=missing[0])
+    _check_texts(wanted - queries.keys(), "query", collection)
     return queries
+
+
+def _check_texts(missing: Set[str], what: str, collection: Collection) -> None:
+    """Raise BadInput for queries or passages of the run without a text, with the first of their ids."""
+    if not missing:
+        return
+    more = ""
+    if len(missing) > 1:
+        more = f", nor for {len(missing) - 1} others"
+    raise BadInput(f"{collection.source} holds no text for a {what} of the run{more}", id=min(missing))

@@ -68,6 +68,7 @@ class ScoreTable(list[Measurement]):
     @property
     def metrics(self) -> list[str]:
         """The metrics of all lines, in order."""
+        # A dict is a set that keeps its order: the headline of the first task comes first.
         names: dict[str, None] = {}
         for measured in self:
             names |= dict.fromkeys([*measured.metrics, *measured.abstention])
@@ -94,7 +95,7 @@ class ScoreTable(list[Measurement]):
                 cell = ""
                 value, low, high = values.get(metric, (None, None, None))
                 if value is not None:
-                    cell = f"{value:.4f}"
+                    cell = f"{value:.4f}"  # the digits of trec_eval
                 if low is not None:
                     cell += f" [{low:.4f}, {high:.4f}]"
                 line.append(cell)
@@ -156,6 +157,7 @@ def score(run: Any, **choices: Any) -> Any:
     task gives a Measurement, all else a ScoreTable. The choices are those of `score_systems`. Raises BadInput or
     OutsideFailed.
     """
+    # A list is several runs, or one run as rows: its first item tells.
     if isinstance(run, list | tuple) and not (run and _is_row(run[0])):
         return score_systems(run, **choices)
     table = score_systems([run], **choices)
@@ -188,13 +190,14 @@ def score_systems(
     by default the task's own, or 1.
     """
     run_scorer = RunScorer(task, qrels, data, threshold, lock, board)
-    if isinstance(metrics, str):
+    if isinstance(metrics, str):  # else each letter would be taken for a metric
         metrics = (metrics,)
     found = run_scorer.measure(systems, metrics, _metrics_of)
-    measurements = [one for of_system in found.measurements for one in of_system]
+    measurements: list[Measurement] = []
     means = []
-    if run_scorer.suite:
-        for of_system in found.measurements:
+    for of_system in found.measurements:
+        measurements += of_system
+        if run_scorer.suite:
             means.append(_suite_mean(run_scorer.suite, of_system))
     return ScoreTable(measurements, means, found.notes)
 
@@ -205,14 +208,17 @@ def _metrics_of(task: Task | None) -> Sequence[str]:
 
 def _suite_mean(suite: Suite, measurements: Sequence[Measurement]) -> SuiteMean:
     by_task = {str(one.task): one for one in measurements}
-    shared = [name for name in measurements[0].metrics if all(name in one.metrics for one in measurements)]
     metrics = {}
     arrays = []
-    for name in shared:
+    for name in measurements[0].metrics:
+        holders = [one for one in measurements if name in one.metrics]
+        if len(holders) < len(measurements):  # a mean over some of the tasks is another number
+            continue
         metrics[name] = suite.mean_of({task: one[name] for task, one in by_task.items()})
         arrays.append(suite.arrays_of({task: values_of(one, name) for task, one in by_task.items()}))
+    # All metrics at once: each is resampled with the same queries.
     bounds = mean_intervals(arrays)
-    return SuiteMean(measurements[0].run, suite, metrics, dict(zip(shared, bounds, strict=True)))
+    return SuiteMean(measurements[0].run, suite, metrics, dict(zip(metrics, bounds, strict=True)))
 
 
 def values_of(measured: Measurement, metric: str) -> np.ndarray:
@@ -270,12 +276,14 @@ class RunScorer:
         read_metrics(metrics)  # what is wrong there is told before a file is read
         names = [task.name if task else "" for task in self._tasks]
         read = read_systems(systems, self.suite, names[0])
+        # All judgements before the first measurement: the last task of a suite may be the one that cannot be read.
         every = [self._judgements(task) for task in self._tasks]
         found: list[list[Measurement]] = [[] for _ in read]
         remarks = []
         for name, task, judged in zip(names, self._tasks, every, strict=True):
             chosen = metrics or default(task)
             for system, measurements in zip(read, found, strict=True):
+                # A file's own tag may be another one, or that of all runs: "Anserini".
                 run = replace(system.runs[name], name=system.name)
                 measured = measurement(
                     run, judged.qrels, judged.convention, chosen, task=name or None, excluded=judged.excluded

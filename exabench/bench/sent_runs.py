@@ -18,6 +18,7 @@ from exabench.measure.runs import leave_out, read_run, select_queries
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import excluded_of, open_collection
 
+# Tasks and lists have neither = nor @ in their names, while the path of a run may have both: the first of each counts.
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
 
 
@@ -60,6 +61,7 @@ def read_sent_run(ledger: Ledger, given: str) -> SentRun:
         lists = [ledger.one_candidates(task.name, match["candidates"])]
     else:
         lists = ledger.candidates(task.name)
+    # Self-matches can be told from the run alone, so the collection need not be there for them.
     run, self_matches, excluded = leave_out(whole, task.convention, {})
     fits = [_hold_against(run, candidates, ledger) for candidates in lists]
     if task.convention.excluded_ids == "drop" and any(fit.strangers for fit in fits):
@@ -106,6 +108,7 @@ def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
         raise BadInput(f"answers no query of the candidate lists of {task} on this board ({there})", file=file)
     fitting = [fit for fit in answering if not fit.strangers]
     if not fitting:
+        # The list with the fewest strangers is the one that was meant: often one self-match or one other version.
         nearest = min(answering, key=lambda fit: fit.strangers)
         query_id, passage_id = nearest.stranger
         count = plural(nearest.strangers, "passage")
@@ -118,6 +121,8 @@ def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
             file=file,
             id=passage_id,
         )
+    # Queries outside a list are left aside, so a run of all queries fits a list over some of them, too: the widest is
+    # meant.
     most = max(len(fit.run) for fit in fitting)
     fitting = [fit for fit in fitting if len(fit.run) == most]
     if len(fitting) > 1:

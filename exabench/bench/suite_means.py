@@ -32,6 +32,8 @@ class Suite:
 
     def mean_of(self, values: Mapping[str, float]) -> float:
         """The macro mean of one value for each of `tasks`, by name."""
+        # Tasks weigh the same, not queries, as in the tables of BEIR and MTEB: 49 queries of Touche count as much as
+        # 10,000 of Quora.
         means = []
         for members in self.parts:
             means.append(mean(values[name] for name in members))
@@ -39,7 +41,10 @@ class Suite:
 
     def arrays_of(self, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The values of each task's queries, by name, as one array for each of `parts`, as `mean_intervals` takes."""
-        return [as_one_task([values[name] for name in members]) for members in self.parts]
+        arrays = []
+        for members in self.parts:
+            arrays.append(as_one_task([values[name] for name in members]))
+        return arrays
 
 
 def suite_of(name: str | Task, data: str | Path | None = None, board: str | Path | None = None) -> Suite | None:
@@ -52,6 +57,8 @@ def suite_of(name: str | Task, data: str | Path | None = None, board: str | Path
             return None
         listed = [task_of(member, data=data, board=board) for member in one.members]
     parts = tuple(one.members or (one.name,) for one in listed)
-    scored = [name for members in parts for name in members]
+    scored: list[str] = []
+    for members in parts:
+        scored += members
     tasks = tuple(expand(scored, data=data, board=board))
     return Suite(str(getattr(name, "name", name)), tasks, parts)

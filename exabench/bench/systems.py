@@ -27,10 +27,9 @@ def read_systems(given: Sequence[Any], suite: Suite | None, task: str = "") -> l
     """Read systems on a `suite`, or on one `task` ("": any judgements).
 
     A run is given as `measure.runs.run_from` takes it; on a suite a system is a folder of runs, or a run for each task
-    by its name.
-    Names are those of the runs; of a suite those of the folders. Where two are called alike, paths are taken. Raises
-    BadInput for a run that is not there, before one is read, for one run on a suite, and for a suite of which tasks
-    have no run.
+    by its name. Names are those of the runs; of a suite those of the folders. Where two are called alike, paths are
+    taken. Raises BadInput for a run that is not there, before one is read, for one run on a suite, and for a suite of
+    which tasks have no run.
     """
     if not given:
         raise BadInput("no run is given")
@@ -40,10 +39,12 @@ def read_systems(given: Sequence[Any], suite: Suite | None, task: str = "") -> l
             found.append(_runs_of_suite(system, suite))
         else:
             found.append({task: _single_run(system)})
+    # All are looked for before one is read: a large run takes seconds, and a name may be misspelt.
     systems = []
     for system, runs in zip(given, found, strict=True):
         read = {name: run_from(run) for name, run in runs.items()}
         systems.append(System(_name_of(system, read), read))
+    # Runs of two folders are often called alike (run.trec), or carry the tag of one program: then their paths tell.
     paths: dict[str, set[str]] = {}
     for system, one in zip(given, systems, strict=True):
         if isinstance(system, str | Path):
@@ -77,6 +78,7 @@ def _is_by_task(given: Any) -> bool:
     """Is it a mapping of runs, and not one run as `{query: {passage: score}}`?"""
     if not isinstance(given, Mapping) or isinstance(given, Run) or not given:
         return False
+    # The values of one run are mappings of scores; runs by task are files or Runs.
     return all(isinstance(run, str | Path | Run) for run in given.values())
 
 
@@ -102,6 +104,7 @@ def _runs_of_suite(given: Any, suite: Suite) -> dict[str, Any]:
     first = suite.tasks[0].name
     how = f"give a folder with a run for each, as in {first}.trec, or {first}=RUN and so on for each"
     if isinstance(given, Mapping) and not isinstance(given, Run):
+        # By the names of other tools, too: SciFact and beir-v1.0.0-scifact are scifact.
         runs = {aliases().get(str(name).lower(), str(name)): run for name, run in given.items()}
         where = "no run is given"
     elif not isinstance(given, str | Path) or Path(given).is_file():
@@ -134,6 +137,7 @@ def _runs_in(folder: Path, suite: Suite) -> dict[str, Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
     for task in suite.tasks:
         names = {task.name, *(other.lower() for other in task.aliases)}
+        # Whole words between points: scifact must not be found in nano-scifact.trec.
         of_task = [file for file in files if names & set(file.name.lower().split("."))]
         if len(of_task) > 1:
             listed = " and ".join(file.name for file in of_task)

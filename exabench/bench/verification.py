@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
+from exabench.bench.evaluation import SAME
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
@@ -23,7 +24,6 @@ from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, task as task_of
 
-EXACT = 1e-9  # sums in another order differ in the last bits
 CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, notes are sentences that the next version may word in another way, and the rest names
 # the day and the machine.
@@ -99,7 +99,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
             verdict = "FAIL: the change log cannot be read"
         elif last is None:
             verdict = "FAIL: the number has no line in the change log; run `exabench bench run`"
-        elif abs(value - last) > EXACT:
+        elif abs(value - last) > SAME:
             verdict = "FAIL: the number changed without a line in the change log"
         else:
             verdict = "OK"
@@ -177,7 +177,7 @@ def _metric_verdict(metric: str, filed: Result, found: Result) -> str:
     if set(old) != set(new):
         return "FAIL: other queries"
     off = abs(filed[metric] - found[metric])
-    if off <= EXACT and all(abs(old[query_id] - new[query_id]) <= EXACT for query_id in new):
+    if off <= SAME and all(abs(old[query_id] - new[query_id]) <= SAME for query_id in new):
         return "OK"
     if off <= CLOSE:
         return f"off by {off:.6f}"
@@ -187,7 +187,7 @@ def _metric_verdict(metric: str, filed: Result, found: Result) -> str:
 def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
     """Where two results as JSON differ, as paths: intervals, bounds, tests, counts, digests, state.
 
-    Numbers may be EXACT apart.
+    Numbers may be SAME apart.
     """
     if path in _NOT_COMPARED:
         return []
@@ -200,7 +200,7 @@ def _differences(filed: Any, found: Any, path: str = "") -> list[str]:
         for i, (old, new) in enumerate(zip(filed, found, strict=True)):
             differing.extend(_differences(old, new, f"{path}[{i}]"))
         return differing
-    if filed == found or (type(filed) is type(found) is float and abs(filed - found) <= EXACT):
+    if filed == found or (type(filed) is type(found) is float and abs(filed - found) <= SAME):
         return []
     return [path]
 

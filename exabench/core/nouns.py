@@ -146,12 +146,13 @@ class Cost:
 class Convention:
     """How a number was made. Its digest goes into every Result, so that unlike numbers never meet unseen."""
 
-    gain: str = "linear"
+    gain: str = "linear"  # trec_eval's; the other one in use is 2^grade - 1 (Burges et al. 2005)
     discount: str = "log2(rank + 1)"
     relevance_threshold: int = 1
     self_match: str = "keep"
-    missing_queries: str = "count 0"
+    missing_queries: str = "count 0"  # as with trec_eval -c
     text_fields: tuple[str, ...] = ("title", "text")
+    # trec_eval's rule, on which a run file's own ranks have no influence.
     ties: str = "scores as float32, then score descending, then document id descending as a string"
     excluded_ids: str = "keep"
 
@@ -188,6 +189,7 @@ class Task:
     split: str = "test"
     queries: int | None = None
     judgements: int | None = None
+    # Counts of judgements in other honest copies, texts as TOML's keys are, and why these copies have them.
     also_judgements: Mapping[str, str] = field(default_factory=dict)
     qrels_md5: str | None = None
     qrels_digest: str | None = None
@@ -205,6 +207,7 @@ class Task:
     subset_of: str = ""
 
 
+# eq=False: arrays that are compared give arrays, which are neither true nor false.
 @dataclass(frozen=True, eq=False)
 class Run:
     """A ranking of passages for each query, always in the one ranking order (exabench.measure.runs makes them).
@@ -376,6 +379,7 @@ class Measurement:
         value = f"{self.headline} {self.metrics[self.headline]:.4f} [{low:.4f}, {high:.4f}]"
         return f"<Measurement of {self._title}: {value}, {len(self.metrics)} metrics, {self.queries} queries>"
 
+    # IPython asks every value for a method of this name.
     def _repr_html_(self) -> str:
         rows = []
         for row in self.rows():

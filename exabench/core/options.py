@@ -112,13 +112,19 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     import msgspec
 
     known = table(part)
-    names = {option.name: option.type if option.required else "" for option in known.values()}
+    names = {}
+    for option in known.values():
+        names[option.name] = ""
+        if option.required:
+            names[option.name] = option.type
     refuse_unknown(what, names, options, given)
     annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
-        as_toml = str(value) if isinstance(value, PurePath) else value  # a TOML page holds a path as text
+        as_toml = value
+        if isinstance(value, PurePath):  # a TOML page holds a path as text
+            as_toml = str(value)
         try:
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -15,6 +15,8 @@ from exabench.core.files import lines
 
 T = TypeVar("T")
 Line = TypeVar("Line", bound=msgspec.Struct)
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+"""The type of a number that counts something which must be there."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +63,7 @@ def _decode(decoder: msgspec.json.Decoder[Line], line: str) -> Line:
     except msgspec.DecodeError:
         if "NaN" not in line and "Infinity" not in line:
             raise
+    # Slower, so only of such a line. None is what a field that is read refuses, unless it may be empty.
     try:
         value = json.loads(line, parse_constant=lambda constant: None)
     except ValueError as error:

@@ -39,7 +39,10 @@ def read_measure(spelling: Spelling) -> str | None:
             options[measure.AT_PARAM] = number(spelling.at)
         except ValueError:
             raise BadInput(f"{measure.NAME} takes a whole number behind @, not {spelling.at}") from None
-    missing = [name for name, about in measure.SUPPORTED_PARAMS.items() if about.required and name not in options]
+    missing = []
+    for name, about in measure.SUPPORTED_PARAMS.items():
+        if about.required and name not in options:
+            missing.append(name)
     if missing:
         raise BadInput(f"{measure.NAME} needs {' and '.join(missing)}, as in NERR9(max_rel=3)@10")
     try:
@@ -116,7 +119,10 @@ def _as_dicts(graded: Graded) -> tuple[dict[str, dict[str, int]], dict[str, dict
         if not length or judged.max() < 0:
             continue
         ranked = graded.grades[query, :length].tolist()
-        row = {f"ranked{rank}": grade for rank, grade in enumerate(ranked) if grade > ELSEWHERE}
+        row = {}
+        for rank, grade in enumerate(ranked):
+            if grade > ELSEWHERE:
+                row[f"ranked{rank}"] = grade
         grades, counts = np.unique(judged, return_counts=True)
         left = dict(zip(grades.tolist(), counts.tolist(), strict=True))
         for grade in row.values():

@@ -108,6 +108,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
             if isinstance(options, Mapping):
                 name = str(values["reranker"])
                 return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
+    # Before the settings: these models look like others there.
     for pattern, name, options in CHECKPOINTS:
         if fnmatch.fnmatchcase(model.lower(), pattern):
             return Recognised(name, dict(options), f"the checkpoint {model} is known as one")

@@ -113,10 +113,18 @@ def names_of(task: Task) -> list[str]:
             names.append(task.ir_datasets.removesuffix(f"/{split}"))
     if task.hub:
         repo = task.hub["repo"]
-        in_repository = [one for one in tasks().values() if one.hub and one.hub["repo"] == repo]
-        if len(in_repository) < 2:
+        if len(tasks_in_repository(repo)) < 2:
             names.append(repo)
     return names
+
+
+def tasks_in_repository(repo: str) -> list[Task]:
+    """The tasks of the table that a repository of the Hub holds; some hold one for each language or domain."""
+    found = []
+    for one in tasks().values():
+        if one.hub and one.hub["repo"] == repo:
+            found.append(one)
+    return found
 
 
 def task(name: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:

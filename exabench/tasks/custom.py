@@ -12,7 +12,7 @@ from msgspec import Meta
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml
 from exabench.core.nouns import Convention, Task
-from exabench.core.records import Record, read
+from exabench.core.records import AtLeastOne, Record, read
 from exabench.hub.client import find_commit, is_commit, is_repo
 
 DESCRIPTION = "task.toml"
@@ -24,7 +24,6 @@ _SPLIT = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 # BEIR's layout first: where a split is there in both layouts, BEIR's file is read, as BEIR's own tools would.
 _SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".qrels", ".qrels.gz", ".trec", ".trec.gz")
 
-AtLeastOne = Annotated[int, Meta(ge=1)]
 Field = Literal["title", "text"]
 
 
@@ -61,9 +60,15 @@ def task_of(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
     """The Task that a record describes; `places` are further fields. Raises BadInput for the name of a split."""
     if not _SPLIT.fullmatch(values.split):
         raise BadInput(f"split {printable(values.split)!r} is no name of a split", file=file)
-    described = {key: getattr(values, key) for key in TaskValues.__struct_fields__ if key not in _OF_CONVENTION}
-    convention = Convention(**{key: getattr(values, key) for key in _OF_CONVENTION})
-    return Task(**(described | {"name": name, "convention": convention} | places))
+    described: dict[str, Any] = {"name": name}
+    of_convention = {}
+    for key in TaskValues.__struct_fields__:
+        if key in _OF_CONVENTION:
+            of_convention[key] = getattr(values, key)
+        else:
+            described[key] = getattr(values, key)
+    described["convention"] = Convention(**of_convention)
+    return Task(**(described | places))
 
 
 def plain_name(text: str) -> str:

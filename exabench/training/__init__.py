@@ -85,8 +85,8 @@ def train(
     tasks = [check.task for check in plan.checks]
     if plan.dev.task:
         tasks.append(plan.dev.task)
-    for known in tasks:  # one that nobody knows is told before the training, not after it
-        single_task(from_recipe(known, plan.recipe.file), data=data)
+    for task in tasks:  # one that nobody knows is told before the training, not after it
+        single_task(from_recipe(task, plan.recipe.file), data=data)
     # These load torch: a recipe that is refused need not wait for it.
     from exabench.training.distributed import Ranks
     from exabench.training.evaluation import make_evaluation, run_checks

@@ -11,11 +11,10 @@ from msgspec.structs import asdict
 
 from exabench.core.errors import BadInput
 from exabench.core.recipe import Recipe, read_recipe
-from exabench.core.records import Record, read
+from exabench.core.records import AtLeastOne, Record, read
 from exabench.measure.metric_values import MetricName
 
 Count = Annotated[int, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
 
 
@@ -139,9 +138,12 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
             file=recipe.file,
         )
+    metrics = [settings.dev.metric]
+    for check in settings.checks:
+        metrics.append(check.metric)
     # Told before a training, not after it.
-    for metric in (settings.dev.metric, *(check.metric for check in settings.checks)):
-        if metric not in ("", "loss"):
+    for metric in metrics:
+        if metric not in ("", "loss"):  # of dev: its default, and the loss on held-out rows
             try:
                 MetricName.parse(metric)
             except BadInput as error:

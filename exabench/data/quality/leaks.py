@@ -11,7 +11,7 @@ import numpy as np
 from exabench.core.nouns import Passage, Query, Task
 from exabench.core.rows import Row
 from exabench.data.quality._texts import grams, passages_of
-from exabench.tasks.catalogue import tasks
+from exabench.tasks.catalogue import tasks, tasks_in_repository
 
 GRAM = 13
 """Words in a row that a benchmark's text and a row must share to count as a leak (the length GPT-3's authors took)."""
@@ -94,7 +94,7 @@ def collection_of(source: str) -> str:
     if match:
         name = match[match.lastindex or 0]
     task = tasks().get(name)
-    in_repository = [one for one in tasks().values() if one.hub and one.hub["repo"] == name]
+    in_repository = tasks_in_repository(name)
     if len(in_repository) == 1:
         task = in_repository[0]
     if task and task.subset_of:

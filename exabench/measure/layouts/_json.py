@@ -127,7 +127,8 @@ def _query_of(record: Mapping[str, Any]) -> Any:
     """The id of a list's query: rank_llm has it in `query`; None for RankGPT, which has it in every hit."""
     query = record.get("query")
     if not isinstance(query, Mapping):
-        query = {key: value for key, value in record.items() if key != "query"}  # that is a text
+        query = dict(record)
+        query.pop("query", None)  # a text here, which `column` would take for an id
     return query.get(column(query, QUERY))
 
 

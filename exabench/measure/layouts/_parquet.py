@@ -31,7 +31,10 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
             if name is not None:
                 wanted.append(name)
         # One text packs into few bytes however often it is repeated: each is read once, with the rows that hold it.
-        texts = [name for name in wanted if pa.types.is_string(about.schema_arrow.field(name).type)]
+        texts = []
+        for name in wanted:
+            if pa.types.is_string(about.schema_arrow.field(name).type):
+                texts.append(name)
         source = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
         size = 0
         for batch in source.iter_batches(columns=texts):

@@ -100,9 +100,13 @@ class Hub:
                 return name
         if what == "qrels":
             return ""
+        # Read as it is here, BRIGHT would lose its excluded ids, and with them its published numbers.
         if "examples" in self._configs:
             raise BadInput(f'{self.source} is laid out as BRIGHT is; say excluded_ids = "drop" in a task.toml')
-        languages = [name.removesuffix(f"-{what}") for name in self._configs if name.endswith(f"-{what}")]
+        languages = []
+        for name in self._configs:
+            if name.endswith(f"-{what}"):
+                languages.append(name.removesuffix(f"-{what}"))
         if languages:
             there = ", ".join(sorted(languages))
             raise BadInput(f"{self.source} is not in {language!r}; say language in a task.toml, one of: {there}")

@@ -27,6 +27,7 @@ class Noveleval:
     @property
     def revision(self) -> str:
         """The digest of the passages and the queries."""
+        # Not of qrels.txt: what the judgements must be is said by the table's own digest of them.
         return digest_of([file_digest(self.folder / name) for name in (_CORPUS, _QUERIES)])
 
     def is_available(self) -> bool:

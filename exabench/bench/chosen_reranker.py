@@ -32,6 +32,7 @@ class ChosenReranker:
         self.found: Recognised | None = None  # of a reranker that is given by name or by model
         if isinstance(given, str):
             check_given(given, self._options)
+            # The model says more than the part that reads it: many models are read by monot5.
             self.label = label_of(str(self._options.get("model", given)))
         else:
             if options or part:
@@ -67,6 +68,7 @@ class ChosenReranker:
         if self.found is None:
             assert self._made is not None, "what is given by name was found before"
             return self._made
+        # A model is loaded once for all tasks; the oracle of one task knows nothing of the next.
         if self._made is None or self.reads_judgements:
             self._made = reranker_of(self.found.reranker, qrels=qrels, progress=progress, **self.found.options)
         return self._made
@@ -76,4 +78,5 @@ def label_of(model: str) -> str:
     """The name of a system in runs and results: a Hub id as it is, of a folder its last name, without blanks."""
     if Path(model).is_dir():
         model = os.path.basename(os.path.abspath(model))
+    # Blanks end a column of a TREC run.
     return re.sub(r"\s+", "-", model.removeprefix("pypi:"))

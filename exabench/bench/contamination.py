@@ -9,6 +9,8 @@ from exabench.bench.submissions import Training
 from exabench.core.nouns import Submission, Task
 from exabench.tasks.catalogue import suites, task as task_of, tasks
 
+# Training data is often named with its split ("scifact-train") or with what its files hold ("nq-queries"): the
+# collection is what counts.
 _SPLIT = re.compile(
     r"(-(train|training|dev|test|val|validation|small|judged|queries|qrels|corpus|generated|retrieval))+$"
 )

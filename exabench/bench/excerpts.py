@@ -21,6 +21,8 @@ from exabench.tasks.collections import passages_of
 if TYPE_CHECKING:
     from exabench.tasks.collections import Collection
 
+# Together at most 21 million characters a list, before they are packed: a board of many lists stays a repository that
+# can be cloned.
 CUT = 300  # characters of a passage
 MOST = 50_000  # passages of a list whose texts are kept, those of the first ranks first
 
@@ -98,6 +100,7 @@ def build_excerpts(
 def _first_passages(queries: Sequence[ShownQuery]) -> set[str]:
     """The passages whose texts are kept: rank by rank over all queries, until there are MOST."""
     wanted = set[str]()
+    # Rank by rank, because readers look at the first ranks of every query and not at all ranks of the first queries.
     for rank in range(max((len(query.passages) for query in queries), default=0)):
         for query in queries:
             if len(wanted) >= MOST:

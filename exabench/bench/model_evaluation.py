@@ -66,6 +66,7 @@ def evaluate(
     wanted, table = tasks_of(tasks, data, board)
     names = [str(MetricName.parse(metric)) for metric in metrics]
     ledger = check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
+    # Before the first query, so that a misspelt folder or a corrected judgement does not end hours of work.
     wanted = [pin_task(task, None) for task in wanted]  # all that is read of a repository is of one commit
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data))
@@ -156,6 +157,7 @@ def evaluate_on_board(
             lists[task.name] = frozen.name
         elif not ledger.lists_task(task.name, data):
             tell(f"{ledger.folder / 'board.toml'} does not list it: add it to tasks, and the pages will show it")
+    # The lists are frozen by now: first stages that take hours do not keep others from writing.
     with only_writer(ledger.folder):
         add_baselines(board)
         if checked is not None:
@@ -194,6 +196,7 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
         contact = f"@{HERE}"
     if not NAME.fullmatch(name):
         raise BadInput(f"{printable(name)} is no name for a board; rename the folder, or put a submission.toml into it")
+    # The licence can be read off the card; what a model was trained on is for its authors to declare.
     card = known / CARD
     licence = "unknown"
     if card.is_file():
@@ -233,6 +236,7 @@ def tasks_of(
         for member in expand(task.members or task):
             if member not in wanted:
                 wanted.append(member)
+    # Suites that were asked for by name get a line with their mean; tasks named one by one are no suite.
     known = suites()
     asked = [suite_name(name) for name in names if isinstance(name, str)]
     return wanted, ResultTable(groups, {name: known[name] for name in asked if name in known})
@@ -280,7 +284,7 @@ def run_files(to: Path, tasks: Sequence[Task]) -> dict[str, Path]:
             files[task.name] = to / f"{task.name}.trec"
         elif len(tasks) == 1:
             files[task.name] = to
-        elif to.suffix:
+        elif to.suffix:  # a name with an ending is a file's: nobody means a folder run.trec/
             raise BadInput(f"is one file for {len(tasks)} tasks; name a folder, or write {{task}} in the name", file=to)
         else:
             files[task.name] = to / f"{task.name}.trec"

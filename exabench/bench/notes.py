@@ -18,6 +18,7 @@ from exabench.core.nouns import Qrels, Query, Run
 from exabench.measure.metric_values import MetricName
 from exabench.measure.ties import Ties
 
+# Depths that people name runs by are 1, 2 or 5 and zeros; any other number may be a year or a version.
 _DEPTH_IN_NAME = re.compile(r"(?:^|\D)([125]0{1,4})$")  # bm25-100, top1000; not trec-dl-2020
 _DEEP = 100  # a cutoff from which on somebody expects long lists
 _COUNTS_JUDGED = ("judged", "hole")  # metrics of the judgements: their best order is another one
@@ -66,6 +67,7 @@ def queries_outside(run: Run, candidates: Run) -> str:
 
 def nothing_judged(run: Run, qrels: Qrels) -> str:
     """No query of the run is judged, or no passage: the judgements may be those of something else."""
+    # Of a run that fits its judgements the first query or two end the search.
     answered = False
     for query_id in run.query_ids:
         judged = qrels.get(query_id)
@@ -107,11 +109,13 @@ def ties(report: Ties) -> str:
     changed = []
     for metric, worst in report.worst.items():
         best = report.best[metric]
+        # Four digits are what is printed: a tie that moves the fifth changes nothing that anybody sees.
         if metric.lower().startswith(_COUNTS_JUDGED) or f"{worst:.4f}" == f"{best:.4f}":
             continue
         changed.append(f"{metric} lies between {worst:.4f} and {best:.4f}")
     if not changed:
         return ""
+    # Near 1 single precision has steps of 6e-8, and sigmoids of good passages may lie closer together.
     share = "fewer than 0.1%" if report.rate < 0.001 else f"{report.rate:.1%}"
     return (
         f"{share} of the ranked passages tie in single precision: {', '.join(changed)}, "
@@ -225,6 +229,7 @@ def group_equal(runs: Iterable[Run]) -> list[list[int]]:
 
 def same_ranking(a: Run, b: Run) -> bool:
     """Do two runs rank the same passages in the same order for the same queries? Names and scores may differ."""
+    # A Run keeps its passages in ranked order, so that equal columns are equal rankings.
     if a.query_ids != b.query_ids or not np.array_equal(a.offsets, b.offsets):
         return False
     return bool(a.passage_ids.equals(b.passage_ids))
@@ -269,7 +274,9 @@ def other_forms(run: Run, qrels: Qrels) -> list[str]:
     found = []
     judged_queries = pa.array(sorted(_judged_queries(qrels)), pa.string())
     query_ids = pa.array(run.query_ids, pa.string())
-    judged_passages = pa.array({passage_id for row in qrels.values() for passage_id in row}, pa.string())
+    ids: set[str] = set()
+    ids.update(*qrels.values())
+    judged_passages = pa.array(ids, pa.string())
     for form, may_differ, fold in _FORMS:
         queries = _ids_in_form(query_ids, judged_queries, may_differ, fold)
         if queries:

@@ -54,6 +54,7 @@ def make_again(
         if frozen.options is None:
             raise BadInput(f"{name} was frozen before descriptions held all options: {error}") from error
         raise
+    # A digest covers the name, which stands in every line of the run; the list may have been given another.
     again = replace(again, name=name, digest=run_digest(run, name))
     return Repetition(frozen, again, tuple(_differences(frozen, again)))
 
@@ -62,6 +63,7 @@ def _differences(frozen: Candidates, again: Candidates) -> Iterator[str]:
     """What differs between a list and its repetition, the likely causes first; nothing where the lists are the same."""
     if frozen.digest == again.digest:
         return
+    # Causes before symptoms: a changed option explains everything below it.
     parameters = dict(flatten_to_text(again.parameters))
     for key, was in flatten_to_text(frozen.parameters):
         now = parameters.get(key, "not there")

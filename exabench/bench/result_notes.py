@@ -12,7 +12,8 @@ from exabench.bench.notes import group_equal, same_ranking
 from exabench.core.nouns import FIRST_STAGE, Result, Run
 from exabench.measure.runs import read_run
 
-_BASELINES = FIRST_STAGE.partition("--")[0] + "--"  # how their slugs begin; exabench's own are copies of nothing
+# How the slugs of exabench's own baselines begin. Two of them may rank alike, and that says nothing about anybody.
+_OWN = FIRST_STAGE.partition("--")[0] + "--"
 
 
 def copies_of(run: Run, slug: str, ledger: Ledger, task: str, candidates: str) -> str:
@@ -21,7 +22,7 @@ def copies_of(run: Run, slug: str, ledger: Ledger, task: str, candidates: str) -
     if same_ranking(run, ledger.candidates_run(ledger.one_candidates(task, candidates))):
         same.append(FIRST_STAGE)
     for other in ledger.slugs_with_run(task, candidates):
-        if other == slug or other.startswith(_BASELINES):
+        if other == slug or other.startswith(_OWN):
             continue
         if same_ranking(run, read_run(ledger.run_file(other, task, candidates))):
             same.append(other)
@@ -34,7 +35,7 @@ def copies_among(results: Iterable[Result], ledger: Ledger) -> list[str]:
     groups: dict[tuple[str, str, frozenset[tuple[str, float]]], list[str]] = {}
     for result in results:
         slug = result.submission
-        if slug == FIRST_STAGE or not slug.startswith(_BASELINES):
+        if slug == FIRST_STAGE or not slug.startswith(_OWN):
             key = (result.task, result.candidates.name, frozenset(result.measurement.metrics.items()))
             groups.setdefault(key, []).append(slug)
     found = []
@@ -50,7 +51,7 @@ def notes_of(results: Iterable[Result]) -> list[str]:
     """The notes of each result, with what it is of; what is odd about a baseline says nothing about anybody."""
     found = []
     for result in results:
-        if not result.submission.startswith(_BASELINES):
+        if not result.submission.startswith(_OWN):
             for note in result.measurement.notes:
                 found.append(f"{result.submission} on {result.task} ({result.candidates.name}): {note}")
     return found

@@ -37,6 +37,7 @@ def exabench() -> None:
 @click.pass_context
 def help_(context: click.Context, command: tuple[str, ...]) -> None:
     """Print the help of COMMAND, or of exabench itself."""
+    # Each word with its own context, for the usage line names the commands above: "exabench bench score".
     found: click.Command = exabench
     of = context.find_root()
     for word in command:

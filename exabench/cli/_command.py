@@ -42,7 +42,7 @@ class Count(click.IntRange):
 
 DEPTH = Count(1, 999_999)  # the name of a candidate list ends in its depth, of six digits at most
 PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 60.0  # of work that has gone on for 20 minutes
 
 
 class WithExamples(click.Command):
@@ -84,6 +84,7 @@ class Command(WithExamples):
 
 def _silence_libraries() -> None:
     """No bars, warnings and logs of other libraries: what went wrong is said once, by the error of the command."""
+    # Set before these libraries are imported, which read them once; so commands import them inside.
     for library in ("HF_HUB", "HF_DATASETS"):
         os.environ[f"{library}_DISABLE_PROGRESS_BARS"] = "1"
     for library in ("HF_HUB", "DATASETS", "TRANSFORMERS"):
@@ -122,6 +123,7 @@ class CommandGroup(WithExamples, click.Group):
         if cmd_name in self.commands or cmd_name.startswith("-") or ctx.resilient_parsing:
             return super().get_command(ctx, cmd_name)
         paths = _paths_by_name(ctx.find_root().command)
+        # A word of another group (`exabench score`) is told with that group, and so is one that is nearest to it.
         elsewhere = paths.get(cmd_name, [])
         near = difflib.get_close_matches(cmd_name, sorted({*self.commands, *paths}))
         if not elsewhere and near and near[0] not in self.commands:
@@ -295,6 +297,7 @@ class Pace:
         if done <= self._first or elapsed < 1:  # too little to tell
             return text
         rate = (done - self._first) / elapsed
+        # Pairs of a small model come by the hundred a second, prompts of a large one by the minute.
         if rate >= 10:
             text += f", {rate:,.0f}/s"
         elif rate >= 1:

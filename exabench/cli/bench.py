@@ -48,10 +48,9 @@ task_option = click.option(
     shell_complete=completing(known_tasks),
     help="A task (exabench bench tasks), or the path of a collection of your own.",
 )
+SHOWN = 20  # queries or grades of a correction that are printed; --json has all
 qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC, BEIR, JSON or Parquet.")
 threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
-
-
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV, numbers in full.")
 latex_option = click.option("--latex", "as_latex", is_flag=True, help="Print the table as LaTeX.")
 
@@ -197,6 +196,7 @@ def candidates(
         about = f"{frozen.task}: " if len(lists) > 1 else ""
         queries = plural(frozen.queries, "query", "queries")
         notes.append(f"{about}{queries}, recall@{frozen.depth} {frozen.recall:.4f}, {frozen.digest}")
+    # One list is its description itself, as its file holds it.
     value: dict[str, Any] = {"lists": [frozen.as_json() for frozen, _ in lists]}
     if len(lists) == 1:
         value = lists[0][0].as_json()
@@ -248,6 +248,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
     text = table(header, rows, left=len(header) - len(found.metrics))
     content = found.as_json()
     remarks = [*_remarks(found), *(f"note: {remark}" for remark in found.notes)]
+    # One run is a column of its metrics, with room for the intervals; several are lines that can be compared.
     if len(found) == 1 and not found.means:
         [one] = found
         content = one.as_json()
@@ -271,6 +272,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
 
 def _systems(given: Sequence[str]) -> Sequence[Any]:
     """Runs and folders of runs as they are; TASK=RUN, for each task of a suite, together as one system."""
+    # A file may have = in its name: one that is there is a run.
     pairs = [text for text in given if "=" in text and not Path(text).exists()]
     if not pairs:
         return given
@@ -378,7 +380,9 @@ def compare(
         found = compare(*systems, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
     else:
         if not (board / "board.toml").is_file():
-            files = [file for name in systems for file in near_files(Path(name))]
+            files = []
+            for name in systems:
+                files += near_files(Path(name))
             hint = f"; did you mean {' or '.join(files)}?" if files else ""
             names = " and ".join(map(repr, systems))
             raise BadInput(f"{names} are no run files here, and {board} is no leaderboard that has submissions{hint}")
@@ -396,6 +400,7 @@ def compare(
     answer({"a": a, "b": b, "systems": list(systems), **found.as_json()}, text, *remarks)
 
 
+# What ends so is a run even where it is not there: the message then is of a missing file, and not of a board.
 _RUN_SUFFIXES = ".trec .txt .run .res .gz .bz2 .xz .zst .tsv .json .jsonl .parquet".split()
 
 
@@ -518,17 +523,18 @@ def judgements(task: str, accept: bool, reason: str, data: Path | None, board: P
     now = changes.found
     rows.append(("queries", before.queries if before else "", now.queries))
     rows.append(("judgements", before.judgements if before else "", now.judgements))
+    # As in messages: "sha256:" and twelve digits tell any two apart.
     rows.append(("digest", before.digest[:19] if before else "not locked", now.digest[:19]))
     for one in changes.lists:
         rows.append((f"recall of {one.candidates}", f"{one.before:.4f}", f"{one.after:.4f}"))
     text = table((changes.task, "locked", "at hand"), rows)
     for name, queries in (("added", changes.added), ("removed", changes.removed)):
         if queries:
-            text += f"\n{plural(len(queries), 'query', 'queries')} {name}: {', '.join(queries[:20])}"
-    for grade in changes.grades[:20]:
+            text += f"\n{plural(len(queries), 'query', 'queries')} {name}: {', '.join(queries[:SHOWN])}"
+    for grade in changes.grades[:SHOWN]:
         text += f"\nquery {grade.query}, passage {grade.passage}: {_grade(grade.before)} became {_grade(grade.after)}"
-    if len(changes.grades) > 20:
-        text += f"\n... and {len(changes.grades) - 20} grades more"
+    if len(changes.grades) > SHOWN:
+        text += f"\n... and {len(changes.grades) - SHOWN} grades more"
     told = "these are the judgements that are locked"
     if accept and (changes.differ or before is None):
         told = f"taken over; next: {command_line('bench', 'run', board=board, data=data)}"
@@ -697,6 +703,7 @@ def run(
         )
     results = [read_result(file) for file in files]
     _answer_results(files, results, [*copies_among(results, Ledger(board)), *notes_of(results)])
+    # The sandbox is for models of others: whoever has none can still run their own.
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
     if failures:

@@ -101,6 +101,7 @@ def evaluate(
     """
     from exabench.bench.model_evaluation import evaluate, evaluate_on_board, run_files, tasks_of, write_runs
 
+    # In one namespace on the command line, since --set is one option: `retriever.` tells the two apart.
     options = reranker_options(pairs, devices, precision)
     first_stage = options.pop("retriever", {})
     if not isinstance(first_stage, dict):
@@ -130,6 +131,7 @@ def evaluate(
                 raise
             results = error.done
             failure = error
+    # What is done is saved and printed, and then the error ends the command.
     saved = [f"wrote {file}" for file in write_runs(results, files)]
     if failure is not None:
         show(_table_of(results, metrics))
@@ -153,6 +155,7 @@ def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
         shown = list(measured.metrics) if metrics else [measured.headline]
         for metric in shown:
             low, high = measured.intervals[metric]
+            # The test and the cost are of the reranking, and stand once, beside the headline.
             gain = ""
             p = ""
             cost = ["", "", ""]
@@ -167,8 +170,12 @@ def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
     if len(results) > 1 and not means:
         means["all tasks"] = results.mean
     for name, values in means.items():
-        for metric in values if metrics else list(values)[:1]:
-            rows.append((f"mean of {name}", metric, f"{values[metric]:.4f}", *[""] * 8))
+        names = list(values)
+        if not metrics:  # the headline alone, as for each task
+            names = names[:1]
+        empty = [""] * (len(header) - 3)  # a mean has neither interval nor first stage nor cost
+        for metric in names:
+            rows.append((f"mean of {name}", metric, f"{values[metric]:.4f}", *empty))
     return table(header, rows, left=2)
 
 
@@ -243,7 +250,7 @@ def rerank(
     """
     from exabench.bench.run_reranking import rerank
 
-    replaced = output.exists()
+    replaced = output.exists()  # before it is written
     options = reranker_options(pairs, devices, precision)
     with progress("rerank") as report:
         reranked = rerank(

@@ -34,7 +34,10 @@ class Shelf(Mapping[str, Any]):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)  # Mapping would import the part, and raise for a name that is unknown
+        # Mapping would import the part, and raise for a name that is unknown; to list the folder takes far longer.
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+            return False
+        return (self._folder / f"{name}.py").is_file()
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:

@@ -186,21 +186,22 @@ def _rank(
     place[by_id] = np.arange(len(ids))
     query = place[np.from_dlpack(queries.indices)]
     order = _order(query, singles, passages)
-    disagreements = 0
-    if ranks is not None:
-        disagreements = _rank_disagreements(query, singles, ranks, order)
     # Most runs are written in ranking order, and need not be copied.
     if not np.array_equal(order, np.arange(len(order))):
         passages = passages.take(_rows(order))
         singles = singles[order]
+        query = query[order]
+        if ranks is not None:
+            ranks = ranks[order]
+    disagreements = 0
+    if ranks is not None:
+        disagreements = _rank_disagreements(query, singles, ranks)
     sizes = np.bincount(query, minlength=len(ids))
     return Run(name, tuple(ids[i] for i in by_id), _offsets(sizes), passages, singles, disagreements)
 
 
-def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray, order: np.ndarray) -> int:
-    """In how many queries does a passage with a lower score have a better rank? `order` is that of the scores."""
-    ranks = ranks[order]
-    query = query[order]
+def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> int:
+    """In how many queries does a passage with a lower score have a better rank? Rows are in the order of the scores."""
     falls = (ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])
     if not falls.any():
         return 0
@@ -210,7 +211,7 @@ def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray
     rows = np.flatnonzero(has_fall[query])
     ranks = ranks[rows]
     query = query[rows]
-    scores = scores[order[rows]]
+    scores = scores[rows]
     # Among passages of one score any rank is right, so whole groups of them are compared.
     starts = np.flatnonzero(np.r_[True, (scores[1:] != scores[:-1]) | (query[1:] != query[:-1])])
     query = query[starts]
@@ -423,7 +424,6 @@ def _read_columns(data: bytes) -> pa.Table | None:
             include_columns=chosen,
             null_values=[],
             strings_can_be_null=False,
-            check_utf8=not data.isascii(),
         )
         with contextlib.suppress(pa.ArrowInvalid):
             return pyarrow.csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)

@@ -96,6 +96,7 @@ def columns(query: str, passage: str, score: str) -> dict[str, list[Any]]:
 
 MS_MARCO = "q1\td1\t1\nq1\td2\t2\nq1\td3\t3\nq2\td4\t1\nq2\td5\t2\n"
 RANKED = {**columns("qid", "docno", "x"), "rank": [0, 1, 2, 0, 1]}
+RANKED_ROWS = [(*row, rank) for row, rank in zip(FLAT, RANKED["rank"], strict=True)]
 FORMS: dict[str, str | bytes] = {
     "tag with a blank.tsv": TREC.replace(" ", "\t").replace("\tt\n", "\tmy run\n"),
     "tag and more.trec": TREC.replace(" t\n", " t said x at 9:15\n"),
@@ -104,6 +105,13 @@ FORMS: dict[str, str | bytes] = {
     "msmarco with blanks.txt": MS_MARCO.replace("\t", " "),
     "msmarco in another order.tsv": "".join(reversed(MS_MARCO.splitlines(keepends=True))),
     "msmarco with mixed blanks.tsv": MS_MARCO.replace("\t", " \t", 1).replace("\n", "\r\n"),
+    "msmarco with a header.tsv": "qid\tpid\trank\n" + MS_MARCO,
+    "trec with a header.txt": "qid Q0 docno rank score tag\n" + TREC,
+    "colbert.tsv": "".join(f"{q}\t{p}\t{rank}\t{score + 20.5}\n" for q, p, score, rank in RANKED_ROWS),
+    "scores.tsv": "".join(f"{q}\t{p}\t{score / 2}\n" for q, p, score in FLAT),
+    "pandas.csv": pd.DataFrame(columns("qid", "docno", "score")).to_csv(),
+    "pyterrier.csv": pd.DataFrame({"docid": 7, "query": 'a, "b"', **columns("qid", "docno", "score")}).to_csv(),
+    "nested.jsonl": jsonl([{query: row} for query, row in SCORES.items()]),
     "beir.json": json.dumps(SCORES),
     "beir indented.json": json.dumps(SCORES, indent=2),
     "mteb_predictions.json": json.dumps({"mteb_model_meta": {"model_name": "m"}, "default": {"test": SCORES}}),
@@ -237,6 +245,12 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "passage.tsv": (MS_MARCO + "q2\td5\t3\n", "passage.tsv:6: the document appears twice for query 'q2'.*'d5'"),
     "blank.tsv": (MS_MARCO + "q2\td 6\t3\n", "blank.tsv:6: an id may not be empty.*'d 6'"),
     "qrels.txt": (QRELS, "qrels.txt:1: has 4 columns where a run has six .*, or three in MS MARCO's form"),
+    "whole.tsv": (MS_MARCO.replace("\n", ".0\n"), "whole.tsv:1: rank '1.0' of query 'q1' is not a whole number"),
+    "grades.txt": ("q1 0 7 2.0\nq1 0 8 1.0\n", "grades.txt:1: has 4 columns where a run has six"),
+    "powershell.trec": (TREC.encode("utf-16"), "powershell.trec: is UTF-16 text: save it as UTF-8"),
+    "short.csv": ("qid,docno,score\nq1,d1\n", "short.csv:2: has 2 columns where the header has 3"),
+    "comma.csv": ("qid;docno;score\nq1;d1;3,5\n", "comma.csv:1: has 1 column where a run has six"),
+    "word.csv": ("qid,docno,score\nq1,d1,high\n", "word.csv:2: score 'high' of query 'q1' is no number.*'d1'"),
     "picture.png": (b"\x89PNG\r\n\x1a\n\0\0", "picture.png:2: holds a control character"),
     "tar.trec.gz": (gzip.compress(b"run.trec\0\0\0000000644"), "holds a control character"),
 }  # fmt: skip
@@ -304,6 +318,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "records": lambda: [dict(zip(("qid", "docno", "score"), row, strict=True)) for row in FLAT],
     "Run": lambda: run_of("run", SCORES),
 }
+GRADED = {"query-id": ["q1", "q1", "q2", "q2"], "corpus-id": ["d2", "d1", "d5", "d4"], "score": [1, 0, 2, 0]}
 QRELS_VALUES: dict[str, Callable[[], Any]] = {
     "dict": lambda: JUDGED,
     "whole floats": lambda: {q: {p: float(grade) for p, grade in row.items()} for q, row in JUDGED.items()},
@@ -463,6 +478,12 @@ def test_a_query_whose_line_would_be_a_comment_is_not_written_in_trec_form(tmp_p
 QUOTED = 'query-id\tcorpus-id\tscore\nq1\t"<the_""Heroes"">"\t1\n"q""2"\td5\t"2"\n'
 
 
+def test_a_lone_record_is_no_table_of_passages(tmp_path):
+    file = write(tmp_path / "one.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": 1}\n')
+    assert read_qrels(file) == {"q1": {"d1": 1}}
+    assert read_run(file).ranking("q1") == ["d1"]
+
+
 def test_ids_that_hold_quotes_are_those_that_beir_reads(tmp_path, capsys):
     judged = {"q1": {'<the_"Heroes">': 1}, 'q"2': {"d5": 2}}
     qrels = write(tmp_path / "qrels.tsv", QUOTED)
@@ -481,6 +502,11 @@ def test_ids_that_hold_quotes_are_those_that_beir_reads(tmp_path, capsys):
         "grade1.0.tsv": "query-id\tcorpus-id\tscore\nq1\td2\t1.0\nq2\td5\t2.0\n",
         "comment.txt": "# made by x\n" + QRELS,
         "twice.tsv": "query-id\tcorpus-id\tscore\nq1\td2\t1\nq1\td2\t1\nq2\td5\t2\n",
+        "header.txt": "qid iter docno rel\n" + QRELS,
+        "index.tsv": pd.DataFrame(GRADED).to_csv(sep="\t"),
+        "pandas.csv": pd.DataFrame(GRADED).to_csv(index=False),
+        "confidence.tsv": "query-id\tcorpus-id\tscore\tconfidence\nq1\td2\t1\t0.5\nq2\td5\t2\t1\n",
+        "nested.jsonl": jsonl([{query: row} for query, row in JUDGED.items()]),
         "judged.json": json.dumps(JUDGED),
         "judged.jsonl": jsonl([row._asdict() for row in JUDGED_ROWS]),
     }.items(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -125,8 +126,15 @@ def text_of(data: bytes, path: str | Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        refuse_utf_16(data, path)
         line = data.count(b"\n", 0, error.start) + 1
         raise BadInput("is not UTF-8 text", file=path, line=line) from error
+
+
+def refuse_utf_16(data: bytes, path: str | Path) -> None:
+    """Raises BadInput for what PowerShell's > writes: each of its lines would be wrong in another way."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadInput("is UTF-16 text: save it as UTF-8", file=path)
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -110,7 +110,7 @@ class Columns:
     def grades(self) -> list[int]:
         """The grades. Raises BadInput for one that is not a whole number of at most nine digits."""
         values = self._numbers(self.values, "grade")
-        if set(map(type, values)) == {int} and -1e9 < min(values) and max(values) < 1e9:
+        if set(map(type, values)) == {int} and min(values) > -1e9 and max(values) < 1e9:
             return list(values)
         grades = []
         for row, value in enumerate(values):

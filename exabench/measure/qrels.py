@@ -15,7 +15,7 @@ from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, text_of, write
 from exabench.core.nouns import Qrels
 from exabench.measure.columns import GRADE, Columns, GivenRow, check_query_ids, columns_of
-from exabench.measure.layouts import file_columns, python_columns
+from exabench.measure.layouts import file_columns, python_columns, table_columns
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")  # tables of numbers write 1 as 1.0
@@ -36,10 +36,10 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     columns = file_columns(data, path, GRADE)
     if columns is None:
         text = text_of(data, path)
-        rows = _trec_rows(text, path)
         if _is_beir(text):
-            rows = _beir_rows(text, path)
-        columns = columns_of(rows, path)
+            columns = columns_of(_beir_rows(text, path), path)
+        else:
+            columns = table_columns(text, path, GRADE) or columns_of(_trec_rows(text, path), path)
     return _checked(columns)
 
 

@@ -18,20 +18,27 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, gzip_bytes, read_bytes, write
+from exabench.core.files import digest_of, gzip_bytes, read_bytes, refuse_utf_16, text_of, write
 from exabench.core.nouns import Convention, Run
 from exabench.measure.columns import LARGEST_SCORE, SCORE, Columns, GivenRow, check_query_ids, columns_of
-from exabench.measure.layouts import file_columns, python_columns
+from exabench.measure.layouts import file_columns, python_columns, table_columns
 
 _TREC = "query q0 passage rank score tag".split()
 _MS_MARCO = "query passage rank".split()
 _LAYOUTS = "six (query Q0 document rank score tag), or three in MS MARCO's form (query document rank)"
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _RANK = re.compile(rb"[+-]?\d{1,9}")  # these fit 32 bits
+# A line of three columns, or of ColBERT's four (query document rank score), that ends in a fraction: no rank and no
+# grade has one, while 1.0 may be either, as tables of numbers write it.
+_SCORE_AT_END = re.compile(
+    rb"^[ \t]*[^\s#]\S*[ \t]+\S+[ \t]+(\d{1,9}[ \t]+)?"  # query, document, rank
+    rb"[+-]?\d{0,20}\.\d{0,20}[1-9]\d{0,20}([eE][+-]?\d{1,3})?[ \t\r]*$",
+    re.M,
+)
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Endings that say how a file is written; what is before them names the system.
-_ENDINGS = re.compile(r"(\.(trec|txt|tsv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
+_ENDINGS = re.compile(r"(\.(trec|txt|tsv|csv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
 
 
 def read_run(path: str | Path, name: str | None = None) -> Run:
@@ -52,6 +59,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         return _run_of_columns(name, columns)
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.isascii():
+        refuse_utf_16(data, path)
         # A no-break space and its like are part of a word to a parser and invisible to a reader.
         for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
             for word in re.split(r"[ \t\r]", line):
@@ -60,11 +68,14 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     run = _run_of_table(name, data)
     if run is not None:
         return run
-    # Something is unusual or wrong: the slow reader takes any white space, and knows every line by number.
+    # Something is unusual or wrong: the slow readers take any white space, and know every line by number.
     control = _CONTROL.search(data)
     if control:
         raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, control.start()) + 1)
-    return _run_of_columns(name, columns_of(_line_rows(data, path), path))
+    columns = table_columns(text_of(data, path), path, SCORE)
+    if columns is None:
+        columns = columns_of(_line_rows(data, path), path)
+    return _run_of_columns(name, columns)
 
 
 def _run_of_table(name: str, data: bytes) -> Run | None:
@@ -456,7 +467,8 @@ def _is_tidy(data: bytes) -> bool:
 
 
 def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
-    """The rows of TREC or MS MARCO lines in any white space; raises BadInput at the first line that is wrong."""
+    """The rows of TREC, MS MARCO or ColBERT lines in any white space; raises BadInput at the first that is wrong."""
+    has_scores = False
     width = 0
     for number, line in enumerate(data.split(b"\n"), 1):
         words = line.split()
@@ -471,29 +483,34 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
                     "has a blank in the column Q0 or rank, where trec_eval would see another column",
                     file=path, line=number,
                 )  # fmt: skip
-        width = width or min(len(words), 6)
-        if width not in (3, 6) or min(len(words), 6) != width:  # what follows the tag is ignored, as by trec_eval
+        if not width:
+            width = min(len(words), 6)
+            has_scores = width == 6 or (b"." in words[-1] and _SCORE_AT_END.search(data) is not None)
+        known = (3, 4, 6) if has_scores else (3, 6)
+        if width not in known or min(len(words), 6) != width:  # what follows the tag is ignored, as by trec_eval
             raise BadInput(f"has {plural(len(words), 'column')} where a run has {_LAYOUTS}", file=path, line=number)
         try:
             query = words[0].decode()
             passage = words[2 if width == 6 else 1].decode()
         except UnicodeDecodeError as error:
             raise BadInput("is not UTF-8 text", file=path, line=number) from error
-        if width == 3:
+        if width == 3 and not has_scores:
             yield GivenRow(query, passage, rank=_whole_number(words[2], query, passage, path, number), line=number)
             continue
+        word = words[4 if width == 6 else width - 1]
         score = float("nan")
-        if _NUMBER.fullmatch(words[4]):  # float() takes more: underscores, other digits, words
-            score = float(words[4])
+        if _NUMBER.fullmatch(word):  # float() takes more: underscores, other digits, words
+            score = float(word)
         if not -LARGEST_SCORE < score < LARGEST_SCORE:  # also where it is NaN
-            text = words[4].decode(errors="replace")
+            text = word.decode(errors="replace")
             raise BadInput(
                 f"score {text!r} of query {query!r} is not a finite number in single precision",
                 file=path, line=number, id=passage,
             )  # fmt: skip
         rank = None
-        if _RANK.fullmatch(words[3]):
-            rank = int(words[3])
+        word = words[3 if width == 6 else 2]
+        if width > 3 and _RANK.fullmatch(word):
+            rank = int(word)
         yield GivenRow(query, passage, score, rank, number)
 
 

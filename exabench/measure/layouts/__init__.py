@@ -1,6 +1,7 @@
 """Layouts of runs and judgements beside lines of text: a file for each, which reads it as columns.
 
     _json      {query: {passage: value}} (BEIR, ranx, pytrec_eval), MTEB's predictions, rank_llm, rows of records; JSONL
+    _table     columns between tabs, commas or blanks under a header that names them
     _parquet   Parquet with columns under the names that people use
     _ranx      what ranx saves as .lz4
     _python    dicts, DataFrames, tables, ranx.Run and Qrels, rows of ir_datasets and ir_measures
@@ -16,6 +17,7 @@ from pathlib import Path
 from exabench.measure.columns import Columns, Names
 from exabench.measure.layouts import _json, _parquet, _ranx
 from exabench.measure.layouts._python import python_columns as python_columns
+from exabench.measure.layouts._table import table_columns as table_columns
 
 _OBJECT = re.compile(rb'\{\s*("(?:[^"\\]|\\.)*"\s*:|\}\s*$)')
 _ARRAY = re.compile(rb"\[\s*([\[{]|\]\s*$)")

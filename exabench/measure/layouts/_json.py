@@ -27,7 +27,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     value = _parse(text, file)
     if isinstance(value, Mapping) and "mteb_model_meta" in value:
         value = _only_ranking(value, file)
-    if _is_request(value):
+    if _is_request(value) or _is_record(value):
         value = [value]
     if isinstance(value, Mapping):
         return nested_columns(value, file)
@@ -90,6 +90,18 @@ def _is_request(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(value.get(key), list) for key in ("candidates", "hits"))
 
 
+def _is_nested(value: Any) -> bool:
+    """Is it {query: {passage: value}}, as a line of JSONL may hold for each query?"""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(row, Mapping) for row in value.values())
+
+
+def _is_record(value: Any) -> bool:
+    """Is it one passage of a ranking or one judgement, under names that people use?"""
+    if not isinstance(value, Mapping) or any(isinstance(cell, Mapping) for cell in value.values()):
+        return False
+    return column(value, QUERY) is not None and column(value, PASSAGE) is not None
+
+
 def _rows(records: Iterable[tuple[int | None, Any]], file: str | Path, values: Names) -> Iterator[GivenRow]:
     """The rows of lines and their records: queries with their lists, or flat ones (query_id, doc_id, score)."""
     for line, record in records:
@@ -99,6 +111,10 @@ def _rows(records: Iterable[tuple[int | None, Any]], file: str | Path, values: N
             for position, hit in enumerate(hits, 1):  # a list is in ranking order
                 row = _row(hit, file, line, values, query)
                 yield row._replace(rank=row.rank or position)
+        elif _is_nested(record):
+            nested = nested_columns(record, file)
+            for query, passage, given in zip(nested.queries, nested.passages, nested.values or (), strict=True):
+                yield GivenRow(query, passage, given, line=line)
         else:
             yield _row(record, file, line, values)
 

@@ -1,0 +1,60 @@
+"""A table of text: columns between tabs, commas or blanks under a header that names them, as pandas writes one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, plural
+from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def table_columns(text: str, file: str | Path, values: Names) -> Columns | None:
+    """The columns of a table, or None where the first line is no header. Raises BadInput."""
+    first = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    for delimiter in "\t, ":
+        names = next(csv.reader([first], delimiter=delimiter), [])
+        # A line of a run may hold such words as ids, and then a number.
+        if any(_NUMBER.fullmatch(name.strip()) for name in names):
+            continue
+        found = GivenRow(column(names, QUERY), column(names, PASSAGE), column(names, values), column(names, RANK))
+        if found.query is not None and found.passage is not None and (found.value or found.rank):
+            return columns_of(_rows(text, file, delimiter, found), file)
+    return None
+
+
+def _rows(text: str, file: str | Path, delimiter: str, names: GivenRow) -> Iterator[GivenRow]:
+    """The rows under the header; `names` says what it calls the columns."""
+    reader = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter)
+    try:
+        header = next(reader)
+        places = {name: place for place, name in enumerate(header)}
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                found = plural(len(cells), "column")
+                raise BadInput(f"has {found} where the header has {len(header)}", file=file, line=reader.line_num)
+            row = []
+            for name in names[:4]:
+                cell = None
+                if name is not None:
+                    cell = cells[places[name]].strip()
+                row.append(cell)
+            query, passage, value, rank = row
+            yield GivenRow(query, passage, _number(value), _number(rank), reader.line_num)
+    except csv.Error as error:
+        raise BadInput(f"cannot be read as csv ({error})", file=file, line=reader.line_num) from error
+
+
+def _number(cell: str | None) -> Any:
+    """A cell as a number; whatever else it holds is refused later, as it stands there."""
+    if cell is None or not _NUMBER.fullmatch(cell):
+        return cell
+    return float(cell)

@@ -17,7 +17,7 @@ from exabench.measure.runs import run_in_order
 SPELLINGS = {
     # the one form: the spellings of trec_eval, ir_measures, BEIR, MTEB and others
     "nDCG": "ndcg nDCG NDCG",
-    "nDCG@10": "ndcg_cut_10 ndcg_cut.10 nDCG@10 NDCG@10 ndcg@10 ndcg_at_10 nDCG(cutoff=10) nDCG(dcg='log2')@10",
+    "nDCG@10": "ndcg_cut_10 ndcg_cut.10 nDCG@10 NDCG@10 ndcg@10 ndcg_at_10 ndcg10 nDCG(cutoff=10) nDCG(dcg='log2')@10",
     "nDCG_exp@10": "nDCG_exp@10 ndcg_exp@10 nDCG(dcg='exp-log2')@10 NDCG(dcg=\"exp-log2\")@10 ndcg_burges@10",
     "AP": "map MAP AP ap mean_average_precision",
     "AP@100": "map_cut_100 map_cut.100 AP@100 MAP@100 map@100 map_at_100",

@@ -54,6 +54,8 @@ def test_queries_that_the_run_leaves_out_and_queries_that_nobody_judged_are_coun
     ("ranked", "judged", "told"),
     [
         (["007", "012"], ["7", "12"], "2 passage ids meet a judged one only without leading zeros (e.g. '007')"),
+        (["7.0", "1.05"], ["7", "1"], "1 passage id meets a judged one only without .0 at the end (e.g. '7.0')"),
+        (["7"], ["7.0"], "1 passage id meets a judged one only without .0 at the end (e.g. '7')"),
         (["7"], ["007"], "1 passage id meets a judged one only without leading zeros (e.g. '7')"),
         (["WSJ001"], ["wsj001"], "1 passage id meets a judged one only in another letter case (e.g. 'WSJ001')"),
         (["a", "wsj1"], ["WSJ1"], "1 passage id meets a judged one only in another letter case (e.g. 'wsj1')"),

@@ -245,6 +245,15 @@ def _has_leading_zero(ids: pa.StringArray) -> bool:
     return bool(pc.any(pc.starts_with(ids, "0")).as_py())
 
 
+def _has_point_and_zero(ids: pa.StringArray) -> bool:
+    content = ids.buffers()[2]
+    return content is not None and b".0" in content.to_pybytes()
+
+
+def _without_point_and_zero(ids: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring_regex(ids, r"\.0$", "")
+
+
 def _has_capital(ids: pa.StringArray) -> bool:
     content = _bytes_of(ids)
     capital = (content >= ord("A")) & (content <= ord("Z"))
@@ -264,6 +273,8 @@ def _bytes_of(ids: pa.StringArray) -> np.ndarray:
 # A spelling, whether there is anything to fold (a glance at the bytes, a tenth of the work), and how it is folded.
 _FORMS: tuple[tuple[str, _Check, _Fold], ...] = (
     ("without leading zeros", _has_leading_zero, lambda ids: pc.ascii_ltrim(ids, "0")),
+    # Pandas makes 7.0 of an id where a column of whole numbers has a gap.
+    ("without .0 at the end", _has_point_and_zero, _without_point_and_zero),
     ("in another letter case", _has_capital, lambda ids: pc.utf8_lower(ids)),
     ("after Unicode NFC", _has_other_sign, lambda ids: pc.utf8_normalize(ids, "NFC")),
 )

@@ -198,11 +198,19 @@ def columns_of(rows: Iterable[GivenRow], file: str | Path | None = None) -> Colu
 
 
 def nested_columns(table: Mapping[Any, Any], file: str | Path | None = None) -> Columns:
-    """`{query: {passage: value}}` as columns; a query without passages leaves no trace. Raises BadInput."""
+    """`{query: {passage: value}}` or `{query: [(passage, value)]}` as columns. Raises BadInput.
+
+    A query without passages leaves no trace.
+    """
     queries: list[Any] = []
     passages: list[Any] = []
     values: list[Any] = []
     for query, row in table.items():
+        if isinstance(row, list | tuple) and all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in row):
+            queries += [query] * len(row)
+            passages += [passage for passage, _ in row]
+            values += [value for _, value in row]
+            continue
         if not isinstance(row, Mapping):
             found = printable(repr(row), 40)
             raise BadInput(f"holds {found} where {{passage: value}} is expected", file=file, id=str(query))

@@ -72,7 +72,7 @@ NOT_COMPUTED |= {
 # Seven digits reach beyond every list, and keep int() from texts without bounds.
 _FORM = re.compile(r"([^\W_][\w.-]*)(?:\((.*)\))?(?:@(\d{1,7}(?:\.\d{1,7})?))?")
 # MTEB writes ndcg_at_10, trec_eval ndcg_cut_10 and, on its command line, ndcg_cut.10.
-_CUTOFF_BEHIND = re.compile(r"(.+?)(?:_at_|[_.])(\d{1,7}(?:\.\d{1,7})?)")
+_CUTOFF_BEHIND = re.compile(r"(.+?)(?:_at_|[_.]|)(\d{1,7}(?:\.\d{1,7})?)")  # nothing between: ndcg10, as papers write
 _HIGHEST = 10**9  # grades have at most nine digits
 _LONGEST = 200  # of a name; ast.parse is not for texts without bounds
 

@@ -13,6 +13,7 @@ from exabench.core.files import MOST_LINES, text_of
 from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of, nested_columns
 
 _FORMS = '{query: {passage: value}}, or a list of {"query": {"qid": ...}, "candidates": [{"docid": ..., "score": ...}]}'
+_LISTS = ("candidates", "hits", "results")  # where a record holds the passages of its query
 
 
 def columns(data: bytes, file: str | Path, values: Names) -> Columns:
@@ -29,6 +30,9 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         value = _only_ranking(value, file)
     if _is_request(value) or _is_record(value):
         value = [value]
+    if _is_listed(value):
+        rows = (_row(hit, file, None, values, query) for query, hits in value.items() for hit in hits)
+        return columns_of(rows, file)
     if isinstance(value, Mapping):
         return nested_columns(value, file)
     if isinstance(value, list):
@@ -87,12 +91,22 @@ def _only_ranking(predictions: Mapping[str, Any], file: str | Path) -> Any:
 
 def _is_request(value: Any) -> bool:
     """Is it a query with its list, as rank_llm (candidates) and RankGPT (hits) write it?"""
-    return isinstance(value, Mapping) and any(isinstance(value.get(key), list) for key in ("candidates", "hits"))
+    return isinstance(value, Mapping) and any(isinstance(value.get(key), list) for key in _LISTS)
 
 
 def _is_nested(value: Any) -> bool:
     """Is it {query: {passage: value}}, as a line of JSONL may hold for each query?"""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(row, Mapping) for row in value.values())
+
+
+def _is_listed(value: Any) -> bool:
+    """Is it {query: [record of a passage, ...]}?"""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    for hits in value.values():
+        if not isinstance(hits, list) or not all(isinstance(hit, Mapping) for hit in hits):
+            return False
+    return True
 
 
 def _is_record(value: Any) -> bool:
@@ -107,7 +121,7 @@ def _rows(records: Iterable[tuple[int | None, Any]], file: str | Path, values: N
     for line, record in records:
         if _is_request(record):
             query = _query_of(record)
-            hits = record.get("candidates", record.get("hits"))
+            hits = next(record[key] for key in _LISTS if isinstance(record.get(key), list))
             for position, hit in enumerate(hits, 1):  # a list is in ranking order
                 row = _row(hit, file, line, values, query)
                 yield row._replace(rank=row.rank or position)

@@ -67,6 +67,16 @@ def test_scoring_beside_a_board_writes_no_lock(board: Path, tmp_path: Path) -> N
     assert files(tmp_path) == before
 
 
+def test_runs_are_scored_by_the_tasks_of_any_board(board: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = board.resolve() / "runs" / "exabench--oracle" / "animals.bm25-3.trec.gz"
+    here = ("--task", "animals", "--board", board.resolve())
+    assert exabench("bench", "score", run, *here, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "animals"
+    assert exabench("rerank", "reversed", "--run", run, *here, "-o", "reversed.trec") == 0
+
+
 def test_other_judgements_are_refused_with_the_name_of_the_lock_file_and_the_way_out(board: Path, capsys) -> None:
     (board.parent / "data" / "animals" / "qrels" / "test.tsv").write_text(CORRECTED)
     run = board / "runs" / "exabench--oracle" / "animals.bm25-3.trec.gz"
@@ -74,7 +84,10 @@ def test_other_judgements_are_refused_with_the_name_of_the_lock_file_and_the_way
         assert exabench("bench", *command) == 2
         message = capsys.readouterr().err
         assert f"where {board / 'lock.json'} says sha256:" in message
-        assert "`exabench bench judgements animals` shows what differs, and takes corrected judgements over" in message
+        advice = (
+            f"`exabench bench judgements animals --board {board}` shows what differs, and takes corrected judgements"
+        )
+        assert advice in message
 
 
 def test_what_differs_is_shown_and_taken_over_with_a_reason_in_the_change_log(board: Path, capsys) -> None:

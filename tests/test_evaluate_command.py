@@ -235,6 +235,11 @@ def test_where_a_later_task_fails_the_results_before_it_are_told_and_handed_over
     assert list(failed.value.done) == ["mini"] and failed.value.done.runs["mini"]
 
 
+def test_a_p_too_small_for_four_digits_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "oracle", "--task", "mini"]) == 0
+    assert "< 0.0001" in capsys.readouterr().out
+
+
 def test_progress_counts_pairs_with_their_total(cross_encoder: str) -> None:
     told: list[tuple[int, int, str]] = []
     exabench.evaluate(cross_encoder, "mini", depth=5, progress=lambda *step: told.append(step), max_length=48)

@@ -184,7 +184,8 @@ class _Inputs:
         if held < documents:
             raise BadInput(
                 f"task {self._task.name} has {documents} passages, {self.collection.source} holds {held}: "
-                "such a pool can be reranked but not searched; give a published run with --from RUN"
+                "such a pool can be reranked but not searched; take a published run, with --from RUN in "
+                "`exabench bench candidates`, --retriever run_file --set retriever.file=RUN in `exabench evaluate`"
             )
 
 

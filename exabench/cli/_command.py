@@ -273,6 +273,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
 
 
+def p_value(value: float) -> str:
+    """The p of a test as tables show it."""
+    if value < 0.0001:  # four digits cannot tell such values apart
+        return "< 0.0001"
+    return f"{value:.4f}"
+
+
 class Pace:
     """What is said of work that goes on: how much is done, how fast, and how long the rest will take.
 

@@ -25,6 +25,7 @@ from exabench.cli._command import (
     known_tasks,
     note,
     open_board,
+    p_value,
     progress,
     set_option,
     show,
@@ -235,6 +236,7 @@ def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None
 @csv_option
 @latex_option
 @data_option
+@board_option
 def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, **choices: Any) -> None:
     """Print the metrics of any run, or of several in one table.
 
@@ -243,7 +245,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
     from exabench.bench.scoring import score_systems
 
     systems = _systems(runs)
-    found = score_systems(systems, board=_board_of_here(), **choices)
+    found = score_systems(systems, **choices)
     header, rows = found.cells()
     text = table(header, rows, left=len(header) - len(found.metrics))
     content = found.as_json()
@@ -325,12 +327,6 @@ def _remarks(measurements: Sequence[Measurement]) -> list[str]:
         found.append(start + plural(measured.queries, "judged query", "judged queries"))
         found += [f"{start}note: {text}" for text in measured.notes]
     return found
-
-
-def _board_of_here() -> Path | None:
-    """A leaderboard in this folder also describes tasks, and holds what was resolved at first use."""
-    board = Path("leaderboard")
-    return board if (board / "board.toml").is_file() else None
 
 
 @bench.command(
@@ -425,7 +421,7 @@ def _compared(found: ComparisonTable, several: bool) -> tuple[list[str], list[li
         if several:
             row += one.systems
         row += [f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
-        row += [_p_value(paired.p), _p_value(one.corrected), one.verdict]
+        row += [p_value(paired.p), p_value(one.corrected), one.verdict]
         rows.append(row)
     names = ["task", "metric"]
     if several:
@@ -446,12 +442,6 @@ def _differences_by_query(one: TaskComparison, several: bool) -> str:
     if several:
         names = one.systems
     return table((one.task, *names, "A - B"), lines)
-
-
-def _p_value(value: float) -> str:
-    if value < 0.0001:  # four digits cannot tell such values apart
-        return "< 0.0001"
-    return f"{value:.4f}"
 
 
 @bench.command(

@@ -51,7 +51,7 @@ def list_() -> None:
         values = recipe.values
         described[recipe.name] = {**values, "fingerprint": recipe.fingerprint}
         rows.append((recipe.name, values["builder"], f"{values['dataset']}/{values['table']}"))
-    answer(described, table(("recipe", "builder", "makes"), rows))
+    answer(described, table(("recipe", "builder", "makes"), rows, left=3))
 
 
 @data.command("show", examples=("exabench data show mini-explanations --set seed=7",))

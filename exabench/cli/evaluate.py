@@ -19,6 +19,7 @@ from exabench.cli._command import (
     duration,
     known_tasks,
     note,
+    p_value,
     progress,
     set_option,
     show,
@@ -161,7 +162,7 @@ def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
             cost = ["", "", ""]
             if metric == measured.headline:
                 gain = f"{result.gain['difference']:+.4f}"
-                p = f"{result.gain['p']:.4f}"
+                p = p_value(result.gain["p"])
                 cost = _cost(results, task)
             value = (f"{measured[metric]:.4f}", f"[{low:.4f}, {high:.4f}]")
             bounds = (f"{result.first_stage[metric]:.4f}", gain, p, f"{result.ceiling[metric]:.4f}")
@@ -232,6 +233,7 @@ def _answer_estimates(found: list[Estimate]) -> None:
 @precision_option
 @set_option
 @data_option
+@board_option
 def rerank(
     model: str,
     run: Path,
@@ -243,6 +245,7 @@ def rerank(
     devices: tuple[str, ...],
     precision: str | None,
     data: Path | None,
+    board: Path,
 ) -> None:
     """Rerank the passages of a run with MODEL: whole, or nothing is written.
 
@@ -254,7 +257,17 @@ def rerank(
     options = reranker_options(pairs, devices, precision)
     with progress("rerank") as report:
         reranked = rerank(
-            model, run, task, to=output, part=part, depth=depth or 0, data=data, progress=report, note=note, **options
+            model,
+            run,
+            task,
+            to=output,
+            part=part,
+            depth=depth or 0,
+            data=data,
+            board=board,
+            progress=report,
+            note=note,
+            **options,
         )
     count = len(reranked.passage_ids)
     value = {

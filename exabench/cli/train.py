@@ -44,7 +44,7 @@ def list_() -> None:
         recipe_values[name] = values
         tables = ", ".join(data["table"] for data in values["data"])
         rows.append((name, values["reranker"], values["loss"]["part"], values["model"], tables))
-    answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows))
+    answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows, left=5))
 
 
 @train.command(

@@ -19,6 +19,7 @@ from toys import Given, ShortestFirst, write_beir
 
 import exabench
 from exabench.bench.result_table import ResultTable
+from exabench.bench.suite_means import Suite
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.tasks.catalogue import task
@@ -232,7 +233,9 @@ def test_all_tasks_are_looked_at_before_the_first_query_is_reranked(names: list[
 
 def test_the_mean_of_a_suite_counts_a_task_that_is_a_mean_once() -> None:
     result = exabench.evaluate("unchanged", "mini", depth=5)["mini"]
-    table = ResultTable({"forums": ("a", "b")}, {"all": ("forums", "c")})
+    a, b, c = (replace(task("mini"), name=name) for name in "abc")
+    everything = Suite("all", (a, b, c), (("a", "b"), ("c",)))
+    table = ResultTable(everything, [Suite("forums", (a, b), (("a",), ("b",))), everything])
     for name, score in (("a", 0.2), ("b", 0.4), ("c", 0.9)):
         measured = replace(result.measurement, metrics={"nDCG@10": score})
         made = replace(result, measurement=measured, candidates=replace(result.candidates, task=name))

@@ -180,6 +180,7 @@ def test_files_of_a_suite_may_have_other_words_between_points_in_their_names(dat
     assert [one.run for one in table] == ["stored"] * 3 and table.means[0].metrics["RR"] == (0.75 + 1) / 2
     runs = {name: read_run(folder / f"{name}.bm25-100.trec") for name in SUITE}
     assert score(runs, task="toys", data=data, metrics="RR").means[0].metrics == table.means[0].metrics
+    assert score(runs, task="Toy-s", data=data, metrics="RR").means[0].suite.name == "toys"  # as NanoBEIR is nano-beir
 
 
 def test_two_folders_are_compared_on_each_task_and_by_their_means(data, tmp_path, capsys):

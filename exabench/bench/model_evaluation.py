@@ -15,6 +15,7 @@ from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.result_table import ResultTable
 from exabench.bench.submissions import NAME, submission_text
 from exabench.bench.submitting import BASELINES, add_baselines, check, file_on
+from exabench.bench.suite_means import Suite, suite_of
 from exabench.core.errors import BadInput, ExabenchError, UnknownName, printable
 from exabench.core.files import cache_folder, only_writer, write
 from exabench.core.nouns import Progress, Submission, Task, silent
@@ -27,7 +28,7 @@ from exabench.parts.assembly import check_part
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import PairProgress
 from exabench.parts.retrievers import RETRIEVERS
-from exabench.tasks.catalogue import expand, suite_name, suites
+from exabench.tasks.catalogue import expand
 from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.tasks.custom import pin_task
 
@@ -228,18 +229,24 @@ def tasks_of(
     names = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     if not names:
         raise BadInput("no task is given; exabench bench tasks lists them")
-    groups = {}
-    wanted = []
-    for task in expand(names, data=data, board=board):
-        if task.members:
-            groups[task.name] = task.members
-        for member in expand(task.members or task):
-            if member not in wanted:
-                wanted.append(member)
+    listed = expand(names, data=data, board=board)
     # Suites that were asked for by name get a line with their mean; tasks named one by one are no suite.
-    known = suites()
-    asked = [suite_name(name) for name in names if isinstance(name, str)]
-    return wanted, ResultTable(groups, {name: known[name] for name in asked if name in known})
+    suites = []
+    for name in (*listed, *names):
+        suite = suite_of(name, data, board)
+        if suite is not None and suite not in suites:
+            suites.append(suite)
+    members: set[str] = set()
+    for task in listed:
+        members.update(task.members)
+    wanted = []
+    parts = []
+    for task in listed:
+        # A member counts through the task that is a mean, also where it was named beside that task.
+        if task.name not in members:
+            wanted += expand(task.members or task, data=data, board=board)
+            parts.append(task.members or (task.name,))
+    return wanted, ResultTable(Suite("all tasks", tuple(wanted), tuple(parts)), suites)
 
 
 def check_candidates(

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
+from exabench.bench.suite_means import Suite
 from exabench.core.errors import plural
 from exabench.core.nouns import Result, Run
 from exabench.core.tables import data_frame, html_table
-from exabench.measure.metric_values import mean
 
 
 class ResultTable(dict[str, Result]):
     """Results by the name of their task, in the order in which they were made.
 
-    `runs` are the rankings that were measured, and `seconds` how long reranking took, both by task. `groups` are the
-    tasks that are the mean of others (CQADupStack) and the suites, each with the names of its members.
+    `runs` are the rankings that were measured, and `seconds` how long reranking took, both by task. `asked` is all that
+    was asked for; `suites` are those among it, and the tasks that are the mean of others (CQADupStack).
     """
 
-    def __init__(
-        self, groups: Mapping[str, tuple[str, ...]] | None = None, suites: Mapping[str, tuple[str, ...]] | None = None
-    ) -> None:
+    def __init__(self, asked: Suite, suites: Sequence[Suite] = ()) -> None:
         super().__init__()
-        self.groups = dict(groups or {})
-        self.suites = dict(suites or {})
+        self.asked = asked
+        self.suites = tuple(suites)
         self.runs: dict[str, Run] = {}
         self.seconds: dict[str, float] = {}
 
@@ -35,40 +33,37 @@ class ResultTable(dict[str, Result]):
 
     @property
     def mean(self) -> dict[str, float]:
-        """The macro mean of each metric that all tasks have; a task that is a mean of others counts once."""
-        # The members of a group count through it; the other tasks for themselves.
-        members: set[str] = set()
-        members.update(*self.groups.values())
-        return self._mean_of([*self.groups, *(name for name in self if name not in members)])
+        """The macro mean of each metric that all tasks have; a task that is a mean of others counts once.
+
+        Empty where a task is not there, because a mean over the others is another number.
+        """
+        return self._mean_of(self.asked)
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
-        """The macro means of the groups and suites of which every member is there, by name."""
+        """The macro means of the suites of which every task is there, by name."""
         found = {}
-        for name, members in {**self.groups, **self.suites}.items():
-            values = self._mean_of(members)
+        for suite in self.suites:
+            values = self._mean_of(suite)
             if values:
-                found[name] = values
+                found[suite.name] = values
         return found
 
-    def _mean_of(self, names: Iterable[str]) -> dict[str, float]:
-        """The mean of each metric over tasks and groups; empty where one of them is not there."""
-        rows: list[Mapping[str, float]] = []
-        for name in names:
-            if name in self.groups:
-                rows.append(self._mean_of(self.groups[name]))
-            elif name in self:
-                rows.append(self[name].measurement.metrics)
-            else:
-                return {}
-        if not rows:
+    def _mean_of(self, suite: Suite) -> dict[str, float]:
+        """The macro mean of each metric over a suite; empty where one of its tasks is not there."""
+        names = [task.name for task in suite.tasks]
+        if not all(name in self for name in names):
             return {}
-        # A headline that is one task's alone (R@1 of BRIGHT's long documents) has no mean.
         means = {}
-        for metric in rows[0]:
-            values = [row[metric] for row in rows if metric in row]
-            if len(values) == len(rows):
-                means[metric] = mean(values)
+        for metric in self[names[0]].measurement.metrics:
+            values = {}
+            for name in names:
+                metrics = self[name].measurement.metrics
+                if metric in metrics:
+                    values[name] = metrics[metric]
+            # A headline that is one task's alone (R@1 of BRIGHT's long documents) has no mean.
+            if len(values) == len(names):
+                means[metric] = suite.mean_of(values)
         return means
 
     def __repr__(self) -> str:

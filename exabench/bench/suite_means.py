@@ -11,7 +11,7 @@ import numpy as np
 from exabench.core.nouns import Task
 from exabench.measure.metric_values import mean
 from exabench.measure.statistics import as_one_task
-from exabench.tasks.catalogue import expand, suites, task as task_of
+from exabench.tasks.catalogue import expand, suite_name, task as task_of
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,18 @@ class Suite:
 
 def suite_of(name: str | Task, data: str | Path | None = None, board: str | Path | None = None) -> Suite | None:
     """The suite that `name` stands for, None for a single task. Raises as `tasks.catalogue.task` does."""
-    if isinstance(name, str) and name.lower() in suites():
-        listed = expand(name, data=data, board=board)
+    title = suite_name(name) if isinstance(name, str) else ""
+    if title:
+        listed = expand(title, data=data, board=board)
     else:
-        one = task_of(name, data=data, board=board)
-        if not one.members:
+        whole = task_of(name, data=data, board=board)
+        if not whole.members:
             return None
-        listed = [task_of(member, data=data, board=board) for member in one.members]
+        title = whole.name
+        listed = expand(whole.members, data=data, board=board)
     parts = tuple(one.members or (one.name,) for one in listed)
     scored: list[str] = []
     for members in parts:
         scored += members
     tasks = tuple(expand(scored, data=data, board=board))
-    return Suite(str(getattr(name, "name", name)), tasks, parts)
+    return Suite(title, tasks, parts)

@@ -11,6 +11,7 @@ import pytest
 from exabench.core.errors import BadInput, UnknownName
 from exabench.measure.metric_values import MetricName
 from exabench.tasks.catalogue import expand, single_task, suites, task, tasks
+from exabench.tasks.facts import facts_of
 
 STATS = Path(__file__).parents[1] / "leaderboard" / "reported" / "qrels_stats.csv"
 PRINTED = {
@@ -88,6 +89,12 @@ def test_the_conventions_of_the_field_are_kept_and_unlike_ones_have_unlike_diges
     assert task("msmarco-dev").headline == "RR@10"
     assert task("arguana").convention.digest != task("mini").convention.digest
     assert task("nfcorpus").convention.digest == task("mini").convention.digest
+
+
+def test_a_task_is_listed_under_each_of_its_names_once():
+    for name in tasks():
+        names = [name, *filter(None, facts_of(name)["other names"].split(", "))]
+        assert len(set(names)) == len(names), names
 
 
 def test_suites_expand_in_order_each_task_once_and_an_unknown_task_is_answered_with_the_nearest():

@@ -132,7 +132,7 @@ def test_what_is_trained_scores_as_the_reranker_does(dual, pooling, similarity):
 @pytest.mark.parametrize("modules", [{"pooling": "weightedmean"}, Dense(32, 16)], ids=["pooling", "dense"])
 def test_what_cannot_be_trained_is_said_in_one_line(dual, modules):
     folder = dual(**modules) if isinstance(modules, dict) else dual(modules, similarity_fn_name="dot")
-    with pytest.raises(BadInput, match="trained are only models of Transformer, one Pooling"):
+    with pytest.raises(BadInput, match="only models of Transformer, one Pooling"):
         reranker("bi_encoder", model=str(folder)).learner()
 
 

@@ -69,7 +69,8 @@ _PLAIN = {
     type(None): "none",
     Any: "a part",
 }
-_PLAIN_BY_NAME = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+# The same by the words of an annotation, where a file is read and not imported.
+_PLAIN_BY_NAME = {kind.__name__: _PLAIN[kind] for kind in (str, int, float, bool)}
 _MISSING = inspect.Parameter.empty
 _PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

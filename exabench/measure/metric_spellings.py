@@ -52,7 +52,7 @@ OTHER_NAMES = {
 NEED_CUTOFF = {
     "map_cut": "trec_eval's map_cut needs a cutoff, as in map_cut_100",
     "ndcg_cut": "trec_eval's ndcg_cut needs a cutoff, as in ndcg_cut_10",
-    "accuracy": "accuracy alone is many things: write Success@k for BEIR's Accuracy@k, R@1 for MTEB's accuracy",
+    "accuracy": "accuracy is not one metric: write Success@k for BEIR's Accuracy@k, R@1 for MTEB's accuracy",
 }
 """Other names that mean their metric with a cutoff only, with what is said where there is none."""
 
@@ -116,7 +116,7 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         raise BadInput(NOT_COMPUTED[name])
     if name.startswith("nauc"):
         raise BadInput(
-            "nAUC is one number of a whole run: exabench bench score takes it, and nothing that asks by query"
+            "nAUC is one number of a whole run and has no value by query: only exabench bench score computes it"
         )
     if name in NEED_CUTOFF and at is None:
         raise BadInput(NEED_CUTOFF[name])

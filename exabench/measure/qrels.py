@@ -40,7 +40,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
             columns = columns_of(_beir_rows(text, path), path)
         else:
             columns = table_columns(text, path, GRADE) or columns_of(_trec_rows(text, path), path)
-    return _checked(columns)
+    return _qrels_of_columns(columns)
 
 
 def qrels_of(value: Any, source: str | None = None) -> dict[str, dict[str, int]]:
@@ -51,10 +51,11 @@ def qrels_of(value: Any, source: str | None = None) -> dict[str, dict[str, int]]
     """
     if isinstance(value, str | Path):
         return read_qrels(value)
-    return _checked(replace(python_columns(value, GRADE), file=source))
+    return _qrels_of_columns(replace(python_columns(value, GRADE), file=source))
 
 
-def _checked(columns: Columns) -> dict[str, dict[str, int]]:
+def _qrels_of_columns(columns: Columns) -> dict[str, dict[str, int]]:
+    """Judgements from columns that nobody has checked. Raises BadInput."""
     columns.check_ids()
     qrels: dict[str, dict[str, int]] = {}
     rows = zip(columns.queries, columns.passages, columns.grades(), strict=True)

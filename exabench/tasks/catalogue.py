@@ -100,7 +100,7 @@ def aliases() -> Mapping[str, str]:
 
 
 def names_of(task: Task) -> list[str]:
-    """The names of a task: its own, those of its page (BEIR, MTEB, Anserini), of ir_datasets and of the Hub.
+    """The names of a task, each once: its own, those of its page (BEIR, MTEB, Anserini), of ir_datasets and of the Hub.
 
     That of ir_datasets is also taken without the split behind it. A repository of the Hub that holds many tasks is the
     name of none.
@@ -115,7 +115,7 @@ def names_of(task: Task) -> list[str]:
         repo = task.hub["repo"]
         if len(tasks_in_repository(repo)) < 2:
             names.append(repo)
-    return names
+    return list(dict.fromkeys(names))  # an id without a split is the same with and without one taken off
 
 
 def tasks_in_repository(repo: str) -> list[Task]:

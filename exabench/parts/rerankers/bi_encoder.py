@@ -132,9 +132,9 @@ class BiEncoder:
         file = encoder.folder.path / "modules.json"
         if kinds - {"Normalize"} or getattr(pooling, "pooling_mode", None) not in POOLINGS:
             parts = f"Transformer, one Pooling ({', '.join(POOLINGS)}) and Normalize"
-            raise BadInput(f"trained are only models of {parts}", file=file)
+            raise BadInput(f"only models of {parts} can be trained", file=file)
         if encoder.similarity not in ("cosine", "dot"):
-            raise BadInput(f"trained are only cosine and dot products, not {encoder.similarity}", file=file)
+            raise BadInput(f"only cosine and dot products can be trained, not {encoder.similarity}", file=file)
         model = transformer.model
         model.pooler = None  # where there is one, it has no part in any vector
         limit = encoder.max_length
@@ -163,8 +163,9 @@ class BiEncoder:
             texts_of_jobs.append([passage.flat(self._fields) for passage in some])
             count += len(some)
 
+        # Texts are encoded and pairs are reported: nearly all of the work is encoding, and other rerankers count pairs.
         def report(done: int, total: int, what: str) -> None:
-            progress(count * done // total, count, "pairs scored")  # encoding texts is nearly all of the work
+            progress(count * done // total, count, "pairs scored")
 
         passages.add(chain.from_iterable(texts_of_jobs), report)  # the texts of all jobs are batched together
         scored = []

@@ -242,7 +242,8 @@ def analyzer_of(jnius: Any, language: str) -> Any:
     except jnius.JavaException as error:  # small runtimes lack the dictionary of Thai
         reason = printable(str(error.innermessage), 200)
         raise BadInput(
-            f"Java at {java_home()} has no words of {language!r} ({reason}); set JAVA_HOME to a whole Java {_OLDEST}"
+            f"Java at {java_home()} cannot cut {language!r} into words ({reason}); "
+            f"set JAVA_HOME to a whole Java {_OLDEST}"
         ) from None
     return analyzer
 

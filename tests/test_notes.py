@@ -37,6 +37,13 @@ def test_a_run_with_nothing_odd_has_no_note():
     assert notes_on(run_in_order("run", ANSWERED)) == []
 
 
+def test_a_threshold_that_no_judgement_reaches_is_told():
+    run = run_in_order("run", ANSWERED)
+    assert notes_on(run, threshold=2) == ["no judgement has a grade of 2 or more: nothing counts as relevant"]
+    judged_not_relevant = {query_id: {"d0": 0, "d1": -1} for query_id in QRELS}
+    assert notes_on(run, judged_not_relevant) == ["no judgement has a grade of 1 or more: nothing counts as relevant"]
+
+
 def test_queries_that_the_run_leaves_out_and_queries_that_nobody_judged_are_counted_with_one_id_each():
     run = run_in_order("run", {"q0": IDS, "q3": IDS, "x1": IDS, "x2": IDS})
     assert notes_on(run) == [

@@ -108,6 +108,7 @@ def measurement(
     asked = [name for name in values if name == headline or name not in METRICS]
     remarks = [
         *notes.on_run(given, qrels, ties, asked),
+        notes.nothing_relevant(qrels, threshold),
         notes.dropped_passages(self_matches, left_out),
         notes.left_out_metrics(list(map(str, unsaid))),
     ]

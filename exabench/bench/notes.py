@@ -83,6 +83,14 @@ def nothing_judged(run: Run, qrels: Qrels) -> str:
     )
 
 
+def nothing_relevant(qrels: Qrels, threshold: int) -> str:
+    """No judgement reaches the threshold: each value that a metric of yes and no gives is 0."""
+    for row in qrels.values():
+        if any(grade >= threshold for grade in row.values()):
+            return ""
+    return f"no judgement has a grade of {threshold} or more: nothing counts as relevant"
+
+
 def dropped_passages(self_matches: int, excluded: int = 0) -> str:
     """Passages that the task's convention leaves out of every ranking."""
     parts = []
@@ -245,9 +253,8 @@ def _has_leading_zero(ids: pa.StringArray) -> bool:
     return bool(pc.any(pc.starts_with(ids, "0")).as_py())
 
 
-def _has_point_and_zero(ids: pa.StringArray) -> bool:
-    content = ids.buffers()[2]
-    return content is not None and b".0" in content.to_pybytes()
+def _has_point(ids: pa.StringArray) -> bool:
+    return bool((_bytes_of(ids) == ord(".")).any())
 
 
 def _without_point_and_zero(ids: pa.StringArray) -> pa.StringArray:
@@ -274,7 +281,7 @@ def _bytes_of(ids: pa.StringArray) -> np.ndarray:
 _FORMS: tuple[tuple[str, _Check, _Fold], ...] = (
     ("without leading zeros", _has_leading_zero, lambda ids: pc.ascii_ltrim(ids, "0")),
     # Pandas makes 7.0 of an id where a column of whole numbers has a gap.
-    ("without .0 at the end", _has_point_and_zero, _without_point_and_zero),
+    ("without .0 at the end", _has_point, _without_point_and_zero),
     ("in another letter case", _has_capital, lambda ids: pc.utf8_lower(ids)),
     ("after Unicode NFC", _has_other_sign, lambda ids: pc.utf8_normalize(ids, "NFC")),
 )

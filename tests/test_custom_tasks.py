@@ -77,6 +77,10 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
         ("split = '../dev'", r"task\.toml: split '\.\./dev' is no name of a split"),
         ("licence = 'MIT'\nlicense = 'MIT'", r"task\.toml: says both licence and license; keep one"),
         ("name = 'My Task'", r"task\.toml: name 'My Task' must be of a-z, 0-9, - and \+"),
+        ("split = 'dev'", r"task\.toml: split dev is not in .*animals; choose from: test"),
+        ("qrels_digest = ''", r"task\.toml: qrels_digest: expected `str` matching"),
+        ("query_field = 'description'", r"task\.toml: query_field is of queries of ir_datasets"),
+        ("source = 'irds:'", r"task\.toml: source: 'irds:' must read irds:ID"),
         ("source = 'hub:nobody'", r"'hub:nobody' must read hub:OWNER/NAME"),
         ("name = 'quora'", r"quora is a task of the table, and is not described so; give this one a name"),
     ],
@@ -135,6 +139,39 @@ def test_two_folders_that_would_be_one_task_are_told_apart_by_a_name(data: Path)
         own_tasks(data)
     describe(data / "My_Set", 'name = "first"\n')
     assert list(own_tasks(data)) == ["first", "animals", "my-set"]
+
+
+def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_its_own_name(data: Path) -> None:
+    write_beir(data / "more" / "animals", GIVEN)
+    (data / "linked").symlink_to(data / "animals")
+    with pytest.raises(BadInput, match="data/animals and .*more/animals are both called animals; rename one of them"):
+        expand([str(data / "animals"), str(data / "more" / "animals")])
+    by_other_path = data / "more" / ".." / "animals"
+    found = expand([str(data / "animals"), "animals", str(by_other_path), str(data / "linked")], data=data)
+    assert [one.name for one in found] == ["animals", "linked"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "a task without a name; exabench bench tasks lists them"),
+        ("  ", "a task without a name; exabench bench tasks lists them"),
+        ("{data}/animals/corpus.jsonl", "corpus.jsonl: is a file of the collection .*animals; name the folder"),
+        ("{data}/animals/qrels/test.tsv", "test.tsv: is a file of the collection .*animals; name the folder"),
+        ("{data}/animals/qrels", "qrels: is a part of the collection .*animals; name that folder"),
+        ("{data}/notes.txt", r"notes.txt: is no task\.toml and no folder in BEIR layout"),
+        ("hf:someone/some", r"'hf:someone/some' names no task; a place reads irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
+        ("https://huggingface.co/datasets/a/b", "names no task; a place reads irds:ID or hub:OWNER/NAME"),
+        ("IRDS:", "'irds:' must read irds:ID"),
+        ("animls", "unknown task 'animls'; did you mean animals"),
+    ],
+)
+def test_what_names_no_task_is_told_with_what_was_meant(data: Path, name: str, message: str) -> None:
+    (data / "notes.txt").write_text("what we found")
+    write_beir(data / "broken", GIVEN)
+    describe(data / "broken", "not TOML")  # another folder's fault is not this name's
+    with pytest.raises((BadInput, UnknownName), match=message):
+        task(name.format(data=data), data=data)
 
 
 def test_suites_names_and_custom_tasks_are_expanded_together(data: Path) -> None:

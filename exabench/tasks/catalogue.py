@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_toml
 from exabench.core.nouns import Task
 from exabench.core.records import read
@@ -19,6 +19,7 @@ from exabench.tasks.custom import (
     file_task,
     folder_task,
     is_collection,
+    place_of,
     plain_name,
     remote_task,
     task_of,
@@ -136,11 +137,15 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
     """
     if isinstance(name, Task):
         return name
+    if not name.strip():
+        raise BadInput("a task without a name; exabench bench tasks lists them")
     is_path = _is_path(name)
     # The table comes before all folders, so that what lies on a disk cannot change the meaning of a published name.
     if not is_path and name.lower() in aliases():
         return tasks()[aliases()[name.lower()]]
-    if name.startswith(("irds:", "hub:")):
+    if name.lower().startswith(("irds:", "hub:")):
+        kind, _, id = name.partition(":")
+        name = f"{kind.lower()}:{id}"
         found = remote_task(name)
         return _known_by_id(found) if found.ir_datasets else found
     if is_path:
@@ -150,6 +155,7 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
             near = difflib.get_close_matches(name.lower(), aliases(), n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise BadInput(f"is no folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
+        _check_is_described(path)
         return _known_by_name(file_task(path) if path.is_file() else folder_task(path), path)
     # Before the folders of `data`: the results of a board are measured as its own page says.
     if board is not None:
@@ -179,8 +185,9 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
         raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
     if Path(name).exists():
         raise BadInput("is no collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
-    choices = [*tasks(), *suites(), *_names_on(board), *own_tasks(data)]
-    raise UnknownName("task", name, choices)
+    if ":" in name:
+        raise BadInput(f"{printable(name)!r} names no task; a place reads irds:ID or hub:OWNER/NAME[@COMMIT]")
+    raise UnknownName("task", name, [*tasks(), *suites(), *_names_on(board), *_names_in(data)])
 
 
 def own_tasks(data: str | Path | None) -> dict[str, Task]:
@@ -216,17 +223,22 @@ def single_task(name: str | Task, *, data: str | Path | None = None, board: str 
 def expand(
     names: str | Task | Iterable[str | Task], *, data: str | Path | None = None, board: str | Path | None = None
 ) -> list[Task]:
-    """The tasks that `names` stand for, with every suite replaced by its tasks, each once. Raises as `task` does."""
+    """The tasks that `names` stand for, with every suite replaced by its tasks, each once.
+
+    Raises as `task` does, and BadInput for two tasks of one name.
+    """
     if isinstance(names, str | Task):
         names = [names]
-    found = {}
+    found: dict[str, Task] = {}
     for name in names:
         members: Iterable[str | Task] = (name,)
         if isinstance(name, str):
             members = suites().get(suite_name(name), (name,))
         for member in members:
             one = task(member, data=data, board=board)
-            found[one.name] = one
+            before = found.setdefault(one.name, one)
+            if _full_place(before) != _full_place(one):
+                raise BadInput(f"{place_of(before)} and {place_of(one)} are both called {one.name}; rename one of them")
     return list(found.values())
 
 
@@ -249,6 +261,31 @@ def _collections_in(data: str | Path | None) -> list[Path]:
     if data is None or not Path(data).is_dir():
         return []
     return sorted(folder for folder in Path(data).iterdir() if is_collection(folder))
+
+
+def _names_in(data: str | Path | None) -> list[str]:
+    """The names of the custom tasks in `data`; a folder that cannot be read has none."""
+    found = []
+    for folder in _collections_in(data):
+        with contextlib.suppress(BadInput):
+            found.append(folder_task(folder).name)
+    return found
+
+
+def _full_place(task: Task) -> str:
+    """Where a task is read; a folder is the same by any of its paths."""
+    return str(task.folder.resolve()) if task.folder else place_of(task)
+
+
+def _check_is_described(path: Path) -> None:
+    """Raise BadInput for a file that is no task.toml, and for a part of a collection; both name what is meant."""
+    if path.is_file() and path.suffix != ".toml":
+        for folder in path.parents:
+            if is_collection(folder):
+                raise BadInput(f"is a file of the collection {folder}; name the folder", file=path)
+        raise BadInput(f"is no {DESCRIPTION} and no folder in BEIR layout", file=path)
+    if path.is_dir() and not is_collection(path) and is_collection(path.resolve().parent):
+        raise BadInput(f"is a part of the collection {path.parent}; name that folder", file=path)
 
 
 def _names_on(board: str | Path | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ _SPLIT = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 _SUFFIXES = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".qrels", ".qrels.gz", ".trec", ".trec.gz")
 
 Field = Literal["title", "text"]
+Digest = Annotated[str, Meta(pattern="^sha256:[0-9a-f]{64}$")]
 
 
 class TaskValues(Record, frozen=True):
@@ -43,7 +45,7 @@ class TaskValues(Record, frozen=True):
     queries: AtLeastOne | None = None
     judgements: AtLeastOne | None = None
     documents: AtLeastOne | None = None
-    qrels_digest: str | None = None
+    qrels_digest: Digest | None = None
     query_field: str = ""
 
 
@@ -104,7 +106,8 @@ def folder_task(folder: Path) -> Task:
         raise BadInput(f"is no folder and no {DESCRIPTION}", file=folder)
     if not splits_in(folder):
         raise BadInput("holds no judgements: qrels/<split>.tsv is missing", file=folder)
-    return _in_folder(plain_name(folder.resolve().name), TaskValues(split=_only_split(folder)), folder, folder)
+    name = plain_name(_own_name(folder))
+    return _in_folder(name, TaskValues(split=_only_split(folder)), folder, folder)
 
 
 def file_task(file: Path) -> Task:
@@ -126,17 +129,22 @@ def file_task(file: Path) -> Task:
     # A task without a name is called as its place is, unless the file is: every folder's is called task.toml.
     default = file.stem
     if file.name == DESCRIPTION:
-        default = folder.name
+        default = _own_name(file.parent)
         if is_remote:
             default = source.partition(":")[2].partition("@")[0]  # as `remote_task` calls it, without the commit
     places = {}
     if is_remote:
-        field, place = remote_place(source)
+        try:
+            field, place = remote_place(source)
+        except BadInput as error:
+            raise BadInput(f"source: {error}", file=file) from None
         places[field] = place
     else:
         folder = (folder / source).resolve()
         if "split" not in given and splits_in(folder):
             given["split"] = _only_split(folder)
+    if values.query_field and "ir_datasets" not in places:
+        raise BadInput("query_field is of queries of ir_datasets, and this source is none", file=file)
     for key in ("name", "source"):
         given.pop(key, None)
     described = read(TaskValues, {**given, "headline": _headline(values.headline, file)}, file=file)
@@ -145,7 +153,11 @@ def file_task(file: Path) -> Task:
         raise BadInput(f"name {printable(name)!r} must be of a-z, 0-9, - and +", file=file)
     if places:
         return task_of(name, described, file, title=described.title or name, **places)
-    return _in_folder(name, described, folder, file)
+    task = _in_folder(name, described, folder, file)
+    splits = splits_in(folder)
+    if splits and task.split not in splits:
+        raise BadInput(f"split {task.split} is not in {folder}; choose from: {', '.join(sorted(splits))}", file=file)
+    return task
 
 
 def remote_task(place: str) -> Task:
@@ -217,6 +229,11 @@ def _headline(metric: str, file: Path) -> str:
 
 def _in_folder(name: str, values: TaskValues, folder: Path, file: Path) -> Task:
     return task_of(name, values, file, title=values.title or folder.name, folder=folder)
+
+
+def _own_name(folder: Path) -> str:
+    """The name of a folder, also of "."; a link is called as itself, and not as what it points at."""
+    return Path(os.path.abspath(folder)).name
 
 
 def _only_split(folder: Path) -> str:

@@ -119,8 +119,10 @@ def open_collection(
         except (OutsideFailed, MissingExtra) as error:
             failures.append(str(error))
     if failures:
-        where = "or give --data DIR" if data is None else f"and {data} does not hold it"
-        raise OutsideFailed(f"task {task.name} cannot be read: {' | '.join(failures)}; {where}")
+        reasons = " | ".join(failures)
+        if data is not None:
+            raise OutsideFailed(f"{data} holds no {task.name}/, and no other place can be read: {reasons}")
+        raise OutsideFailed(f"task {task.name} cannot be read: {reasons}; or give --data DIR")
     licence = f" It needs {task.needs_licence}." if task.needs_licence else ""
     raise BadInput(
         f"task {task.name} is not in a folder given by --data or EXABENCH_DATA, and no public source is known."
@@ -215,26 +217,28 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
     says = "the table says"
     advice = "these are not the judgements that published numbers were made with"
     if task.folder is not None:
+        advice = 'give a collection with other judgements another name, as in name = "my-task" in its task.toml'
         if task.name not in tasks():
             says = "its description says"
-        advice = 'give a collection with other judgements another name, as in name = "my-task" in its task.toml'
+            advice = "correct what task.toml says, or the judgements"
     locked = None
     if not digest:  # a published digest says more than what somebody once read
         locked = locked_judgements(lock, task.name)
-    if lock is not None and locked is not None:
+    if locked is not None:
         queries = [locked.queries or None]
         judgements = [locked.judgements]
         digest = locked.digest
         says = f"{lock} says"
-        command = shlex.join(["exabench", "bench", "judgements", task.name, "--board", str(Path(lock).parent)])
+        command = f"exabench bench judgements {task.name}"
+        if Path(str(lock)).name == "lock.json":
+            command += f" --board {shlex.quote(str(Path(str(lock)).parent))}"
         advice = f"`{command}` shows what differs, and takes corrected judgements over"
     found_digest = found.digest
     if found.judgements != judgements[0]:  # another honest copy, by its count
         found_digest = summarise(_without_extra(qrels, judgements[0])).digest
-    comparisons: list[tuple[str, object, list[Any]]] = [
+    comparisons: list[tuple[str, int, list[int | None]]] = [
         ("queries", found.queries, queries),
         ("judgements", found.judgements, judgements),
-        ("judgements of digest", found_digest, [digest]),
     ]
     for what, value, expected in comparisons:
         known = [one for one in expected if one is not None]
@@ -243,6 +247,13 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
             raise BadInput(
                 f"task {task.name} from {collection.source} has {value} {what} where {says} {allowed}; {advice}"
             )
+    if digest is not None and found_digest != digest:
+        # 12 hex digits tell two digests apart, and a line can still be read.
+        shown = [f"{one.removeprefix('sha256:')[:12]}..." for one in (found_digest, digest)]
+        raise BadInput(
+            f"task {task.name} from {collection.source} has other judgements than {says}: "
+            f"their digest is sha256:{shown[0]}, not sha256:{shown[1]}; {advice}"
+        )
     return qrels
 
 

@@ -83,7 +83,7 @@ def test_other_judgements_are_refused_with_the_name_of_the_lock_file_and_the_way
     for command in (("run", "--board", board), ("compare", run, run, "--task", "animals", "--board", board)):
         assert exabench("bench", *command) == 2
         message = capsys.readouterr().err
-        assert f"where {board / 'lock.json'} says sha256:" in message
+        assert f"has other judgements than {board / 'lock.json'} says: their digest is sha256:" in message
         advice = (
             f"`exabench bench judgements animals --board {board}` shows what differs, and takes corrected judgements"
         )

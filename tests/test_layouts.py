@@ -481,6 +481,12 @@ def test_a_query_whose_line_would_be_a_comment_is_not_written_in_trec_form(tmp_p
 QUOTED = 'query-id\tcorpus-id\tscore\nq1\t"<the_""Heroes"">"\t1\n"q""2"\td5\t"2"\n'
 
 
+def test_an_id_of_any_length_is_read(tmp_path):
+    long = "d" * 300_000
+    assert read_run(write(tmp_path / "run.trec", f"q Q0 {long} 1 2.5 x\n\n")).ranking("q") == [long]
+    assert read_qrels(write(tmp_path / "qrels.txt", f"q 0 {long} 1\n")) == {"q": {long: 1}}
+
+
 def test_a_lone_record_is_no_table_of_passages(tmp_path):
     file = write(tmp_path / "one.jsonl", '{"query-id": "q1", "corpus-id": "d1", "score": 1}\n')
     assert read_qrels(file) == {"q1": {"d1": 1}}

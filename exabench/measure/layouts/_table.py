@@ -12,12 +12,16 @@ from typing import Any
 from exabench.core.errors import BadInput, plural
 from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of
 
+_LONGEST = 10_000  # characters of a header; csv raises an error for far longer cells
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def table_columns(text: str, file: str | Path, values: Names) -> Columns | None:
     """The columns of a table, or None where the first line is no header. Raises BadInput."""
-    first = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    start = len(text) - len(text.lstrip("\r\n"))
+    first = text[start : start + _LONGEST].partition("\n")[0].rstrip("\r")
+    if len(first) == _LONGEST:
+        return None
     for delimiter in "\t, ":
         names = next(csv.reader([first], delimiter=delimiter), [])
         # A line of a run may hold such words as ids, and then a number.
@@ -34,7 +38,6 @@ def _rows(text: str, file: str | Path, delimiter: str, names: GivenRow) -> Itera
     reader = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter)
     try:
         header = next(reader)
-        places = {name: place for place, name in enumerate(header)}
         for cells in reader:
             if not cells:
                 continue
@@ -45,7 +48,7 @@ def _rows(text: str, file: str | Path, delimiter: str, names: GivenRow) -> Itera
             for name in names[:4]:
                 cell = None
                 if name is not None:
-                    cell = cells[places[name]].strip()
+                    cell = cells[header.index(name)].strip()
                 row.append(cell)
             query, passage, value, rank = row
             yield GivenRow(query, passage, _number(value), _number(rank), reader.line_num)

@@ -283,7 +283,7 @@ def p_value(value: float) -> str:
 class Pace:
     """What is said of work that goes on: how much is done, how fast, and how long the rest will take.
 
-    A total of 0 is one that nobody knows. Work of another total is another piece of work, with a pace of its own.
+    A total of 0 is one that nobody knows. Another total is other work, whose pace is measured anew.
     """
 
     def __init__(self) -> None:

@@ -133,7 +133,7 @@ def tasks(task: str | None, data: Path | None, board: Path) -> None:
 )
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
-@click.option("--name", help="Else <retriever>-<depth>.")
+@click.option("--name", help="The name of the list; else <retriever>-<depth>.")
 @click.option("--again", metavar="NAME", help="Make this frozen list again and compare; nothing is written.")
 @set_option
 @dry_run_option

@@ -15,7 +15,7 @@ from exabench.core.errors import CheckFailed, plural
     short_help="What is installed, reachable and missing, and what to type.",
     examples=("exabench doctor", "exabench doctor --offline --json"),
 )
-@click.option("--offline", is_flag=True, help="Ask nobody.")
+@click.option("--offline", is_flag=True, help="Do not ask the Hub.")
 def doctor(offline: bool) -> None:
     """Say what is installed, what can be reached, where things are kept, and what to type for what is missing.
 

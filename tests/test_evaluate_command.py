@@ -266,3 +266,33 @@ def test_a_run_that_is_measured_again_takes_its_scores_from_the_store(cross_enco
 def test_a_ranking_of_one_query_is_reranked(tmp_path: Path) -> None:
     one = run_in_order("one", {"q03": ["bats-09"]})
     assert exabench.rerank("random", one, "mini").ranking("q03") == ["bats-09"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mini.trec"
+    assert main(["evaluate", "unchanged", "--task", "mini", "--depth", "5", "--save-run", str(file)]) == 0
+    evaluate = ["evaluate", "unchanged", "--task", "mini", "--depth", "5"]
+    rerank = ["rerank", "unchanged", "--run", str(file), "--task", "mini"]
+    for command in ([*evaluate, "--save-run"], [*evaluate, "--to"], [*rerank, "-o"]):
+        capsys.readouterr()
+        assert main([*command, f"{file}/under/it"]) == 2
+        told = capsys.readouterr().err
+        assert told == f"exabench: {file}/under/it: cannot be written ({file} is a file and no folder)\n"
+
+
+def test_the_judgements_that_a_board_has_locked_hold_without_its_candidates_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = Given([Query("q", "red fish")], [Passage("a", "red fish"), Passage("b", "fish")], {"q": {"a": 1}})
+    write_beir(tmp_path / "fish", toy)
+    board = tmp_path / "our board"
+    assert main(["bench", "candidates", str(tmp_path / "fish"), "--depth", "2", "--board", str(board)]) == 0
+    (tmp_path / "fish" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\tb\t1\n")
+    for options in (["--board", str(board)], ["--to", str(board)]):
+        capsys.readouterr()
+        assert main(["evaluate", "unchanged", "--task", "fish", "--data", str(tmp_path), *options]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("exabench: task fish from folder fish in BEIR layout has other judgements than")
+        assert f"`exabench bench judgements fish --board '{board}'` shows what differs" in told

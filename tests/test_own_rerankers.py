@@ -132,6 +132,8 @@ def test_a_reranker_that_is_async_or_fails_is_one_line_with_its_query() -> None:
     with pytest.raises(BadInput, match="reranker mine failed on query 'q03': KeyError: 'gone'") as failed:
         value(Mine(lambda ps: {}["gone"]))
     assert isinstance(failed.value.__cause__, KeyError)
+    with pytest.raises(BadInput, match="reranker mine failed on query 'q03': ZeroDivisionError: division by zero"):
+        value(Mine(lambda ps: (1 / 0 for _ in ps)))
 
 
 def test_score_many_must_answer_every_query() -> None:
@@ -210,6 +212,31 @@ def test_what_is_no_reranker_is_told_before_anything_is_read(given: Any, told: s
     with pytest.raises(BadInput) as refused:
         exabench.evaluate(given, "mini", data="/nowhere")
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "choices", "told"),
+    [
+        (None, {}, "a task is a name, a path or a Task, not None"),
+        ([3], {}, "a task is a name, a path or a Task, not 3"),
+        ("mini", {"depth": "5"}, "depth must be a whole number, not '5'"),
+        ("mini", {"depth": 2.5}, "depth must be a whole number, not 2.5"),
+        ("mini", {"depth": True}, "depth must be a whole number, not True"),
+        ("mini", {"metrics": [3]}, "a metric is named by a text, not by 3"),
+    ],
+)
+def test_values_of_another_kind_are_one_line(tasks: Any, choices: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        exabench.evaluate("unchanged", tasks, **choices)
+    assert str(refused.value) == told
+
+
+def test_a_task_may_be_a_path_and_the_metrics_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_beir(tmp_path / "fish", Given([Query("q", "red fish")], [Passage("a", "red fish")], {"q": {"a": 1}}))
+    for named in (Path("fish"), [tmp_path / "fish"], "./fish"):
+        found = exabench.evaluate("unchanged", named, depth=5, metrics="RR@10")
+        assert found["fish"]["RR@10"] == 1.0
 
 
 class Counting(ShortestFirst):

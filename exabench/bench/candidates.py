@@ -18,7 +18,7 @@ from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, depth_in_name
 from exabench.bench.measurement import FROM_FILES, CandidateEvaluator
-from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.errors import BadInput, ExabenchError, printable
 from exabench.core.files import relative_path
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import (
@@ -64,6 +64,16 @@ TIMED_QUERIES = 10  # each scored alone, for the latency of a result
 TIMED_SECONDS = 5.0  # no query is begun after that
 
 
+def check_depth(depth: int) -> None:
+    """Raise BadInput for a depth that is no whole number from 1 to DEEPEST: Python users come past --depth's bounds."""
+    if type(depth) is not int:
+        raise BadInput(f"depth must be a whole number, not {printable(repr(depth), 40)}")
+    if depth < 1:
+        raise BadInput(f"depth must be at least 1, not {depth}")
+    if depth > DEEPEST:
+        raise BadInput(f"depth must be at most {DEEPEST:,}, not {depth}")
+
+
 def make_candidates(
     task: str | Task,
     retriever: str,
@@ -86,11 +96,7 @@ def make_candidates(
     """
     task = single_task(task, data=data)
     options = dict(options or {})
-    # Python users come past the bounds of --depth.
-    if depth < 1:
-        raise BadInput(f"depth must be at least 1, not {depth}")
-    if depth > DEEPEST:
-        raise BadInput(f"depth must be at most {DEEPEST:,}, not {depth}")
+    check_depth(depth)
     _check_choices(name, retriever, depth, options)
     inputs = _Inputs(task, data, lock, needs=_needs(retriever))
     convention = task.convention

@@ -37,6 +37,7 @@ from exabench.bench.submissions import (
 )
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import (
+    check_can_hold,
     digest_of,
     file_digest,
     from_json,
@@ -129,6 +130,7 @@ class Ledger:
 
     def is_new(self) -> bool:
         """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard."""
+        check_can_hold(self.folder)
         if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
             return True
         self.check_exists()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exabench.bench.candidates import RerankEvaluator, freeze_candidates, make_candidates, read_evaluator
+from exabench.bench.candidates import RerankEvaluator, check_depth, freeze_candidates, make_candidates, read_evaluator
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger, read_result
@@ -17,7 +17,7 @@ from exabench.bench.submissions import NAME, submission_text
 from exabench.bench.submitting import BASELINES, add_baselines, check, file_on
 from exabench.bench.suite_means import Suite, suite_of
 from exabench.core.errors import BadInput, ExabenchError, UnknownName, printable
-from exabench.core.files import cache_folder, only_writer, write
+from exabench.core.files import cache_folder, check_can_hold, only_writer, write
 from exabench.core.nouns import Progress, Submission, Task, silent
 from exabench.core.options import accepts
 from exabench.hub.cards import licence_in
@@ -38,7 +38,7 @@ HERE = "local"
 
 def evaluate(
     reranker: Any,
-    tasks: str | Task | Sequence[str | Task],
+    tasks: str | Path | Task | Sequence[str | Path | Task],
     *,
     part: str = "",
     retriever: str = "bm25",
@@ -47,7 +47,7 @@ def evaluate(
     retriever_options: Mapping[str, Any] | None = None,
     candidates: str = "",
     board: str | Path | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     progress: Progress = silent,
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
@@ -65,12 +65,17 @@ def evaluate(
     """
     chosen = ChosenReranker(reranker, options, part)
     wanted, table = tasks_of(tasks, data, board)
+    if isinstance(metrics, str):
+        metrics = [metrics]
     names = [str(MetricName.parse(metric)) for metric in metrics]
+    lock = None
+    if board is not None:
+        lock = Ledger(Path(board)).lock
     ledger = check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     # Before the first query, so that a misspelt folder or a corrected judgement does not end hours of work.
     wanted = [pin_task(task, None) for task in wanted]  # all that is read of a repository is of one commit
     for task in wanted:
-        read_checked_qrels(task, open_collection(task, data))
+        read_checked_qrels(task, open_collection(task, data), lock)
     note(chosen.find())
 
     def tell(line: str) -> None:  # of the task whose turn it is in the loop below
@@ -107,7 +112,7 @@ def evaluate(
 
 def evaluate_on_board(
     reranker: str,
-    tasks: str | Task | Sequence[str | Task],
+    tasks: str | Path | Task | Sequence[str | Path | Task],
     board: str | Path,
     *,
     part: str = "",
@@ -134,7 +139,7 @@ def evaluate_on_board(
         raise UnknownName("candidates", candidates, (), file=ledger.folder)
     check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     for task in wanted:
-        read_checked_qrels(task, open_collection(task, data))
+        read_checked_qrels(task, open_collection(task, data), ledger.lock)
     note(chosen.find())
     assert chosen.found is not None, "a reranker by name or model"
     slug = f"exabench--{chosen.found.reranker}"
@@ -220,13 +225,17 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
 
 
 def tasks_of(
-    tasks: str | Task | Sequence[str | Task], data: str | Path | None = None, board: str | Path | None = None
+    tasks: str | Path | Task | Sequence[str | Path | Task],
+    data: str | Path | None = None,
+    board: str | Path | None = None,
 ) -> tuple[list[Task], ResultTable]:
     """The tasks that names of tasks and suites stand for, and an empty table that knows what belongs together.
 
     Raises as `tasks.catalogue.task` does, and BadInput where there is none.
     """
-    names = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    if not isinstance(tasks, Iterable) or isinstance(tasks, str):
+        tasks = [tasks]
+    names = list(tasks)
     if not names:
         raise BadInput("no task is given; exabench bench tasks lists them")
     listed = expand(names, data=data, board=board)
@@ -264,8 +273,7 @@ def check_candidates(
     """
     if retriever not in RETRIEVERS:
         raise UnknownName("retriever", retriever, RETRIEVERS)
-    if depth < 1:
-        raise BadInput(f"depth must be at least 1, not {depth}")
+    check_depth(depth)
     check_part(RETRIEVERS, retriever, retriever_options or {})
     if not candidates:
         return None
@@ -281,7 +289,7 @@ def check_candidates(
 def run_files(to: Path, tasks: Sequence[Task]) -> dict[str, Path]:
     """Where the run of each task is written: `{task}` in the name stands for it, a folder holds <task>.trec.
 
-    Raises BadInput for one file for several tasks.
+    Raises BadInput for one file for several tasks, CannotWrite for a folder that is a file.
     """
     files = {}
     for task in tasks:
@@ -295,6 +303,7 @@ def run_files(to: Path, tasks: Sequence[Task]) -> dict[str, Path]:
             raise BadInput(f"is one file for {len(tasks)} tasks; name a folder, or write {{task}} in the name", file=to)
         else:
             files[task.name] = to / f"{task.name}.trec"
+        check_can_hold(files[task.name])
     return files
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
+from exabench.bench.candidates import check_depth
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.core.errors import BadInput
+from exabench.core.files import check_can_hold
 from exabench.core.nouns import Progress, Qrels, Query, Run, Task, silent
 from exabench.measure.runs import read_run, top, write_run
 from exabench.parts.reranking import PairProgress, rerank as rerank_candidates
@@ -42,8 +44,10 @@ def rerank(
     # The real paths: a link may lead to the run itself.
     if to is not None and not isinstance(run, Run) and os.path.realpath(to) == os.path.realpath(run):
         raise BadInput("is the run that is reranked; name another file", file=to)
-    if depth < 0:
-        raise BadInput(f"depth must be at least 1, not {depth}")
+    if to is not None:
+        check_can_hold(to)
+    if depth:
+        check_depth(depth)
     chosen = ChosenReranker(reranker, options, part)
     task = single_task(task, data=data, board=board)
     ranking = run if isinstance(run, Run) else read_run(run)

@@ -79,6 +79,8 @@ class Command(WithExamples):
         """Run the command, and let other libraries speak with --verbose alone."""
         if _flag("verbosity") != "verbose":
             _silence_libraries()
+        else:
+            logging.basicConfig(format="[%(levelname)s] %(message)s", force=True)
         return super().invoke(ctx)
 
 

@@ -379,6 +379,15 @@ def _sync(path: str | Path) -> None:
         os.close(descriptor)
 
 
+def check_can_hold(path: str | Path) -> None:
+    """Raise CannotWrite where a file stands in the place of a folder above `path`: told before the work, not after."""
+    for folder in Path(path).parents:
+        if folder.is_dir():
+            return
+        if folder.exists():
+            raise CannotWrite(f"{path}: cannot be written ({folder} is a file and no folder)")
+
+
 @contextlib.contextmanager
 def writing(path: str | Path) -> Iterator[None]:
     """Turn the system's complaint about writing at `path` into one CannotWrite line."""

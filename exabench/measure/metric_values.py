@@ -44,6 +44,8 @@ class MetricName:
         """
         if isinstance(text, MetricName):
             return text
+        if not isinstance(text, str):
+            raise BadInput(f"a metric is named by a text, not by {printable(repr(text), 40)}")
         spelling = read_spelling(text, METRICS)
         if spelling.name == "rbp":
             spelling.options.setdefault("p", 0.8)  # ir_measures' default, which the one form shows

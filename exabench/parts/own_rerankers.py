@@ -194,7 +194,8 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
     elif not isinstance(answer, Iterable) and not hasattr(answer, "shape"):
         raise refuse(_describe(answer))
     elif not hasattr(answer, "shape"):
-        answer = list(itertools.islice(answer, n + 1))  # an iterator may have no end
+        with refuse_failures(name, query_id):
+            answer = list(itertools.islice(answer, n + 1))  # an iterator may have no end
 
     if isinstance(answer, list):
         if len(answer) > n:

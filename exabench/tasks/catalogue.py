@@ -128,7 +128,7 @@ def tasks_in_repository(repo: str) -> list[Task]:
     return found
 
 
-def task(name: str | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:
+def task(name: str | Path | Task, *, data: str | Path | None = None, board: str | Path | None = None) -> Task:
     """The task that `name` stands for.
 
     That is, in this order: a Task; a name of the table or another name of such a task, in any case; `irds:ID` or
@@ -137,6 +137,10 @@ def task(name: str | Task, *, data: str | Path | None = None, board: str | Path 
     """
     if isinstance(name, Task):
         return name
+    if isinstance(name, Path):
+        name = _as_path(name)
+    if not isinstance(name, str):
+        raise BadInput(f"a task is a name, a path or a Task, not {printable(repr(name), 40)}")
     if not name.strip():
         raise BadInput("a task without a name; exabench bench tasks lists them")
     is_path = _is_path(name)
@@ -221,17 +225,20 @@ def single_task(name: str | Task, *, data: str | Path | None = None, board: str 
 
 
 def expand(
-    names: str | Task | Iterable[str | Task], *, data: str | Path | None = None, board: str | Path | None = None
+    names: str | Path | Task | Iterable[str | Path | Task],
+    *,
+    data: str | Path | None = None,
+    board: str | Path | None = None,
 ) -> list[Task]:
     """The tasks that `names` stand for, with every suite replaced by its tasks, each once.
 
     Raises as `task` does, and BadInput for two tasks of one name.
     """
-    if isinstance(names, str | Task):
+    if not isinstance(names, Iterable) or isinstance(names, str):
         names = [names]
     found: dict[str, Task] = {}
     for name in names:
-        members: Iterable[str | Task] = (name,)
+        members: Iterable[str | Path | Task] = (name,)
         if isinstance(name, str):
             members = suites().get(suite_name(name), (name,))
         for member in members:
@@ -261,6 +268,12 @@ def _collections_in(data: str | Path | None) -> list[Path]:
     if data is None or not Path(data).is_dir():
         return []
     return sorted(folder for folder in Path(data).iterdir() if is_collection(folder))
+
+
+def _as_path(path: Path) -> str:
+    """A path as text that is read as one, and not as a name."""
+    text = str(path.expanduser())
+    return text if path.is_absolute() else f"./{text}"
 
 
 def _names_in(data: str | Path | None) -> list[str]:

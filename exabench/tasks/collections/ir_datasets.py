@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from exabench.tasks.collections import passage_of, query_of
 
 PACKAGE = f"ir_datasets {ir_datasets.__version__}"
 """What pins all that is read here: the package holds what it downloads against its own checksums."""
+
+# The package writes its log to standard error by itself; here it goes to whoever listens (logging), else nowhere.
+_LOGGER = ir_datasets.log.easy().logger()
+_LOGGER.handlers = [logging.NullHandler()]
+_LOGGER.propagate = True
 
 
 class IrDatasets:

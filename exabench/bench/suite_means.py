@@ -47,7 +47,7 @@ class Suite:
         return arrays
 
 
-def suite_of(name: str | Task, data: str | Path | None = None, board: str | Path | None = None) -> Suite | None:
+def suite_of(name: str | Path | Task, data: str | Path | None = None, board: str | Path | None = None) -> Suite | None:
     """The suite that `name` stands for, None for a single task. Raises as `tasks.catalogue.task` does."""
     title = suite_name(name) if isinstance(name, str) else ""
     if title:

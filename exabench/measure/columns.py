@@ -223,10 +223,7 @@ def nested_columns(table: Mapping[Any, Any], file: str | Path | None = None) -> 
 def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | Path | None = None) -> Columns:
     """The columns of a table, each `table[name]`, under the names that people use. Raises BadInput for one missing."""
     names = list(names)
-    query = column(names, QUERY)
-    passage = column(names, PASSAGE)
-    value = column(names, values)
-    rank = column(names, RANK)
+    query, passage, value, rank, _ = row_names(names, values)
     for name, wanted in ((query, QUERY), (passage, PASSAGE), (value or rank, values)):
         if name is None:
             # Four of the names are enough to say what is meant.
@@ -239,6 +236,12 @@ def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | P
         ranks=None if rank is None else list(table[rank]),
         file=file,
     )
+
+
+def row_names(names: Iterable[Any], values: Names) -> GivenRow:
+    """What a table or a record calls its columns of queries, passages, values and ranks; None for what it lacks."""
+    names = list(names)
+    return GivenRow(column(names, QUERY), column(names, PASSAGE), column(names, values), column(names, RANK))
 
 
 def column(names: Iterable[Any], wanted: Names) -> Any | None:

@@ -10,7 +10,17 @@ from typing import Any
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import MOST_LINES, text_of
-from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of, nested_columns
+from exabench.measure.columns import (
+    PASSAGE,
+    QUERY,
+    Columns,
+    GivenRow,
+    Names,
+    column,
+    columns_of,
+    nested_columns,
+    row_names,
+)
 
 _FORMS = '{query: {passage: value}}, or a list of {"query": {"qid": ...}, "candidates": [{"docid": ..., "score": ...}]}'
 _LISTS = ("candidates", "hits", "results")  # where a record holds the passages of its query
@@ -147,10 +157,8 @@ def _row(record: Any, file: str | Path, line: int | None, values: Names, query: 
     return GivenRow(_id(query), _id(passage), record.get(names.value), record.get(names.rank), line)
 
 
-@functools.lru_cache(maxsize=100)  # the records of a file have few sets of keys
-def _names(keys: tuple[str, ...], values: Names) -> GivenRow:
-    """What a record's fields are called that hold its query, passage, value and rank."""
-    return GivenRow(column(keys, QUERY), column(keys, PASSAGE), column(keys, values), column(keys, RANK))
+# The records of a file have few sets of keys, and columns are looked for once in each.
+_names = functools.lru_cache(maxsize=100)(row_names)
 
 
 def _query_of(record: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from exabench.core.errors import BadInput
 from exabench.core.files import LARGEST_FILE, MOST_LINES
-from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, Names, column, named_columns
+from exabench.measure.columns import Columns, Names, named_columns, row_names
 
 MAGIC = b"PAR1"
 
@@ -25,11 +25,8 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         if about.metadata.num_rows > MOST_LINES:
             raise BadInput(f"holds more than {MOST_LINES:,} rows", file=file)
         names = about.schema_arrow.names
-        wanted = []
-        for each in (QUERY, PASSAGE, values, RANK):
-            name = column(names, each)
-            if name is not None:
-                wanted.append(name)
+        found = row_names(names, values)
+        wanted = [name for name in found[:4] if name is not None]
         # One text packs into few bytes however often it is repeated: each is read once, with the rows that hold it.
         texts = []
         for name in wanted:
@@ -47,7 +44,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
     cells = {name: _cells(table[name]) for name in wanted}
     # Data frames keep ids of digits as whole numbers; the same ids are texts in the judgements.
-    for name in (column(names, QUERY), column(names, PASSAGE)):
+    for name in (found.query, found.passage):
         if name in cells and pa.types.is_integer(table[name].type):
             cells[name] = list(map(str, cells[name]))
     return named_columns(cells, names, values, file)

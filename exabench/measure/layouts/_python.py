@@ -7,16 +7,13 @@ from typing import Any
 
 from exabench.core.errors import BadInput, printable
 from exabench.measure.columns import (
-    PASSAGE,
-    QUERY,
-    RANK,
     Columns,
     GivenRow,
     Names,
-    column,
     columns_of,
     named_columns,
     nested_columns,
+    row_names,
 )
 
 
@@ -44,11 +41,10 @@ def _row(item: Any, values: Names) -> GivenRow:
     if fields is not None:
         item = dict(zip(fields, item, strict=True))
     if isinstance(item, Mapping):
-        query = column(item, QUERY)
-        passage = column(item, PASSAGE)
-        if query is None or passage is None:
+        names = row_names(item, values)
+        if names.query is None or names.passage is None:
             raise BadInput(f"a row has the fields {', '.join(map(str, item))}, and none is a query_id or a doc_id")
-        return GivenRow(item[query], item[passage], item.get(column(item, values)), item.get(column(item, RANK)))
+        return GivenRow(item[names.query], item[names.passage], item.get(names.value), item.get(names.rank))
     if isinstance(item, tuple | list) and len(item) == 3:
         return GivenRow(*item)
     raise BadInput(f"expected rows of (query, passage, value), not {printable(repr(item), 40)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, plural
-from exabench.measure.columns import PASSAGE, QUERY, RANK, Columns, GivenRow, Names, column, columns_of
+from exabench.measure.columns import Columns, GivenRow, Names, columns_of, row_names
 
 _LONGEST = 10_000  # characters of a header; csv raises an error for far longer cells
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -27,7 +27,7 @@ def table_columns(text: str, file: str | Path, values: Names) -> Columns | None:
         # A line of a run may hold such words as ids, and then a number.
         if any(_NUMBER.fullmatch(name.strip()) for name in names):
             continue
-        found = GivenRow(column(names, QUERY), column(names, PASSAGE), column(names, values), column(names, RANK))
+        found = row_names(names, values)
         if found.query is not None and found.passage is not None and (found.value or found.rank):
             return columns_of(_rows(text, file, delimiter, found), file)
     return None

@@ -19,10 +19,10 @@ from exabench.tasks.custom import (
     file_task,
     folder_task,
     is_collection,
+    make_task,
     place_of,
     plain_name,
     remote_task,
-    task_of,
 )
 
 FOLDER = Path(__file__).parent
@@ -54,7 +54,7 @@ def tasks() -> dict[str, Task]:
             continue
         for name, values in read_toml(page).items():
             row = read(_TableTask, values, file=page, what=f"[{name}]")
-            found[name] = task_of(name, row, page, **{key: getattr(row, key) for key in _OF_TABLE})
+            found[name] = make_task(name, row, page, **{key: getattr(row, key) for key in _OF_TABLE})
     return found
 
 

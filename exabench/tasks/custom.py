@@ -58,7 +58,7 @@ class _TaskFile(TaskValues, frozen=True):
     threshold: AtLeastOne | None = None
 
 
-def task_of(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
+def make_task(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
     """The Task that a record describes; `places` are further fields. Raises BadInput for the name of a split."""
     if not _SPLIT.fullmatch(values.split):
         raise BadInput(f"split {printable(values.split)!r} is no name of a split", file=file)
@@ -152,7 +152,7 @@ def file_task(file: Path) -> Task:
     if name != plain_name(name):
         raise BadInput(f"name {printable(name)!r} must be of a-z, 0-9, - and +", file=file)
     if places:
-        return task_of(name, described, file, title=described.title or name, **places)
+        return make_task(name, described, file, title=described.title or name, **places)
     task = _in_folder(name, described, folder, file)
     splits = splits_in(folder)
     if splits and task.split not in splits:
@@ -228,7 +228,7 @@ def _headline(metric: str, file: Path) -> str:
 
 
 def _in_folder(name: str, values: TaskValues, folder: Path, file: Path) -> Task:
-    return task_of(name, values, file, title=values.title or folder.name, folder=folder)
+    return make_task(name, values, file, title=values.title or folder.name, folder=folder)
 
 
 def _own_name(folder: Path) -> str:

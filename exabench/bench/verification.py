@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import io
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,6 +146,10 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
         raise BadInput(f"{slug} is not a submission of this board")
     if evaluator.candidates != result.candidates:
         file = ledger.description_file(result.task, name)
+        same_list = evaluator.candidates.digest == result.candidates.digest
+        if same_list and evaluator.candidates.qrels_digest != result.candidates.qrels_digest:
+            command = shlex.join(["exabench", "bench", "run", slug, "--board", str(ledger.folder)])
+            raise BadInput(f"other judgements were taken over since; `{command}` computes the result anew", file=file)
         raise BadInput("is another candidate list than the one that the result was made with", file=file)
     file = ledger.run_file(slug, result.task, name)
     if digest_of(read_bytes(file)) != result.run_digest:

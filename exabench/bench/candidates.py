@@ -146,7 +146,7 @@ def make_candidates(
         qrels_digest=qrels_digest(qrels),
         convention_digest=convention.digest,
         licence=task.licence,
-        options=_recorded(options),
+        options=_with_relative_paths(options),
         coverage=coverage,
     )
     return candidates, run
@@ -247,12 +247,12 @@ def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> d
     }
 
 
-def _recorded(value: Any) -> Any:
+def _with_relative_paths(value: Any) -> Any:
     """Options as a description holds them: paths from the working folder on, for descriptions are published."""
     if isinstance(value, Mapping):
-        return {key: _recorded(one) for key, one in value.items()}
+        return {key: _with_relative_paths(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_recorded(one) for one in value]
+        return [_with_relative_paths(one) for one in value]
     if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
         return relative_path(value)
     return value

@@ -212,9 +212,11 @@ def compare_submissions(
     are compared. Raises BadInput for a submission without results, with like names, and where two share no result.
     """
     ledger = Ledger(Path(board))
-    ledger.check_exists()
+    names = (a, b, *others)
+    if not (ledger.folder / "board.toml").is_file():
+        raise _no_board(names, ledger.folder)
     results = {}
-    for name in (a, b, *others):
+    for name in names:
         slug = name.replace("/", "--")
         found = {(one.task, one.candidates.name): one.measurement for one in ledger.results(slug)}
         if not found:
@@ -244,6 +246,18 @@ def compare_submissions(
             raise BadInput(f"{slug} and {other} share no result{wanted}; they share: {there}", file=board)
         pairs += chosen
     return ComparisonTable(_compare_pairs(pairs, metric, test, families), list(compared.values()))
+
+
+def _no_board(names: Sequence[str], folder: Path) -> BadInput:
+    """The error for names that no board can answer for: likely run files that are misspelt."""
+    files = []
+    for name in names:
+        files += near_files(Path(name))
+    hint = ""
+    if files:
+        hint = f"; did you mean {' or '.join(files)}?"
+    listed = " and ".join(map(repr, names))
+    return BadInput(f"{listed} are no run files here, and {folder} is no leaderboard that has submissions{hint}")
 
 
 def _no_result(name: str, ledger: Ledger) -> BadInput:

@@ -365,7 +365,6 @@ def compare(
     board.
     """
     from exabench.bench.comparison import compare, compare_submissions
-    from exabench.bench.systems import near_files
 
     if len(systems) < 2:
         raise BadInput("name two systems or more: run files, or submissions of the board")
@@ -375,18 +374,11 @@ def compare(
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
         found = compare(*systems, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
     else:
-        if not (board / "board.toml").is_file():
-            files = []
-            for name in systems:
-                files += near_files(Path(name))
-            hint = f"; did you mean {' or '.join(files)}?" if files else ""
-            names = " and ".join(map(repr, systems))
-            raise BadInput(f"{names} are no run files here, and {board} is no leaderboard that has submissions{hint}")
         found = compare_submissions(a, b, board, *others, candidates=candidates, **choices)
     if as_csv or as_latex:
         text = _as_text(found, as_csv, as_latex)
     else:
-        header, rows, left = _compared(found, bool(others))
+        header, rows, left = _cells_of_comparisons(found, bool(others))
         text = table(header, rows, left=left)
         if per_query:
             for one in found:
@@ -406,7 +398,7 @@ def _is_run(text: str) -> bool:
     return text == "-" or path.is_file() or path.is_dir() or path.suffix in _RUN_SUFFIXES
 
 
-def _compared(found: ComparisonTable, several: bool) -> tuple[list[str], list[list[str]], int]:
+def _cells_of_comparisons(found: ComparisonTable, several: bool) -> tuple[list[str], list[list[str]], int]:
     """The header of a table of comparisons, its lines, and how many columns are names."""
     rows = []
     for one in found:

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import ir_datasets
 import pytest
 from hub_client import point_at
 from hub_double import HubDouble
@@ -167,6 +168,12 @@ place = open_collection(entry)
 queries, passages = [[q.id, q.text] for q in place.queries()], [[p.id, p.text, p.title] for p in place.passages()]
 print(json.dumps([place.source, queries, passages, read_checked_qrels(entry, place)]))
 """
+
+
+def test_the_log_of_ir_datasets_goes_to_whoever_listens_and_not_to_standard_error(capfd, caplog):
+    ir_datasets.log.easy().info("opening zip file")
+    assert capfd.readouterr().err == ""
+    assert "opening zip file" in caplog.text
 
 
 @pytest.mark.real_data

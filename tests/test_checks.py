@@ -27,6 +27,7 @@ def trained(tmp_path_factory) -> Any:
     data = [{"release": str(release), "table": "lists"}]
     model = {"model": str(classifier_folder(place / "start")), "options": {"max_length": 64}}
     file = fits.recipe(place / "toy.toml", data, check=CHECKS, steps={"steps": 3}, **model)
+    (place / "empty").mkdir()
     told: list[str] = []
     made = train(file, place / "run", data=place / "empty", progress=lambda done, total, text="": told.append(text))
     return made, told, place

@@ -12,7 +12,9 @@ from models import classifier_folder, encoder_folder
 from toys import contents
 
 from exabench.cli import main
+from exabench.core.errors import BadInput
 from exabench.measure.statistics import holm
+from exabench.training import train
 
 
 @pytest.fixture
@@ -132,6 +134,12 @@ def test_a_dry_run_refuses_what_a_run_refuses_in_one_line(recipe, tmp_path, caps
         assert said in refused(capsys)
     assert {name for name in contents(tmp_path) if not name.startswith("run/")} - {".run.lock"} == before.keys()
     assert not (tmp_path / "run" / "curves.csv").exists()
+
+
+def test_collections_that_are_not_there_are_told_before_the_training(recipe, tmp_path):
+    with pytest.raises(BadInput, match="nowhere: is no folder; --data names the folder"):
+        train(str(recipe), tmp_path / "run", data=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,11 @@ class OutsideFailed(ExabenchError):
 def nearest(name: str, choices: Iterable[str]) -> str:
     """What to say of a `name` that is none of `choices`: the nearest ones, else all."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    # In lower case, for a slip of the shift key is no other name.
+    by_lower = {choice.lower(): choice for choice in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(by_lower[one] for one in near)}?"
     return f"choose from: {', '.join(known) or 'none'}"
 
 

@@ -145,9 +145,13 @@ def _check_option(what: str, value: Any, annotation: str) -> None:
 
 def _choices(name: str) -> list[str]:
     """What is said beside an unknown name: the nearest of all that are known, else the metrics of the shelf."""
-    known = {*METRICS, *OTHER_NAMES, *(other.lower() for other in other_metrics.names())}
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-    return near or [METRICS[metric].__name__ for metric in METRICS]
+    own = {metric: METRICS[metric].__name__ for metric in METRICS}
+    known = {other.lower(): other for other in [*OTHER_NAMES, *other_metrics.names()]}
+    known.update(own)
+    near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.5)
+    if near:
+        return [known[one] for one in near]
+    return list(own.values())
 
 
 def measure(

@@ -27,6 +27,7 @@ from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import from_recipe, single_task
+from exabench.tasks.collections import check_data
 from exabench.training.groups import GroupLoader, groups_of
 from exabench.training.model_folder import write_folder
 from exabench.training.order import Order
@@ -82,6 +83,7 @@ def train(
     """
     plan = train_recipe(recipe, overrides)
     _check_sources(plan)
+    check_data(data)
     tasks = [check.task for check in plan.checks]
     if plan.dev.task:
         tasks.append(plan.dev.task)

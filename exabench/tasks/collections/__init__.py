@@ -93,6 +93,12 @@ class TextLine(msgspec.Struct):
     title: Any = None
 
 
+def check_data(data: str | Path | None) -> None:
+    """Raise BadInput where a folder of collections is given that is not there."""
+    if data is not None and not Path(data).is_dir():
+        raise BadInput("is no folder; --data names the folder that holds DATA/<task>/", file=data)
+
+
 def open_collection(
     task: Task, data: str | Path | None = None, lock: str | Path | None = None, *, needs: str = "texts"
 ) -> Collection:
@@ -102,8 +108,7 @@ def open_collection(
     where no place is known and for a folder that is not whole, OutsideFailed where every known place failed, with all
     reasons.
     """
-    if data is not None and not Path(data).is_dir():
-        raise BadInput("is no folder; --data names the folder that holds DATA/<task>/", file=data)
+    check_data(data)
     local = COLLECTIONS["beir_folder"](task, data, lock)
     if local.is_available() or (needs == "judgements" and local.holds(task.split)):
         return local

@@ -77,7 +77,7 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
         ("parts losses klm", "did you mean lm or kl"),
         ("parts metrcs", "did you mean metrics"),
         ("bench score", "missing argument 'RUN...'; see exabench bench score --help"),
-        ("bench score mine.trec --task mini --metric ndgc@10", "did you mean ndcg"),
+        ("bench score mine.trec --task mini --metric ndgc@10", "did you mean nDCG"),
         ("data audit nowhere", "'nowhere' does not exist; see exabench data audit --help"),
         ("bench score bad.trec --task mini", "bad.trec:1: "),
         ("bench score torn.gz --task mini", "torn.gz: is not a whole gzip file"),

@@ -114,10 +114,10 @@ def test_what_is_no_metric_is_one_line(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ndgc@10", "unknown metric 'ndgc@10'; did you mean ndcg?"),
-        ("NGCD@10", "unknown metric 'NGCD@10'; choose from: ndcg"),
-        ("recal_100", "did you mean recall"),
-        ("bpreff", "did you mean bpref"),
+        ("ndgc@10", "unknown metric 'ndgc@10'; did you mean nDCG?"),
+        ("NGCD@10", "unknown metric 'NGCD@10'; choose from: nDCG"),
+        ("recal_100", "did you mean Recall"),
+        ("bpreff", "did you mean Bpref"),
         (
             "xyz",
             "choose from: AP, Bpref, ERR, Hole, Judged, P, R, RBP, RR, R_cap, Rprec, Success, infAP, nDCG",
@@ -179,7 +179,7 @@ def test_the_command_line_takes_and_prints_them_alike(files, capsys) -> None:
 @pytest.mark.parametrize("command", [["score"], ["compare", "none.trec"]])
 def test_an_unknown_metric_is_told_before_a_file_is_read(command: list[str], capsys) -> None:
     assert cli.main(["bench", *command, "none.trec", "--qrels", "none.txt", "--metric", "nDGC@10"]) == 2
-    assert "unknown metric 'nDGC@10'; choose from: ndcg" in capsys.readouterr().err
+    assert "unknown metric 'nDGC@10'; did you mean nDCG?" in capsys.readouterr().err
 
 
 def test_a_tool_that_is_not_installed_is_named_with_its_pip_line(monkeypatch) -> None:

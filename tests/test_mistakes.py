@@ -74,7 +74,7 @@ SCORES = [
     ),
     Mistake("a score that is no number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
     Mistake("a passage twice", "exabench bench score twice --task mini", "twice:2: "),
-    Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean ndcg"),
+    Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean nDCG"),
     Mistake(
         "a cutoff of 0",
         "exabench bench score run.trec --task mini --metric nDCG@0",
@@ -279,7 +279,7 @@ MODELS = [
     Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is no reranker, no folder here"),
     Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
     Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
-    Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "unknown task"),
+    Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "names no task"),
     Mistake(
         "a part with a typo for a model", f"exabench evaluate {MODEL} --task mini --reranker bi_encodr", "bi_encoder"
     ),

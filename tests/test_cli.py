@@ -68,7 +68,6 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
     [
         ("bench score no-such-file --task mini", "no-such-file: cannot be read"),
         ("bench candidates scifcat", "did you mean scifact"),
-        ("bench candidates cqadupstack", "name one of them"),
         ("bench candidates mini --set k1=-1", "BM25 needs"),
         ("board build --board nowhere", "board.toml is missing"),
         ("demo --set titel=1 --to out", "did you mean title"),

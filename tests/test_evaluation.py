@@ -52,7 +52,7 @@ def test_a_run_is_scored_against_a_task_or_any_qrels(tmp_path):
     assert (by_task.task, by_task.headline, by_qrels.task) == ("mini", "nDCG@10", None)
     assert by_task.metrics == by_qrels.metrics == score(run, qrels=QRELS).metrics
     for given in ({}, {"task": "mini", "qrels": QRELS}):
-        with pytest.raises(BadInput, match="give either a task or qrels"):
+        with pytest.raises(BadInput, match="give either a task .--task. or judgements"):
             score(run, **given)
 
 

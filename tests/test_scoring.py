@@ -151,6 +151,13 @@ def suite_folder(folder: Path, rank: int, name: str = "{}.trec") -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("task", "lists"), [("toys", ["one", "two", "three"]), ("both", ["two", "three"])])
+def test_a_suite_and_a_mean_of_tasks_get_a_list_for_each_of_their_tasks(data, tmp_path, capsys, task, lists):
+    frozen = ["bench", "candidates", task, "--depth", "1", "--data", str(data), "--board", str(tmp_path / "board")]
+    assert main([*frozen, "--json"]) == 0
+    assert [one["task"] for one in json.loads(capsys.readouterr().out)["lists"]] == lists
+
+
 def test_a_suite_is_scored_from_a_folder_or_from_a_run_for_each_task(data, tmp_path, capsys):
     folder = suite_folder(tmp_path / "mine", 2)
     listed = [f"{name}={folder}/{name}.trec" for name in SUITE]

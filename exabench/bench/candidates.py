@@ -389,16 +389,10 @@ def freeze_all(
 
 
 def _single_tasks(tasks: str | Task | Sequence[str | Task], data: str | Path | None, ledger: Ledger) -> list[Task]:
-    """The tasks with judgements that names of tasks and suites stand for. Raises BadInput for a mean of tasks."""
-    asked = [tasks] if isinstance(tasks, str | Task) else tasks
+    """The tasks with judgements that names of tasks and suites stand for: CQADupStack's forums get a list each."""
     chosen = []
-    for name in asked:
-        found = expand(name, data=data, board=ledger.folder)
-        if len(found) == 1:
-            chosen.append(single_task(found[0]))
-            continue
-        for task in found:  # of a suite; CQADupStack is the mean of its forums, which get a list each
-            chosen += expand(task.members or task)
+    for task in expand(tasks, data=data, board=ledger.folder):
+        chosen += expand(task.members or task)
     return chosen
 
 

@@ -50,10 +50,12 @@ class BadInput(ExabenchError):
 
 
 class UnknownName(BadInput):
-    """A name that nothing answers to; the message lists the nearest or all choices."""
+    """A name that nothing answers to; the message lists the nearest, else gives `advice` or lists all choices."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None) -> None:
-        super().__init__(f"unknown {kind} {printable(name)!r}; {nearest(name, choices)}", file=file)
+    def __init__(
+        self, kind: str, name: str, choices: Iterable[str], *, file: str | Path | None = None, advice: str = ""
+    ) -> None:
+        super().__init__(f"unknown {kind} {printable(name)!r}; {nearest(name, choices, advice)}", file=file)
 
 
 class PromptsRefused(BadInput):
@@ -87,15 +89,15 @@ class OutsideFailed(ExabenchError):
     exit_code = 3
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """What to say of a `name` that is none of `choices`: the nearest ones, else all."""
+def nearest(name: str, choices: Iterable[str], advice: str = "") -> str:
+    """What to say of a `name` that is none of `choices`: the nearest ones, else `advice`, else all of them."""
     known = sorted(choices)
     # In lower case, for a slip of the shift key is no other name.
     by_lower = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(by_lower[one] for one in near)}?"
-    return f"choose from: {', '.join(known) or 'none'}"
+    return advice or f"choose from: {', '.join(known) or 'none'}"
 
 
 def printable(text: str, limit: int = 120) -> str:

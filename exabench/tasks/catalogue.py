@@ -191,7 +191,10 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         raise BadInput("is no collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
     if ":" in name:
         raise BadInput(f"{printable(name)!r} names no task; a place reads irds:ID or hub:OWNER/NAME[@COMMIT]")
-    raise UnknownName("task", name, [*tasks(), *suites(), *_names_on(board), *_names_in(data)])
+    choices = [*tasks(), *suites(), *_names_on(board), *_names_in(data)]
+    # A hundred names would help nobody.
+    advice = "exabench bench tasks lists them; a collection of your own is named by its path, or lies in --data"
+    raise UnknownName("task", name, choices, advice=advice)
 
 
 def own_tasks(data: str | Path | None) -> dict[str, Task]:

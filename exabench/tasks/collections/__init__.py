@@ -188,7 +188,7 @@ def judgements_of(
         note = source_note(found, data, place)
         return Judgements(checked, convention, found.name, place.source, excluded, found, note)
     if task is not None or qrels is None:
-        raise BadInput("give either a task or qrels")
+        raise BadInput("give either a task (--task) or judgements (--qrels), one of the two")
     convention = Convention(relevance_threshold=threshold or 1)
     name = "qrels"
     source = "qrels"

@@ -102,7 +102,9 @@ def test_suites_expand_in_order_each_task_once_and_an_unknown_task_is_answered_w
     assert names == ["trec-dl-2020", "trec-dl-2019", "mini"]
     with pytest.raises(UnknownName, match="unknown task 'scifacts'; did you mean scifact"):
         task("scifacts")
-    with pytest.raises(UnknownName, match="unknown task 'qqq'; exabench bench tasks lists them; a collection of your own"):
+    with pytest.raises(
+        UnknownName, match="unknown task 'qqq'; exabench bench tasks lists them; a collection of your own"
+    ):
         task("qqq")
     with pytest.raises(UnknownName, match="unknown task 'no-suite'"):
         expand(["mini", "no-suite"])

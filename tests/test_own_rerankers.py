@@ -145,6 +145,25 @@ def test_score_many_must_answer_every_query() -> None:
         value(Lazy(lengths))
 
 
+def test_score_many_is_read_to_its_end_and_may_answer_no_more_than_was_asked() -> None:
+    ended = []
+
+    class Whole(Mine):
+        def score_many(self, jobs: Any) -> Any:
+            for _, passages in jobs:
+                yield self._answer(passages), None
+            ended.append(True)
+
+    class Eager(Whole):
+        def score_many(self, jobs: Any) -> Any:
+            yield from super().score_many(jobs)
+            yield [1.0], None
+
+    assert value(Whole(lengths)) == value(Mine(lengths)) and ended == [True]
+    with pytest.raises(BadInput, match="reranker eager answered more queries than it was given"):
+        value(Eager(lengths))
+
+
 def test_a_function_is_a_reranker_of_passages_or_of_texts_where_it_says_so() -> None:
     def by_text(query: str, passages: list[str]) -> list[float]:
         assert isinstance(query, str) and all(isinstance(passage, str) for passage in passages)

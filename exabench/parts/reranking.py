@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Progress, Query, Run, Usage, silent
 from exabench.measure.runs import run_of
 from exabench.parts.own_rerankers import refuse_failures, scores_of
@@ -67,6 +68,7 @@ def rerank(
     outcomes = iter(score_jobs(reranker, jobs))
     scores = {}
     usages = {}
+    query_id = ""
     for query_id in candidates.query_ids:
         with refuse_failures(name, query_id):
             values, usage = next(outcomes, (None, None))  # too few outcomes: None is refused as an answer
@@ -75,6 +77,10 @@ def rerank(
         if usage is not None:
             usages[query_id] = usage
         pairs.finish(len(ids))
+    # To its end: a reranker that answers from another process says there that it has answered everything.
+    with refuse_failures(name, query_id):
+        for _ in outcomes:
+            raise BadInput(f"reranker {name} answered more queries than it was given")
     return run_of(name, scores), usages
 
 

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Test collections beside the checkout, where there are any; tests that need them are left out elsewhere.
-EXABENCH_DATA ?= $(wildcard ../shared/data)
+EXABENCH_DATA ?= $(abspath $(wildcard ../shared/data))
 export EXABENCH_DATA
 
 .PHONY: demo test test-slow check floors test-web test-sandbox test-vllm benchmark benchmark-models wheel clean

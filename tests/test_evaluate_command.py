@@ -185,7 +185,7 @@ WRONG = [
     ("evaluate oracle", "missing option '--task'"),
     ("evaluate oracle --task mini --retriever bm52", "did you mean bm25?"),
     ("evaluate oracle --task mini --depth 0", "0 is not in the range"),
-    ("evaluate oracle --task mini --metric ndgc@10", "did you mean ndcg"),
+    ("evaluate oracle --task mini --metric ndgc@10", "did you mean nDCG"),
     ("evaluate oracle --task mini --candidates bm25-10", "is not a leaderboard"),
     ("evaluate oracle --task mini --candidates bm25-10 --to board", "unknown candidates 'bm25-10'"),
     ("evaluate oracle --task mini --metric AP --to board", "leave --metric out"),

@@ -59,7 +59,7 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
         (
             {"check": [{"task": "mini", "metric": "ndgc@10"}]},
-            r"recipe.toml: unknown metric 'ndgc@10'; did you mean ndcg",
+            r"recipe.toml: unknown metric 'ndgc@10'; did you mean nDCG",
         ),
         ({"dev": {"metric": "P"}}, "recipe.toml: P needs a cutoff"),
         ({"loss": {"temperature": 2}}, "loss must name a part"),

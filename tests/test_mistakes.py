@@ -60,6 +60,13 @@ SCORES = [
     ),
     Mistake("a folder for a run", "exabench bench score board --task mini", "board: is a folder; name a run file"),
     Mistake("a task with a typo", "exabench bench score run.trec --task scifcat", "did you mean scifact"),
+    Mistake("two forms", "exabench bench score run.trec --task mini --json --csv", "one of --json, --csv and --latex"),
+    Mistake(
+        "both tables", "exabench bench compare run.trec run.trec --task mini --csv --latex", "one of --json, --csv"
+    ),
+    Mistake(
+        "queries in LaTeX", "exabench bench score run.trec --task mini --latex --per-query", "goes with the plain table"
+    ),
     Mistake("neither task nor judgements", "exabench bench score run.trec", "or judgements (--qrels)"),
     Mistake(
         "task and judgements",

@@ -200,6 +200,15 @@ def known_first_stages() -> Iterable[str]:
     return RETRIEVERS
 
 
+def check_form(as_csv: bool, as_latex: bool, per_query: bool) -> None:
+    """Refuse two forms of one result, before it is computed: one of them would be ignored."""
+    chosen = [as_csv, as_latex, bool(_flag("as_json"))]
+    if sum(chosen) > 1:
+        raise BadInput("give one of --json, --csv and --latex")
+    if per_query and (as_csv or as_latex):
+        raise BadInput("--per-query goes with the plain table; --json holds the value of every query")
+
+
 def answer(value: Mapping[str, object], text: str | None = None, *notes: str) -> None:
     """The result of a command: with --json `value` as one object, else `text` and, on standard error, `notes`.
 

@@ -17,6 +17,7 @@ from exabench.cli._command import (
     Count,
     answer,
     board_option,
+    check_form,
     command_line,
     completing,
     data_option,
@@ -244,6 +245,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
     """
     from exabench.bench.scoring import score_systems
 
+    check_form(as_csv, as_latex, per_query)
     systems = _systems(runs)
     found = score_systems(systems, **choices)
     header, rows = found.cells()
@@ -265,7 +267,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
             rows.append([name, shown, "one number of the run"])
         text = table((one.run, "value", "95 % interval"), rows)
     if as_csv or as_latex:
-        text = _as_text(found, as_csv, as_latex)
+        text = _as_text(found, as_csv)
     elif per_query:
         for one in found:
             text += "\n\n" + _values_by_query(one, len(found) > 1)
@@ -289,10 +291,8 @@ def _systems(given: Sequence[str]) -> Sequence[Any]:
     return [runs]
 
 
-def _as_text(found: ScoreTable | ComparisonTable, as_csv: bool, as_latex: bool) -> str:
-    """A table as CSV or LaTeX, without the last line end."""
-    if as_csv and as_latex:
-        raise BadInput("give --csv or --latex, not both")
+def _as_text(found: ScoreTable | ComparisonTable, as_csv: bool) -> str:
+    """A table as CSV, else as LaTeX, without the last line end."""
     return (found.csv() if as_csv else found.latex()).removesuffix("\n")
 
 
@@ -366,6 +366,7 @@ def compare(
     """
     from exabench.bench.comparison import compare, compare_submissions
 
+    check_form(as_csv, as_latex, per_query)
     if len(systems) < 2:
         raise BadInput("name two systems or more: run files, or submissions of the board")
     a, b, *others = systems
@@ -376,7 +377,7 @@ def compare(
     else:
         found = compare_submissions(a, b, board, *others, candidates=candidates, **choices)
     if as_csv or as_latex:
-        text = _as_text(found, as_csv, as_latex)
+        text = _as_text(found, as_csv)
     else:
         header, rows, left = _cells_of_comparisons(found, bool(others))
         text = table(header, rows, left=left)

@@ -47,7 +47,8 @@ def check_that_it_is_taken(line: str) -> None:
     command: click.Command = exabench
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    context = click.Context(command)
+    # As the program makes it: a command keeps the option for help that it is first asked with.
+    context = click.Context(command, help_option_names=["-h", "--help"])
     values, rest, _ = command.make_parser(context).parse_args(words)
     assert rest == [], line
     for parameter in command.params:

@@ -186,4 +186,4 @@ def test_the_workflow_checks_verifies_builds_and_publishes_by_commands_that_exab
         found: click.Command = exabench
         while isinstance(found, click.Group):
             found = found.get_command(click.Context(found), command.pop(0)) or pytest.fail("no such command")
-        found.make_context("exabench", command, resilient_parsing=False)
+        found.make_context("exabench", command, help_option_names=["-h", "--help"], resilient_parsing=False)

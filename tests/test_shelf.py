@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from exabench.bench.submissions import TYPES
 from exabench.core.errors import MissingExtra, UnknownName
 from exabench.core.packages import extra_line
 from exabench.core.shelf import Shelf
+from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.collections import COLLECTIONS, ORDER
 
 FILES = {
@@ -66,3 +68,10 @@ def test_a_part_that_cannot_be_had_says_what_brings_it_or_what_is_wrong(shelf, n
 
 def test_every_collection_has_its_place_in_the_order():
     assert {"beir_folder", *ORDER} == set(COLLECTIONS)  # a folder at hand comes before all places
+
+
+def test_every_reranker_with_a_model_says_its_type_and_nothing_is_imported_for_it():
+    needs_none = {"constant", "oracle", "random", "reversed", "unchanged"}
+    for name in set(RERANKERS) - needs_none:
+        assert RERANKERS.constant(name, "TYPE") in TYPES, name
+    assert RERANKERS.constant("oracle", "TYPE") == ""

@@ -70,6 +70,9 @@ BAD = {
         "http://localhost@evil.org", "https://x/ y", "",
     ],
     "synthetic_data": ["some", [1], ["a\nb"], {"a": 1}],
+    "type": ["transformer", "Cross-Encoder", 1, ["other"]],
+    "system": ["x", "acme", "../x", 1],
+    "sample": [0, -1, 1001, "1", True, 1.0],
     **dict.fromkeys(("family", "strategy", "template", "precision", "teacher", "withdrawn"), LINES),
 }  # fmt: skip
 CASES = [(key, value) for key, values in BAD.items() for value in values]
@@ -115,6 +118,10 @@ def test_every_kind_says_what_it_needs(told):
         (MODEL | {"strategy": "one", "options": {"strategy": "other"}}, "strategy and options.strategy must say the"),
         (MODEL | {"precision": "one", "options": {"precision": "other"}}, "precision and options.precision must"),
         (MODEL | {"template": "one", "options": {"template": "one"}}, ""),
+        (SUBMISSION | {"type": "listwise LLM", "system": "acme/one", "sample": 2}, ""),
+        (SUBMISSION | {"system": "acme/one"}, "system and sample belong together"),
+        (SUBMISSION | {"sample": 1}, "system and sample belong together"),
+        (SUBMISSION | {"system": "other/one", "sample": 1}, "system and name must have one owner"),
         (SUBMISSION | {"license": "mit"}, "licence and license say different things; keep one of them"),
     ],
 )
@@ -144,7 +151,7 @@ def test_every_field_reads_back_and_the_digest_that_version_0_1_wrote_is_left_ou
         reranker="endpoint", model="m", options=options, family="cross-encoder", strategy="logit",
         template="query: {query}", precision="float32", synthetic_data=("exabench-mini",), teacher="a/b",
         endpoint="http://localhost:8000/v1", bibtex=BIBTEX, withdrawn="a mistake", date="2026-01-31",
-        description='é \\ " 日',
+        description='é \\ " 日', type="reranking API", system="acme/one", sample=3,
     )  # fmt: skip
     model = Submission(**MODEL | {"training_data": (), "revision": "a" * 40})
     for given_one, more in ((api, ""), (model, 'digest = "sha256:0"\n')):

@@ -36,6 +36,21 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 OPTION_KEYS = ("strategy", "template", "precision")
 """The keys that stand for options of the same name, where the part has them."""
 
+TYPES = (
+    "cross-encoder",
+    "bi-encoder",
+    "late interaction",
+    "sparse encoder",
+    "pointwise LLM",
+    "pairwise LLM",
+    "setwise LLM",
+    "listwise LLM",
+    "reranking API",
+    "fusion",
+    "other",
+)
+"""What a submission can be; a model's reranker says it where the file does not."""
+
 _LARGEST = 1 << 16  # bytes
 # No file on Windows can be called so, whatever its ending; both halves of a name become parts of file names.
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
@@ -74,6 +89,10 @@ def _names_or_unknown(value: object) -> bool:
     if not isinstance(value, list):
         return value == "unknown"
     return len(value) <= 200 and all(map(_fits_line(200), value))
+
+
+def _is_sample(value: object) -> bool:
+    return type(value) is int and 1 <= value <= 1000
 
 
 def _is_options(value: object) -> bool:
@@ -178,6 +197,19 @@ FIELDS = (
         allowed=("api",),
     ),
     Field("date", "when it was made", 'read "2026-01-31"', _fits_pattern(r"\d{4}-\d{2}-\d{2}")),
+    Field(
+        "type",
+        "the type of system; a model's is known from its reranker",
+        f"be one of {', '.join(TYPES)}",
+        lambda value: value in TYPES,
+    ),
+    Field(
+        "system",
+        "the system that this is one sample of: samples share a row of the board, with their mean and range",
+        "read owner/name with the owner of `name`, and needs sample",
+        _fits_pattern(NAME),
+    ),
+    Field("sample", "the number of the sample", "be a whole number from 1 to 1000", _is_sample),
     Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _fits_line(200)),
     Field("strategy", "how the model's output becomes a score", "be text on one line", _fits_line(200)),
     Field("template", "how query and passage are put to the model", "be text on one line", _fits_line(2000)),
@@ -271,6 +303,13 @@ def _problems(values: dict[str, Any]) -> list[str]:
             problems.append("name may not hold .. or --")
         elif any(_WINDOWS_DEVICES.fullmatch(part) for part in parts):
             problems.append("name may not be a reserved device name")
+
+    system = values.get("system")
+    owners = {text.partition("/")[0] for text in (name, system) if isinstance(text, str)}
+    if bool(system) != bool(values.get("sample")):
+        problems.append("system and sample belong together; give both or neither")
+    elif len(owners) > 1:  # nobody adds a sample to another's system
+        problems.append("system and name must have one owner")
 
     options = values.get("options")
     if isinstance(options, dict):

@@ -297,8 +297,10 @@ class Submission:
     Of kind `model`: `reranker` is a part of the shelf, `model` a Hub id or a local folder at `revision`, and
     `options` the part's other options. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
     machine. `family`, `strategy`, `template`, `precision` describe the run; `training_data` and
-    `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `withdrawn` is the
-    reason why it no longer counts, empty while it does.
+    `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `type` is the kind
+    of system, such as cross-encoder. Runs of one system that differ by chance alone are its samples: each is a
+    submission of the same `system` with its own `sample` number, from 1. `withdrawn` is the reason why it no longer
+    counts, empty while it does.
     """
 
     name: str
@@ -322,6 +324,9 @@ class Submission:
     endpoint: str = ""
     bibtex: str = ""
     withdrawn: str = ""
+    type: str = ""
+    system: str = ""
+    sample: int = 0
 
     @cached_property
     def slug(self) -> str:

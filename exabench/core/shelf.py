@@ -64,8 +64,18 @@ class Shelf(Mapping[str, Any]):
 
     def summary(self, name: str) -> str:
         """The first line of the part's module docstring, read without importing it."""
-        source = self.file(name).read_text(encoding="utf-8")
-        return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+        return (ast.get_docstring(self._tree(name)) or "").split("\n")[0]
+
+    def constant(self, name: str, key: str) -> str:
+        """A text that the part's module calls `key`, read without importing it; empty where it has none."""
+        for line in self._tree(name).body:
+            match line:
+                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))) if found == key:
+                    return text
+        return ""
+
+    def _tree(self, name: str) -> ast.Module:
+        return ast.parse(self.file(name).read_text(encoding="utf-8"))
 
 
 def _plain(name: str) -> str:

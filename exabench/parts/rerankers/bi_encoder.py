@@ -21,6 +21,7 @@ from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import DualTemplate
 from exabench.parts.rerankers import Job, Outcome
 
+TYPE = "bi-encoder"
 WINDOW = 8_192  # pairs whose texts are encoded together
 
 

@@ -9,6 +9,8 @@ from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import pair_template
 
+TYPE = "cross-encoder"
+
 
 class CrossEncoder(Pointwise):
     """Nogueira and Cho 2019: the pair in the model's own format, and its logit, or its log-softmax of label 1 of two.

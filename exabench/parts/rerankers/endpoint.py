@@ -16,6 +16,7 @@ from exabench.core.http import Client, Request, RequestLimits, StatusError, chec
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.parts.rerankers import Job, Outcome
 
+TYPE = "reranking API"
 _SCORE_KEYS = {"documents": "relevance_score", "texts": "score"}
 _LARGEST = sys.float_info.max  # an integer of 400 digits is a JSON number, too
 

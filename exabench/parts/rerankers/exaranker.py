@@ -15,6 +15,7 @@ from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 from exabench.models.tokens import bare_ids
 
+TYPE = "cross-encoder"
 TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
 
 

@@ -17,6 +17,7 @@ from exabench.parts.rerankers._teacher_reranker import Asking, by_place
 if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
 
+TYPE = "listwise LLM"
 _STYLES = ("rankgpt", "lrl")
 
 

@@ -20,6 +20,7 @@ from exabench.parts.rerankers._teacher_reranker import Asking, by_place
 if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
 
+TYPE = "pairwise LLM"
 _METHODS = ("allpairs", "sliding")
 _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 
+TYPE = "cross-encoder"
 TEMPLATE = "Query: {query} Document: {passage}"
 
 

@@ -11,6 +11,7 @@ from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 
+TYPE = "pointwise LLM"
 TEMPLATE = (
     "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query? Say yes or no, and nothing else.\nAnswer:"
 )

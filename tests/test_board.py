@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,22 @@ from exabench.tasks.catalogue import task
 RNG = np.random.default_rng(3)
 
 
-def add(board, name: str, values: dict[str, np.ndarray], costs: dict[str, Cost | None] | None = None) -> None:
-    """File a submission with made-up nDCG@10 values for some tasks; with `costs` it is one of a model."""
+def add(
+    board,
+    name: str,
+    values: dict[str, np.ndarray],
+    costs: dict[str, Cost | None] | None = None,
+    candidates: str = "",
+    **told: Any,
+) -> None:
+    """File a submission with made-up nDCG@10 values for some tasks; with `costs` it is one of a model.
+
+    They are over the board's own list, or over other `candidates`; what else is `told` stands in its file.
+    """
     ledger = Ledger(board)
     pattern = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
     model = {"kind": "model", "reranker": "monot5", "model": name, "revision": "4f" * 20} if costs is not None else {}
-    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, **model)
+    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, **model, **told)
     ledger.add_submission(submission)
     for task_name, row in values.items():
         measured = dataclasses.replace(
@@ -34,9 +45,10 @@ def add(board, name: str, values: dict[str, np.ndarray], costs: dict[str, Cost |
             metrics={"nDCG@10": float(row.mean())},
             per_query={"nDCG@10": {f"q{i:03}": float(v) for i, v in enumerate(row)}},
         )  # fmt: skip
-        candidates = dataclasses.replace(pattern.candidates, task=task_name, queries=len(row))
+        over = dataclasses.replace(pattern.candidates, task=task_name, queries=len(row))
+        over = dataclasses.replace(over, name=candidates or over.name)
         cost = (costs or {}).get(task_name)
-        named = {"submission": submission.slug, "candidates": candidates, "measurement": measured, "cost": cost}
+        named = {"submission": submission.slug, "candidates": over, "measurement": measured, "cost": cost}
         ledger.add_result(dataclasses.replace(pattern, **named))
 
 
@@ -129,6 +141,60 @@ def test_a_view_has_means_and_groups_over_its_own_tasks(board):
     assert (view.rows[0].submission.name, view.rows[0].mean) == ("acme/best", view.rows[0].values["mini"])
     assert whole.rows == Board.read(board).rows
     assert [row.mean for row in whole.rows] == [None] * 3
+
+
+def test_a_contest_ranks_the_systems_over_one_list_alone_and_that_with_the_most_systems_comes_first(board):
+    add(board, "acme/above", {"mini": around(0.95)}, candidates="splade-100")
+    add(board, "exabench/unchanged", {"mini": around(0.90)}, candidates="splade-100", kind="baseline")
+    add(board, "acme/one", {"mini": around(0.93)})
+    [ranking] = Board.read(board).rankings
+    most, other = ranking.contests
+    assert (most.candidates, other.candidates) == ("bm25-20", "splade-100")
+    assert [row.submission.name for row in most.rows] == ["acme/one", "exabench/unchanged", "acme/good"]
+    assert [row.group for row in most.rows][0] == [row.group for row in other.rows][0] == 1
+    # Other first stages stand there for reference.
+    assert [(row.name, row.group) for row in most.shown[:2]] == [("acme/one", 1), ("first stage: splade", None)]
+    assert {row.candidates for row in ranking.rows} == {"bm25-20", "splade-100"}  # which pipeline is best
+
+
+def test_a_list_that_nobody_finished_is_a_contest_only_where_all_lists_are_so(board):
+    settings(board, "mini", "scifact")
+    add(board, "acme/part", {"mini": around(0.9)}, candidates="splade-100")
+    assert [one.candidates for one in Board.read(board).rankings[0].contests] == ["bm25-20", "splade-100"]
+    add(board, "acme/all", {"mini": around(0.2), "scifact": around(0.4, 300)})
+    [ranking] = Board.read(board).rankings
+    assert [one.candidates for one in ranking.contests] == ["bm25-20"]
+    assert "acme/part" in [row.submission.name for row in ranking.rows]
+
+
+def test_samples_of_one_system_are_one_row_with_their_mean_and_range(board):
+    drawn = [around(mean) for mean in (0.80, 0.84, 0.82)]
+    for number, values in enumerate(drawn, 1):
+        add(board, f"acme/gpt.{number}", {"mini": values}, system="acme/gpt", sample=number, type="listwise LLM")
+    add(board, "acme/other", {"mini": around(0.5)})
+    row, *others = Board.read(board).rankings[0].contests[0].rows
+    assert (row.name, row.kind, len(row.samples), len(others)) == ("acme/gpt", "listwise LLM", 3, 3)
+    means = [float(values.mean()) for values in drawn]
+    assert [sample.mean for sample in row.samples] == pytest.approx(means)
+    assert row.mean == pytest.approx(np.mean(means)) and row.range == pytest.approx((min(means), max(means)))
+    assert row.per_query["mini"] == pytest.approx(np.mean(drawn, axis=0))
+    assert row.interval[0] < row.mean < row.interval[1] and (row.group, row.submission.name) == (1, "acme/gpt.1")
+
+    # A task that one sample has not finished, the system has not finished either.
+    add(board, "acme/gpt.4", {}, system="acme/gpt", sample=4)
+    settings(board, "mini", "scifact")
+    add(board, "acme/gpt.1", {"scifact": around(0.5, 300)}, system="acme/gpt", sample=1)
+    row = next(row for row in Board.read(board).rows if row.name == "acme/gpt")
+    assert (row.mean, row.range, row.finished, list(row.values)) == (None, None, 1, ["mini"])
+
+
+def test_the_type_of_a_system_is_what_it_says_else_that_of_its_reranker_else_its_kind(board):
+    add(board, "acme/model", {"mini": around(0.8)}, {"mini": cost(1e12)})
+    add(board, "acme/told", {"mini": around(0.8)}, {"mini": cost(1e12)}, type="other")
+    kinds = {row.submission.name: row.kind for row in Board.read(board).rows}
+    assert kinds == {
+        "acme/model": "cross-encoder", "acme/told": "other", "acme/good": "run", "exabench/unchanged": "first stage",
+    }  # fmt: skip
 
 
 def test_a_forum_that_is_missing_leaves_cqadupstack_open(board):

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ from exabench.measure.statistics import (
     paired_test,
     rank_groups,
 )
+from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import expand, task
 from exabench.tasks.locks import with_counts
 
@@ -86,11 +87,22 @@ class CostSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the overview: a submission over one kind of candidates (first stage and depth), on all tasks.
+class RunSample:
+    """One of several runs of a system: its values by task, and their mean where none is missing."""
 
-    `values` holds a number for each finished task; `mean`, `interval`, `group` and `gain` (over the mean of the first
-    stage) are None where a task of the board is missing, because a mean over other tasks is another number.
+    submission: Submission
+    values: Mapping[str, float]
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the overview: a system over one kind of candidates (first stage and depth), on all tasks of a view.
+
+    `values` holds a number for each finished task, and `per_query` the float64 array (queries,) that it is the mean of;
+    `mean`, `interval`, `group` and `gain` (over the mean of the first stage) are None where a task is missing, because
+    a mean over other tasks is another number. Of a system with `samples` every number is the mean over them, and
+    `submission` is the first. `group` is that of the contest which the row is in.
     """
 
     submission: Submission
@@ -105,6 +117,8 @@ class Row:
     group: int | None = None
     gain: float | None = None
     spent: CostSummary = CostSummary()
+    samples: tuple[RunSample, ...] = ()
+    per_query: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_first_stage(self) -> bool:
@@ -118,8 +132,21 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The name on pages: a first stage's own, or the submission's."""
-        return f"first stage: {self.stage}" if self.is_first_stage else self.submission.name
+        """The name on pages: a first stage's own, or the system's."""
+        return f"first stage: {self.stage}" if self.is_first_stage else _system(self.submission)
+
+    @property
+    def kind(self) -> str:
+        """The type of system: "first stage", what the submission says, what its reranker is, or "run"."""
+        return "first stage" if self.is_first_stage else system_type(self.submission)
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The lowest and the highest mean of its samples, where there are several and each has one."""
+        means = [sample.mean for sample in self.samples if sample.mean is not None]
+        if len(means) < 2 or len(means) < len(self.samples):
+            return None
+        return min(means), max(means)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -148,13 +175,35 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Contest:
+    """Systems that rerank one candidate list, measured on the tasks of one view; their groups are among these alone.
+
+    `rows` are best first, the list's own order among them. `others` are the other first stages on the same tasks, one
+    for each that finished them all: for reference, without a group.
+    """
+
+    candidates: str
+    rows: tuple[Row, ...]
+    others: tuple[Row, ...] = ()
+
+    @property
+    def shown(self) -> list[Row]:
+        """All rows in the order of a table."""
+        return sorted((*self.rows, *self.others), key=_place)
+
+
+@dataclass(frozen=True)
 class Ranking:
-    """The overview of some of the board's tasks: its own means, intervals and rank groups over those tasks alone."""
+    """A view of the board, some of its tasks: a contest for each candidate list, that with the most systems first.
+
+    `rows` rank the systems over all lists, first stage and reranker together: which pipeline is best.
+    """
 
     title: str
     slug: str
     tasks: tuple[Task, ...]
     rows: tuple[Row, ...]
+    contests: tuple[Contest, ...]
 
 
 @dataclass(frozen=True)
@@ -248,7 +297,8 @@ class Board:
             if slug in rankings:
                 raise BadInput(f"two views of the board would be called {slug}; give them other titles")
             chosen = tuple(expand(names, board=ledger.folder))
-            rankings[slug] = Ranking(title, slug, chosen, _rank_rows(chosen, submissions, competing.values()))
+            rows = _measured_rows(chosen, submissions, competing.values())
+            rankings[slug] = Ranking(title, slug, chosen, _grouped(rows), _contests(rows))
 
         # Task pages also list bounds and results that are not alike, without a group.
         by_task = group_by(counted, lambda one: one.task)
@@ -256,7 +306,7 @@ class Board:
         for name in single_names(tasks):
             listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
             ranked = [one for one in listing if one.digest in competing and not one.missing]
-            groups = iter(_rank_groups(ranked, [[one.values] for one in ranked]))
+            groups = iter(_rank_groups(ranked))
             lines = []
             for one in listing:
                 group = None
@@ -296,7 +346,7 @@ class Board:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The lines of the ranking over all tasks, which comes last."""
+        """The rows over all tasks and all candidate lists; that ranking comes last."""
         return self.rankings[-1].rows
 
     @property
@@ -459,6 +509,20 @@ def is_bound(submission: Submission) -> bool:
     return submission.kind == "baseline" and submission.slug != FIRST_STAGE
 
 
+@cache
+def _type_of_part(reranker: str) -> str:
+    return RERANKERS.constant(reranker, "TYPE") if reranker in RERANKERS else ""
+
+
+def system_type(submission: Submission) -> str:
+    """The type of system that a submission says it is; else that of its reranker; else its kind, such as "run"."""
+    return submission.type or _type_of_part(submission.reranker) or submission.kind
+
+
+def _system(submission: Submission) -> str:
+    return submission.system or submission.name
+
+
 def _read_results(ledger: Ledger) -> list[ResultSummary]:
     """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
     files = ledger.result_files()
@@ -500,59 +564,32 @@ def _read_result(file: Path) -> ResultSummary:
     )
 
 
-def _rank_rows(
+def _measured_rows(
     tasks: tuple[Task, ...], submissions: Mapping[str, Submission], competing: Iterable[ResultSummary]
-) -> tuple[Row, ...]:
-    """The overview's lines, best mean first, lines without a mean after them."""
+) -> list[Row]:
+    """The rows over every candidate list, best mean first, those without a mean after them; without groups."""
     wanted = set(single_names(tasks))
-    by_line: dict[tuple[str, str], dict[str, ResultSummary]] = {}
+    by_row: dict[tuple[str, str], dict[str, dict[str, ResultSummary]]] = {}
     for summary in competing:
         if summary.task in wanted:
-            by_line.setdefault((summary.submission, summary.candidates), {})[summary.task] = summary
+            system = _system(submissions[summary.submission])
+            by_slug = by_row.setdefault((system, summary.candidates), {})
+            by_slug.setdefault(summary.submission, {})[summary.task] = summary
 
-    lines = []
-    for (slug, candidates), by_task in by_line.items():
-        values = {}
-        parts = []
-        arrays = []
-        for t in tasks:
-            part = [by_task[name] for name in members(t) if name in by_task]
-            parts.append(part)
-            if len(part) == len(members(t)) and not any(summary.missing for summary in part):
-                values[t.name] = mean(summary.value for summary in part)
-                arrays.append(as_one_task([summary.values for summary in part]))
-        # Sorted, so that a row does not depend on the order in which results were found.
-        results = tuple(by_task[name] for name in sorted(by_task))
-        is_whole = len(values) == len(tasks) and bool(tasks)
-        row = Row(
-            submission=submissions[slug],
-            candidates=candidates,
-            depth=results[0].depth,
-            values=values,
-            results=results,
-            finished=len(values),
-            wanted=len(tasks),
-            mean=mean(values.values()) if is_whole else None,
-            spent=_cost_summary(submissions[slug], parts, is_whole),
-        )
-        best_first = -row.finished if row.mean is None else -row.mean
-        lines.append(((not is_whole, best_first, row.submission.name, candidates), row, arrays))
-    lines.sort(key=lambda line: line[0])
-    rows = [row for _, row, _ in lines]
+    rows = []
+    for (_, candidates), by_slug in by_row.items():
+        sent = sorted((submissions[slug] for slug in by_slug), key=lambda one: (one.sample, one.name))
+        rows.append(_row(tasks, candidates, sent, [by_slug[one.slug] for one in sent]))
+    rows.sort(key=_place)
 
-    # Only rows with a mean are ranked; they come first.
-    complete = []
-    systems = []
-    for _, row, arrays in lines:
-        if row.mean is not None:
-            complete.append(row)
-            systems.append(arrays)
-    groups = _rank_groups([row.results[0] for row in complete], systems)
-    starts = range(0, len(systems), _INTERVALS_AT_ONCE)
+    # Only rows with a mean have an interval and a gain; they come first.
+    complete = [row for row in rows if row.mean is not None]
+    starts = range(0, len(complete), _INTERVALS_AT_ONCE)
 
     def block(start: int) -> tuple[int, list[tuple[float, float]]]:
-        return start, mean_intervals(systems[start : start + _INTERVALS_AT_ONCE])
+        return start, mean_intervals(list(map(_arrays, complete[start : start + _INTERVALS_AT_ONCE])))
 
+    _check_sizes(complete)
     intervals = []
     for _, found in sorted(map_unordered(block, starts, at_least=3)):
         intervals.extend(found)
@@ -563,23 +600,127 @@ def _rank_rows(
         gain = None
         if row.mean is not None and before is not None:
             gain = row.mean - before
-        rows[place] = replace(row, interval=intervals[place], group=groups[place], gain=gain)
+        rows[place] = replace(row, interval=intervals[place], gain=gain)
+    return rows
+
+
+def _row(
+    tasks: tuple[Task, ...],
+    candidates: str,
+    sent: Sequence[Submission],
+    results: Sequence[Mapping[str, ResultSummary]],
+) -> Row:
+    """The row of a system over a candidate list, from its samples (or itself alone) and their results by task."""
+    values = {}
+    per_query = {}
+    parts = []
+    of_samples: list[dict[str, float]] = [{} for _ in sent]
+    for t in tasks:
+        part = []
+        arrays = []
+        for by_task, of_sample in zip(results, of_samples, strict=True):
+            own = [by_task[name] for name in members(t) if name in by_task]
+            part += own
+            if len(own) == len(members(t)) and not any(summary.missing for summary in own):
+                of_sample[t.name] = mean(summary.value for summary in own)
+                arrays.append(as_one_task([summary.values for summary in own]))
+        parts.append(part)
+        if len(arrays) == len(sent):  # every sample has finished the task
+            values[t.name] = mean(of_sample[t.name] for of_sample in of_samples)
+            per_query[t.name] = _mean_of_samples(arrays, part)
+    is_whole = len(values) == len(tasks) and bool(tasks)
+    samples = []
+    for one, of_sample in zip(sent, of_samples, strict=True):
+        if one.system:
+            samples.append(
+                RunSample(one, of_sample, mean(of_sample.values()) if len(of_sample) == len(tasks) else None)
+            )
+    # Sorted, so that a row does not depend on the order in which results were found.
+    found = [by_task[name] for by_task in results for name in sorted(by_task)]
+    return Row(
+        submission=sent[0],
+        candidates=candidates,
+        depth=found[0].depth,
+        values=values,
+        results=tuple(found),
+        finished=len(values),
+        wanted=len(tasks),
+        mean=mean(values.values()) if is_whole else None,
+        spent=_cost_summary(sent[0], parts, is_whole),
+        samples=tuple(samples),
+        per_query=per_query,
+    )
+
+
+def _mean_of_samples(arrays: Sequence[np.ndarray], results: Sequence[ResultSummary]) -> np.ndarray:
+    """The mean of each query over samples. Raises BadInput where they have other queries."""
+    if len(arrays) == 1:
+        return arrays[0]
+    if len({len(values) for values in arrays}) > 1:
+        raise _unlike_queries(results[-1])
+    return np.mean(arrays, axis=0)
+
+
+def _place(row: Row) -> tuple[bool, float, str, str]:
+    """The place of a row in a table: best mean first, without a mean those with the most finished tasks first."""
+    best_first = -row.finished if row.mean is None else -row.mean
+    return row.mean is None, best_first, row.submission.name, row.candidates
+
+
+def _arrays(row: Row) -> list[np.ndarray]:
+    return list(row.per_query.values())
+
+
+def _grouped(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with the groups that they form among themselves; rows without a mean have none, and come last."""
+    rows = list(rows)
+    complete = [row for row in rows if row.mean is not None]
+    groups = rank_groups(list(map(_arrays, complete)), [row.candidates for row in complete])
+    for place, group in enumerate(groups):
+        rows[place] = replace(rows[place], group=group)
     return tuple(rows)
 
 
-def _rank_groups(summaries: Sequence[ResultSummary], systems: Sequence[Sequence[np.ndarray]]) -> list[int]:
-    """The rank group of each system, best first, of which one result is given. Raises BadInput for unlike queries."""
+def _contests(rows: Sequence[Row]) -> tuple[Contest, ...]:
+    """A contest for each candidate list that some system finished all tasks over, or for every list where none is."""
+    by_list = group_by(rows, lambda row: row.candidates)
+    finished = {name: [row for row in own if row.mean is not None] for name, own in by_list.items()}
+    names = [name for name in by_list if finished[name]] or list(by_list)
+    names.sort(key=lambda name: (-len(finished[name]), name))
+    contests = []
+    for name in names:
+        others: dict[str, Row] = {}
+        for other in names:
+            for row in finished[other]:
+                if row.is_first_stage and row.stage != first_stage(name):
+                    others.setdefault(row.stage, row)  # the order of a first stage is the same at any depth
+        contests.append(Contest(name, _grouped(by_list[name]), tuple(others.values())))
+    return tuple(contests)
+
+
+def _check_sizes(rows: Iterable[Row]) -> None:
+    """Raise BadInput where rows have values of another number of queries."""
     first: list[int] = []
-    for summary, arrays in zip(summaries, systems, strict=True):
-        sizes = [len(values) for values in arrays]
+    for row in rows:
+        sizes = [len(values) for values in row.per_query.values()]
         first = first or sizes
         if sizes != first:
-            raise BadInput(
-                "was measured on another number of queries than other results of its task; "
-                "run `exabench bench run` again",
-                file=summary.file,
-            )
-    return rank_groups(systems, [summary.candidates for summary in summaries])
+            raise _unlike_queries(row.results[0])
+
+
+def _unlike_queries(summary: ResultSummary) -> BadInput:
+    return BadInput(
+        "was measured on another number of queries than other results of its task; run `exabench bench run` again",
+        file=summary.file,
+    )
+
+
+def _rank_groups(summaries: Sequence[ResultSummary]) -> list[int]:
+    """The rank group of each result of one task, best first. Raises BadInput for unlike queries."""
+    for summary in summaries:
+        if len(summary.values) != len(summaries[0].values):
+            raise _unlike_queries(summary)
+    return rank_groups([[summary.values] for summary in summaries], [summary.candidates for summary in summaries])
 
 
 def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary]], is_whole: bool) -> CostSummary:

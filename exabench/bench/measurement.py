@@ -22,7 +22,7 @@ from exabench.measure.metric_values import ByMetric, MetricName, mean, measure
 from exabench.measure.qrels import positives_only, qrels_digest
 from exabench.measure.runs import complete_run, leave_out, run_digest
 from exabench.measure.statistics import bootstrap_intervals, paired_test_of_format
-from exabench.measure.ties import ceiling, tie_report
+from exabench.measure.ties import ceiling, measure_with_ties, tie_report
 
 # nDCG@10 first, as in BEIR and TREC-DL; Judged@10 last: it says how far the others can be trusted.
 METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
@@ -84,7 +84,14 @@ def measurement(
             if not {str(name) for name in names}.issuperset(METRICS):
                 unsaid = of_judging
             names = others
-    query_ids, values = measure(qrels, run, names, threshold=threshold)
+    given = run
+    if handed_in is None:
+        query_ids, values, ties = measure_with_ties(qrels, run, names, threshold=threshold)
+    else:
+        given = handed_in
+        self_matches = left_out = 0
+        query_ids, values = measure(qrels, run, names, threshold=threshold)
+        ties = tie_report(qrels, given, names, threshold=threshold)
     # All metrics at once: each is resampled with the same queries.
     bounds = bootstrap_intervals(np.stack(list(values.values())))
     means = ByMetric[float]()
@@ -95,11 +102,6 @@ def measurement(
         intervals[name] = (float(low), float(high))
         per_query[name] = dict(zip(query_ids, row.tolist(), strict=True))
 
-    given = run
-    if handed_in is not None:
-        given = handed_in
-        self_matches = left_out = 0
-    ties = tie_report(qrels, given, list(values), threshold=threshold)
     headline = next(iter(values))
     tie_metric = headline
     if TIE_METRIC in values:

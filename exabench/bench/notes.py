@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -250,7 +251,9 @@ _Fold = Callable[[pa.StringArray], pa.StringArray]
 
 
 def _has_leading_zero(ids: pa.StringArray) -> bool:
-    return bool(pc.any(pc.starts_with(ids, "0")).as_py())
+    first = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids)]
+    content = np.append(_bytes_of(ids), np.uint8(0))  # an empty id at the end begins behind the last byte
+    return bool((content[first] == ord("0")).any())
 
 
 def _has_point(ids: pa.StringArray) -> bool:
@@ -263,7 +266,7 @@ def _without_point_and_zero(ids: pa.StringArray) -> pa.StringArray:
 
 def _has_capital(ids: pa.StringArray) -> bool:
     content = _bytes_of(ids)
-    capital = (content >= ord("A")) & (content <= ord("Z"))
+    capital = content - np.uint8(ord("A")) < 26  # what is below A becomes large
     return bool(capital.any()) or _has_other_sign(ids)
 
 
@@ -292,9 +295,7 @@ def other_forms(run: Run, qrels: Qrels) -> list[str]:
     found = []
     judged_queries = pa.array(sorted(_judged_queries(qrels)), pa.string())
     query_ids = pa.array(run.query_ids, pa.string())
-    ids: set[str] = set()
-    ids.update(*qrels.values())
-    judged_passages = pa.array(ids, pa.string())
+    judged_passages = pa.array(list(chain.from_iterable(qrels.values())), pa.string())
     for form, may_differ, fold in _FORMS:
         queries = _ids_in_form(query_ids, judged_queries, may_differ, fold)
         if queries:

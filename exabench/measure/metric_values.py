@@ -164,12 +164,16 @@ def measure(
     """
     names = [MetricName.parse(text) for text in metrics]
     # Ranks below the deepest cutoff change no value, and need not be graded.
-    cutoffs = [name.k for name in names if name.k]
-    depth = None
-    if len(cutoffs) == len(names):
-        depth = max(cutoffs, default=0)
-    graded = grade(qrels, run, threshold=threshold, depth=depth)
+    graded = grade(qrels, run, threshold=threshold, depth=deepest_cutoff(names))
     return graded.query_ids, {str(name): name.values(graded) for name in names}
+
+
+def deepest_cutoff(names: Sequence[MetricName]) -> int | None:
+    """The deepest rank that some of the metrics look at; None where one looks at the whole list."""
+    cutoffs = [name.k for name in names if name.k]
+    if len(cutoffs) < len(names):
+        return None
+    return max(cutoffs, default=0)
 
 
 def mean(values: Iterable[float]) -> float:

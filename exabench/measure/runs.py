@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ _SCORE_AT_END = re.compile(
     re.M,
 )
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
+# Masks of the first 0, 1, ..., 8 bytes of a number that lies in memory with its lowest byte first.
+_FIRST_BYTES = np.array([2 ** (8 * size) - 1 for size in range(9)], np.uint64)
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Endings that say how a file is written; what is before them names the system.
 _ENDINGS = re.compile(r"(\.(trec|txt|tsv|csv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
@@ -80,31 +83,34 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
 def _run_of_table(name: str, data: bytes) -> Run | None:
     """The run in lines that Arrow can read; None where a line is unusual or wrong."""
-    table = _read_columns(data)
-    if table is None or not table.num_rows:
-        return None
+    with ThreadPoolExecutor(1) as beside:
+        tidy = beside.submit(_is_tidy, data)
+        table = _read_columns(data)
+        if table is None or not table.num_rows or not tidy.result():
+            return None
     queries = table["query"].unify_dictionaries().combine_chunks()
     if any(query.startswith("#") for query in queries.dictionary.to_pylist()):  # a comment
         return None
     passages = table["passage"].combine_chunks()
-    if _may_hold_duplicates(queries, passages):
-        return None
     ranks: Any = None
     if "rank" in table.column_names:
         # to_numpy would import pandas, which takes longer than to read most runs.
         ranks = np.from_dlpack(table["rank"].combine_chunks())
     if "score" not in table.column_names:
         scores = _scores_of_ranks(queries, ranks)
-        if scores is None:
+        if scores is None or _may_hold_duplicates(queries, passages):
             return None
         return _rank(name, queries, passages, scores)
     scores = np.from_dlpack(table["score"].combine_chunks())
-    # What is too large becomes infinite, and is told with its line.
-    with np.errstate(over="ignore"):
-        singles = scores.astype(np.float32)
-    if not np.isfinite(singles).all():
+    # What is too large for single precision, or NaN, is told with its line.
+    if not (scores.min() > -LARGEST_SCORE and scores.max() < LARGEST_SCORE):
         return None
-    return _rank(name, queries, passages, scores, ranks)
+    with ThreadPoolExecutor(1) as beside:
+        duplicates = beside.submit(_may_hold_duplicates, queries, passages)
+        run = _rank(name, queries, passages, scores, ranks)
+        if duplicates.result():
+            return None
+    return run
 
 
 def _scores_of_ranks(queries: pa.DictionaryArray, ranks: np.ndarray) -> np.ndarray | None:
@@ -195,36 +201,56 @@ def _rank(
     by_id = sorted(range(len(ids)), key=ids.__getitem__)
     place = np.empty(len(ids), np.int64)
     place[by_id] = np.arange(len(ids))
-    query = place[np.from_dlpack(queries.indices)]
-    order = _order(query, singles, passages)
-    # Most runs are written in ranking order, and need not be copied.
-    if not np.array_equal(order, np.arange(len(order))):
-        passages = passages.take(_rows(order))
-        singles = singles[order]
-        query = query[order]
-        if ranks is not None:
-            ranks = ranks[order]
+    number = np.from_dlpack(queries.indices)
+    starts = np.flatnonzero(_differs_from_last(number))
+    # Most runs are written query after query, best first: whole lists are put in the order of the query ids.
+    if len(starts) == len(ids) and _fall(singles, starts):
+        sizes = np.diff(starts, append=len(number))
+        lists = np.argsort(place[number[starts]])
+        sizes = sizes[lists]
+        order = np.repeat(starts[lists], sizes) + ranks_in(sizes)
+    else:
+        query = place[number]
+        sizes = np.bincount(query, minlength=len(ids))
+        order = _by_score(query, singles)
+    offsets = _offsets(sizes)
+    singles = singles[order]
+    _break_ties(order, offsets, singles, passages)
     disagreements = 0
     if ranks is not None:
-        disagreements = _rank_disagreements(query, singles, ranks)
-    sizes = np.bincount(query, minlength=len(ids))
-    return Run(name, tuple(ids[i] for i in by_id), _offsets(sizes), passages, singles, disagreements)
+        disagreements = _rank_disagreements(offsets, singles, ranks[order])
+    return Run(name, tuple(ids[i] for i in by_id), offsets, passages.take(_rows(order)), singles, disagreements)
 
 
-def _rank_disagreements(query: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> int:
+def _differs_from_last(column: np.ndarray) -> np.ndarray:
+    """At each row: is the value another one than in the row before? The first row differs."""
+    differs = np.ones(len(column), bool)
+    np.not_equal(column[1:], column[:-1], out=differs[1:])
+    return differs
+
+
+def _fall(scores: np.ndarray, starts: np.ndarray) -> bool:
+    """Is no score of the lists that begin at `starts` higher than the one before it?"""
+    rises = scores[1:] > scores[:-1]
+    rises[starts[1:] - 1] = False  # a list's first score follows another list's last
+    return not rises.any()
+
+
+def _rank_disagreements(offsets: np.ndarray, scores: np.ndarray, ranks: np.ndarray) -> int:
     """In how many queries does a passage with a lower score have a better rank? Rows are in the order of the scores."""
-    falls = (ranks[1:] < ranks[:-1]) & (query[1:] == query[:-1])
+    falls = ranks[1:] < ranks[:-1]
+    falls[offsets[1:-1] - 1] = False  # a list's first passage follows another list's last
     if not falls.any():
         return 0
     # Most queries have none, and are in order.
-    has_fall = np.zeros(query[-1] + 1, bool)
-    has_fall[query[1:][falls]] = True
-    rows = np.flatnonzero(has_fall[query])
+    with_falls = np.unique(np.searchsorted(offsets, np.flatnonzero(falls), side="right")) - 1
+    sizes = offsets[with_falls + 1] - offsets[with_falls]
+    rows = np.repeat(offsets[with_falls], sizes) + ranks_in(sizes)
+    query = np.repeat(with_falls, sizes)
     ranks = ranks[rows]
-    query = query[rows]
     scores = scores[rows]
     # Among passages of one score any rank is right, so whole groups of them are compared.
-    starts = np.flatnonzero(np.r_[True, (scores[1:] != scores[:-1]) | (query[1:] != query[:-1])])
+    starts = np.flatnonzero(_differs_from_last(scores) | _differs_from_last(query))
     query = query[starts]
     worst = np.maximum.reduceat(ranks, starts)
     best = np.minimum.reduceat(ranks, starts)
@@ -242,27 +268,28 @@ def _rows(numbers: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
-def _order(query: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> np.ndarray:
-    """Row numbers in ranking order. Ids are compared only where scores tie: sorting strings is what costs."""
+def _by_score(query: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Row numbers in the order of the queries, each one's highest score first."""
     # The bits of a float as an unsigned number with the same order: a negative one is turned around.
     bits = scores.view(np.uint32)
     ascending = np.where(bits >> 31, ~bits, bits | 0x80000000)
     # One sort of whole numbers does both: the query above, the score, highest first, below.
     queries = query.astype(np.uint64) << 32
-    key = queries | ~ascending
-    order = np.argsort(key, kind="stable")
-    sorted_key = key[order]
-    ties = np.zeros(len(key) + 1, bool)  # at i: is the key at i that of the one before it?
-    ties[1:-1] = sorted_key[1:] == sorted_key[:-1]
+    return np.argsort(queries | ~ascending, kind="stable")
+
+
+def _break_ties(order: np.ndarray, offsets: np.ndarray, scores: np.ndarray, passages: pa.StringArray) -> None:
+    """Put the row numbers of equal `scores` in place, greater ids first; only those are compared: strings are slow."""
+    ties = np.zeros(len(scores) + 1, bool)  # at i: is the score at i that of the passage before it?
+    np.equal(scores[1:], scores[:-1], out=ties[1:-1])
+    ties[offsets] = False
     tied = np.flatnonzero(ties[1:] | ties[:-1])
     if not len(tied):
-        return order
+        return
     rows = order[tied]
-    # Arrow ranks the ids as strings; ranking few is cheap.
-    ids = passages.take(_rows(rows))
-    by_name = np.from_dlpack(pc.rank(ids, sort_keys="ascending", tiebreaker="dense"))
-    order[tied] = rows[np.lexsort((-by_name.astype(np.int64), key[rows]))]
-    return order
+    by_name = np.from_dlpack(pc.rank(passages.take(_rows(rows)), sort_keys="ascending", tiebreaker="dense"))
+    group = np.cumsum(~ties[:-1])[tied]  # passages of one tie share a number
+    order[tied] = rows[np.lexsort((-by_name.astype(np.int64), group))]
 
 
 def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) -> bool:
@@ -274,7 +301,7 @@ def _may_hold_duplicates(queries: pa.DictionaryArray, passages: pa.StringArray) 
     all_starts = np.frombuffer(offsets, np.int32)
     starts = all_starts[passages.offset : passages.offset + len(passages) + 1].astype(np.int64)
     # The eight bytes from each place on, as a number: a view, so that nothing is copied.
-    padded = np.concatenate([np.frombuffer(content, np.uint8), np.zeros(8, np.uint8)])
+    padded = np.concatenate([np.frombuffer(content or b"", np.uint8), np.zeros(8, np.uint8)])
     words = np.ndarray((len(padded) - 7,), "<u8", padded.data, strides=(1,))
     query = np.from_dlpack(queries.indices)
     keys = np.empty(len(passages), np.uint64)
@@ -290,15 +317,16 @@ def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndar
     """64 well-mixed bits for each pair of a query and the bytes from one start to the next."""
     # The constants of known mixers: 2**64 over the golden ratio (splitmix64), and that of degski's 64-bit finaliser.
     sizes = np.diff(starts)
-    key = query.astype(np.uint64) * 0x9E3779B97F4A7C15 + sizes.astype(np.uint64)
+    key = query.astype(np.uint64) * 0x9E3779B97F4A7C15
+    key += sizes.view(np.uint64)
+    last = np.maximum(sizes - 8, 0)
+    mask = _FIRST_BYTES[np.minimum(sizes, 8)]  # of an id shorter than eight bytes, what follows it is no part
     for offset in range(0, sizes.max(initial=0), 8):
-        # An id that has ended adds nothing; of one that ends here the bytes behind it are masked.
-        left = np.clip(sizes - offset, 0, 8).astype(np.uint64)
-        shift = 64 - 8 * np.maximum(left, 1)  # a shift by 64 bits is undefined
-        mask = np.where(left, ~np.uint64(0) >> shift, 0)
-        places = np.minimum(starts[:-1] + offset, len(words) - 1)
-        word = words[places] & mask
-        key = (key ^ word) * 0xD6E8FEB86659FD93
+        # Eight bytes from the offset on; the last eight of an id that ends before.
+        word = words[starts[:-1] + np.minimum(offset, last)]
+        word &= mask
+        key ^= word
+        key *= 0xD6E8FEB86659FD93
         key ^= key >> 32
     return key
 
@@ -414,9 +442,7 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
 
 
 def _read_columns(data: bytes) -> pa.Table | None:
-    """Query, passage and score columns by Arrow's reader; None where a line is not six plain columns."""
-    if not _is_tidy(data):
-        return None
+    """Query, passage, score and rank columns by Arrow's reader, of tidy data; None where it cannot read them."""
     first_line = data[: data.find(b"\n") + 1]
     words = pa.dictionary(pa.int32(), pa.string())
     types = {"query": words, "passage": pa.string(), "rank": pa.int32(), "score": pa.float64()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from exabench.core.nouns import Qrels, Run
 from exabench.measure.graded import Graded, cells, grade
-from exabench.measure.metric_values import MetricName, mean
+from exabench.measure.metric_values import MetricName, deepest_cutoff, mean
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,15 @@ class Ties:
     best: dict[str, float]
 
 
-def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int = 1) -> Ties:
+def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str | MetricName], *, threshold: int = 1) -> Ties:
     """The ties of a run, and what they can change in each of `metrics`."""
+    return measure_with_ties(qrels, run, metrics, threshold=threshold)[2]
+
+
+def measure_with_ties(
+    qrels: Qrels, run: Run, metrics: Sequence[str | MetricName], *, threshold: int = 1
+) -> tuple[tuple[str, ...], dict[str, np.ndarray], Ties]:
+    """Query ids and values as `measure` returns them, and the ties: the run is graded once for both."""
     names = [MetricName.parse(text) for text in metrics]
     sizes = np.diff(run.offsets)
     starts = run.offsets[:-1]
@@ -41,10 +48,8 @@ def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int
         rate = int(np.add.reduceat(tied, starts, dtype=np.int64)[judged].sum()) / ranked
 
     # Only the ranks that a metric looks at are graded, and what ties with one of them.
-    cutoffs = [name.k for name in names if name.k]
-    depth = None
-    if len(cutoffs) == len(names):
-        depth = max(cutoffs, default=0)
+    depth = deepest_cutoff(names)
+    if depth is not None:
         # The first and the last row of each tie: one that begins above the cutoff may reach below it, and a passage
         # from there may then come up.
         first = np.flatnonzero(ties[1:-1] & ~ties[:-2])
@@ -54,17 +59,25 @@ def tie_report(qrels: Qrels, run: Run, metrics: Sequence[str], *, threshold: int
         rank_of_last = last - run.offsets[places]
         depth = max(depth, int(rank_of_last[rank_of_first < depth].max(initial=-1)) + 1)
     graded = grade(qrels, run, threshold=threshold, depth=depth)
+    values = _values(names, graded)
     query, rank, row = cells(run, graded.query_ids, depth)
     in_tie = tied[row]
-    group = np.cumsum(~ties[:-1])[row]  # passages of one tie share a number
-    chosen = (query[in_tie], rank[in_tie], group[in_tie])
-    worst = _reorder(graded, *chosen, 1)
-    best = _reorder(graded, *chosen, -1)
-    return Ties(
+    worst = best = values
+    if in_tie.any():
+        group = np.cumsum(~ties[row[in_tie]])  # passages of one tie share a number
+        chosen = (query[in_tie], rank[in_tie], group)
+        worst = _values(names, _reorder(graded, *chosen, 1))
+        best = _values(names, _reorder(graded, *chosen, -1))
+    report = Ties(
         rate=rate,
-        worst={str(name): mean(name.values(worst)) for name in names},
-        best={str(name): mean(name.values(best)) for name in names},
+        worst={name: mean(row) for name, row in worst.items()},
+        best={name: mean(row) for name, row in best.items()},
     )
+    return graded.query_ids, values, report
+
+
+def _values(names: Sequence[MetricName], graded: Graded) -> dict[str, np.ndarray]:
+    return {str(name): name.values(graded) for name in names}
 
 
 def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str | MetricName], *, threshold: int = 1) -> dict[str, float]:

@@ -17,9 +17,8 @@ import numpy as np
 import pytrec_eval
 
 from exabench.bench.notes import on_run
-from exabench.measure.metric_values import measure
 from exabench.measure.runs import read_run
-from exabench.measure.ties import tie_report
+from exabench.measure.ties import measure_with_ties
 
 QUERIES, DEPTH, JUDGED, ROUNDS = 1000, 1000, 50, 7
 NAMES = {"nDCG@10": "ndcg_cut_10", "RR@10": "recip_rank", "R@100": "recall_100"}
@@ -54,9 +53,9 @@ def plainly(file: Path, qrels: dict[str, dict[str, int]]) -> dict[str, dict[str,
 def ours(file: Path, qrels: dict[str, dict[str, int]]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """The same three metrics by exabench, and everything that it looks for in a run."""
     run = read_run(file)
-    values = measure(qrels, run, list(NAMES))
-    on_run(run, qrels, tie_report(qrels, run, list(NAMES)), NAMES)
-    return values
+    query_ids, values, ties = measure_with_ties(qrels, run, list(NAMES))
+    on_run(run, qrels, ties, NAMES)
+    return query_ids, values
 
 
 def timed(action: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:

@@ -23,16 +23,18 @@ from safetensors.torch import save_file
 from toys import contents
 from trained import RECIPE, write_model
 
+import exabench
 from exabench.bench.model_evaluation import evaluate
 from exabench.bench.submissions import read_submission
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, json_text
+from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Release
 from exabench.hub import client as hub
 from exabench.hub.cards import model_card, model_template
 from exabench.training.evaluation import BaselineComparison, CheckResult, check_result_of, correct_p_values
 from exabench.training.groups import source_of
-from exabench.training.model_folder import recipe_text
+from exabench.training.model_folder import card_text, recipe_text
 from exabench.training.recipe import Data
 
 OWN = {
@@ -202,16 +204,21 @@ def test_a_check_says_how_much_is_gained_over_the_first_stage_and_over_the_start
 
 def card_of(made: Path, *, existing: str = "", name: str = "", **changes: Any) -> str:
     training = json.loads((made / "training.json").read_text())
-    return model_card({**training, **changes}, model_template(), name=name, existing=existing)
+    return card_text({**training, **changes}, name=name, existing=existing)
 
 
 def test_the_card_says_what_the_hub_wants_to_know(made):
     text = (made / "README.md").read_text()
     front = ModelCard(text).data
     assert (front.license, front.base_model, front.datasets) == ("apache-2.0", "owner/start", ["owner/toy"])
-    assert (front.library_name, front.pipeline_tag, front.model_name) == ("transformers", "text-ranking", "local/small")
-    shown = [(each.dataset_name, each.dataset_config, each.metric_type) for each in front.eval_results]
-    assert shown == [(name, "bm25-100", "ndcg@10") for name in ("scifact", "nfcorpus", "trec-dl-2019")]
+    assert (front.library_name, front.pipeline_tag) == ("sentence-transformers", "text-ranking")
+    assert front.tags[:3] == ["sentence-transformers", "cross-encoder", "reranker"]
+    assert front.model_name == "local/small"
+    shown = [(each.dataset_type, each.dataset_split, each.metric_type) for each in front.eval_results]
+    ids = ("mteb/scifact", "mteb/nfcorpus", "whybe-choi/trec-dl-2019")
+    assert shown == [(repo, "test", "ndcg@10") for repo in ids]
+    assert {each.metric_name for each in front.eval_results} == {"nDCG@10 over bm25-100"}
+    assert all(re.fullmatch("[0-9a-f]{40}", each.dataset_revision) for each in front.eval_results)
     assert {each.metric_value for each in front.eval_results} == {0.625}
     for said in (
         "| scifact | `bm25-100` | 100 | 20 | nDCG@10 | 0.6250 \\[0.5500, 0.7000\\] | 0.5000: +0.1250, p = 0.030 |",
@@ -223,6 +230,30 @@ def test_the_card_says_what_the_hub_wants_to_know(made):
         "query text",  # the release's leaks
     ):
         assert said in text, said
+
+
+def test_sentence_transformers_loads_what_the_card_says_it_loads_and_scores_it_as_exabench_does(made):
+    library = pytest.importorskip("sentence_transformers")
+    front = ModelCard((made / "README.md").read_text()).data
+    assert front.library_name == "sentence-transformers"
+    passages = [Passage("1", "The sky is blue."), Passage("2", "The sea is wide.")]
+    ours = exabench.reranker("cross_encoder", model=str(made), max_length=128).score(Query("1", "sky"), passages)
+    model = library.CrossEncoder(str(made), max_length=128, activation_fn=torch.nn.Identity())
+    theirs = model.predict([("sky", passage.text) for passage in passages])
+    assert theirs.tolist() == pytest.approx(list(ours), abs=1e-5)
+
+
+def test_a_model_that_sentence_transformers_does_not_load_is_not_listed_as_its_own(made):
+    front = ModelCard(card_of(made, kind="seq2seq", reranker="monot5")).data
+    assert front.library_name == "transformers"
+    assert not {"sentence-transformers", "cross-encoder"} & set(front.tags)
+
+
+def test_a_result_on_a_task_without_a_hub_dataset_is_in_the_text_alone(made):
+    training = json.loads((made / "training.json").read_text())
+    text = card_of(made, checks=[{**training["checks"][0], "task": "mini"}])
+    assert "model-index" not in yaml.safe_load(text.split("---\n")[1])
+    assert "| mini | `bm25-100` |" in text
 
 
 def test_a_card_names_no_repository_that_is_none(made):

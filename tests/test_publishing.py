@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import multiprocessing
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from pathlib import Path
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
 from hub_client import CANARY, environment, point_at, write_release
-from hub_double import HubDouble
+from hub_double import REVOKED, HubDouble
 from hub_faults import KINDS
 from toys import contents
 
+from exabench.cli import main
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
 from exabench.data.publishing import publish
@@ -124,6 +126,23 @@ def test_tables_join_those_that_are_there_and_take_the_place_of_their_namesakes(
     assert publish(tmp_path / "third", REPO).version == "1.2.0"
     after = manifest(head(double), tmp_path / "tree")
     assert after.tables == {**found.tables, **third.tables} and len(double.repo(REPO).tags) == 3
+
+
+def test_the_lines_that_load_it_name_the_repository_that_it_was_published_to(double, one):
+    publish(one, REPO)
+    page = head(double)["README.md"].decode()
+    assert f'load_dataset("{REPO}", "first"' in page and f'exabench.load("{REPO}", "first"' in page
+    assert "OWNER" not in page
+
+
+def test_who_has_no_token_is_told_how_to_log_in(double, one, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
+    said = capsys.readouterr().err
+    assert "refused (no token was sent); log in with `hf auth login` or set HF_TOKEN" in said and "401" not in said
+    monkeypatch.setenv("HF_TOKEN", REVOKED)
+    assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
+    assert "log in again with `hf auth login`, or set another HF_TOKEN" in capsys.readouterr().err
 
 
 def test_a_croissant_file_of_version_0_1_is_no_fault_and_goes_with_the_next_version(double, one, two, tmp_path):
@@ -349,7 +368,12 @@ def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
     publish(one, REPO)
     publish(two, REPO)
     on_the_hub = {path: data for path, data in head(double).items() if path != ".gitattributes"}
-    assert without_notes(contents(place)) == on_the_hub
+    # A card names the place that it is read from.
+    on_the_hub["README.md"] = on_the_hub["README.md"].replace(REPO.encode(), b"OWNER/toy")
+    here = without_notes(contents(place))
+    owner_line = re.compile(rb"`OWNER` is whoever.*\n")
+    here["README.md"] = owner_line.sub(b"", here["README.md"])
+    assert here == on_the_hub
     assert sorted(file.name for file in tmp_path.iterdir()) == ["place"]  # no tree left on its way
 
 

@@ -114,7 +114,7 @@ def run(
 @train.command(examples=("exabench train publish my-reranker --repo my-group/my-reranker",))
 @click.argument("folder", type=PATH, help="The folder of a run, or the model in it.")
 @place_options
-@click.option("--tag", default="", help="Else v1.0.0, and one more with every change.")
+@click.option("--tag", default="", help="Else v1, and the next number with every change.")
 def publish(folder: Path, tag: str, **place: Any) -> None:
     """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
     from exabench.training.publishing import publish_model

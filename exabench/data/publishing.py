@@ -13,6 +13,7 @@ from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
 from exabench.data.releases import Diff, diff, next_version, raise_version, read, save, verify
 from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.client import Repository
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
 CHANGES = "CHANGELOG.md"
@@ -111,7 +112,11 @@ class _ReleasePublication(Publication):
                 version = raise_version(version, self.wanted_version)
             merged = replace(merged, version=version)
             manifest = save(merged, Path(scratch, "new")).read_bytes()
-        page = card(merged, template_for(merged.name), existing=self.read_text(CARD, self.head, self.folder / CARD))
+        repository = ""
+        if isinstance(self.place, Repository):
+            repository = self.place.name
+        existing = self.read_text(CARD, self.head, self.folder / CARD)
+        page = card(merged, template_for(merged.name), repository=repository, existing=existing)
         history = changelog(merged, changes.lines(), self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}

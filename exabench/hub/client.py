@@ -507,9 +507,12 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         advice = "check the network and try again"
         if is_refused:
             advice = "check the name, the token and what it may do"
-        # The Hub answers 401, not 404, to those without a token: it does not say which names are private.
-        if status == 401 and not _has_token():
-            advice = "check the name; if it is private or gated, log in with `hf auth login` or set HF_TOKEN"
+        if status == 401:
+            advice = "log in again with `hf auth login`, or set another HF_TOKEN"
+            if not _has_token():
+                # The Hub answers 401, not 404, to those without a token: it does not say which names are private.
+                message = "no token was sent"
+                advice = "log in with `hf auth login` or set HF_TOKEN; to read what is public, check the name"
         if refusals and is_refused:
             raise BadInput(f"Hub {what}: refused ({message}); {advice}") from error
         raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error

@@ -22,6 +22,7 @@ from exabench.core.files import file_digest, json_text, read_json, replacing_fol
 from exabench.core.nouns import Submission
 from exabench.hub.cards import model_card, model_template
 from exabench.hub.client import model_folder, pickles
+from exabench.tasks.catalogue import tasks
 
 FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
@@ -58,7 +59,7 @@ def write_folder(
         write(folder / "recipe.toml", recipe_text(training["recipe"]))
         write(folder / "training.json", json_text(training))
         write(folder / "curves.csv", curves.read_bytes())
-        write(folder / "README.md", model_card(training, model_template()))
+        write(folder / "README.md", card_text(training))
 
         # The revision is of what is read of a model: neither this file nor the reports are among it (hub.REPORTS).
         releases = dict.fromkeys(f"{each['repository'] or each['name']}@{each['version']}" for each in training["data"])
@@ -83,6 +84,12 @@ def write_folder(
             if file.is_file() and file.name != "README.md":
                 digests[file.relative_to(folder).as_posix()] = file_digest(file)
         write(folder / "manifest.json", json_text({"format": FORMAT, "kind": "model", "files": digests}))
+
+
+def card_text(training: Mapping[str, Any], *, name: str = "", existing: str = "") -> str:
+    """The model card of a training.json, as `model_card` makes it; the tasks of the table lie where the table says."""
+    datasets = {task.name: task.hub for task in tasks().values() if task.hub}
+    return model_card(training, model_template(), datasets=datasets, name=name, existing=existing)
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from exabench.bench.submissions import LINK, read_submission, submission_text
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, file_digest, json_text, read_json
 from exabench.core.nouns import Progress, Submission, silent
-from exabench.hub.cards import model_card, model_template
 from exabench.hub.client import Repository, model_folder, pickles
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published, files_in_manifest
+from exabench.training.model_folder import card_text
 
 SUBMISSION = "submission.toml"
 TRAINING = "training.json"
@@ -148,7 +148,7 @@ class _ModelPublication(Publication):
     def _card(self, commit: str | None) -> bytes:
         """The card as it would stand there: ours written anew, the rest as the commit has it, or else the folder."""
         existing = self.read_text(CARD, commit, self.folder / CARD)
-        return model_card(self._training, model_template(), name=self._name, existing=existing).encode()
+        return card_text(self._training, name=self._name, existing=existing).encode()
 
 
 def _number(tag: str) -> int:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -42,6 +43,11 @@ if not _TEMPLATES.is_dir():  # in a checkout they lie beside the package
     _TEMPLATES = PACKAGE.parent / "dataset_cards"
 _NOT_SETTINGS = "title note data check licence model revision reranker".split()
 _LENGTH = 512  # tokens that a reranker reads where nothing else is said
+# What sentence-transformers loads, by the kind of model, and the tags that its own cards carry: the Hub lists by them.
+_TAGS_OF_SENTENCE_TRANSFORMERS = {
+    "classifier": ("sentence-transformers", "cross-encoder", "reranker"),
+    "bi_encoder": ("sentence-transformers", "reranker"),
+}
 
 
 # -- datasets --------------------------------------------------------------------------------------------
@@ -55,9 +61,10 @@ def template_for(name: str) -> str:
     return read_text(_TEMPLATES / (file if file in known else "default.md"))
 
 
-def card(release: Release, template_text: str, *, existing: str = "") -> str:
+def card(release: Release, template_text: str, *, repository: str = "", existing: str = "") -> str:
     """README.md of a release: YAML front matter that the Hub can read, and the template filled in.
 
+    `repository` (owner/name) is where it is published, and what the lines that load it name.
     Of an `existing` card all stays but the computed keys of its front matter and our sections; a section that it
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter are ambiguous.
@@ -65,7 +72,7 @@ def card(release: Release, template_text: str, *, existing: str = "") -> str:
     tables = dict(sorted(release.tables.items()))
     listed = {file.path for file in release.files}
     replies = [f"replies/{name}.parquet" for name in tables if f"replies/{name}.parquet" in listed]
-    values = {"release": release, "tables": tables, "replies": replies}
+    values = {"release": release, "tables": tables, "replies": replies, "repository": repository}
     template_block, template_body = split(template_text)
     old_block, old_body = split(existing)
     fresh = {}
@@ -155,8 +162,18 @@ def model_template() -> str:
     return read_text(Path(__file__).with_name("model.md"))
 
 
-def model_card(training: Mapping[str, Any], template: str, *, name: str = "", existing: str = "") -> str:
+def model_card(
+    training: Mapping[str, Any],
+    template: str,
+    *,
+    datasets: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    name: str = "",
+    existing: str = "",
+) -> str:
     """README.md of the model that training.json describes, under its own name or that of the place it goes to.
+
+    `datasets` says where on the Hub a task lies, as tasks do: `repo`, and `config`, `split`, `revision` where known.
+    The front matter holds the results on such tasks alone, for to the Hub a dataset is its id there.
 
     Of an `existing` card all stays but the computed keys of its front matter and our sections, as with a dataset's
     card. Raises BadInput for a training.json or a template that cannot be filled in, and for an existing card whose
@@ -166,7 +183,7 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
     old_block, old_body = split(existing)
     try:
         name = name or training["name"]
-        computed = _model_front_matter(training, name)
+        computed = _model_front_matter(training, name, datasets)
         arguments = ""
         for key, value in sorted(training["options"].items()):
             if key.isidentifier():
@@ -193,7 +210,9 @@ def model_card(training: Mapping[str, Any], template: str, *, name: str = "", ex
     if there != computed:
         # A card that is ours already is not given again what people took out of it.
         if not there:
-            computed |= parse(template_block, "the card's template")
+            added = parse(template_block, "the card's template")
+            added["tags"] = [*_TAGS_OF_SENTENCE_TRANSFORMERS.get(training["kind"], ()), *added["tags"]]
+            computed |= added
         block = refresh(old_block, computed, _OF_MODELS)
     return f"---\n{block}---\n{merge(text, old_body)}"
 
@@ -204,7 +223,9 @@ def model_settings(recipe: Mapping[str, Any]) -> list[tuple[str, str]]:
     return list(flatten_to_text(settings))
 
 
-def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _model_front_matter(
+    training: Mapping[str, Any], name: str, places: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """The keys that the Hub reads; a base model or a data set that is in no repository there is left to the text."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -221,22 +242,30 @@ def _model_front_matter(training: Mapping[str, Any], name: str) -> dict[str, Any
             datasets.append(repository)
     results = []
     for check in training["checks"]:
+        place = places.get(check["task"])
+        if place is None:
+            continue
         results.append(
             EvalResult(
                 task_type="text-ranking",
                 task_name="Reranking",
-                dataset_type=check["task"],
+                dataset_type=place["repo"],
                 dataset_name=check["task"],
-                dataset_config=check["candidates"],
+                dataset_config=place.get("config"),
+                dataset_split=place.get("split"),
+                dataset_revision=place.get("revision"),
                 metric_type=check["metric"].lower(),
                 metric_name=f"{check['metric']} over {check['candidates']}",
                 metric_value=check["value"],
             )
         )
+    library = "transformers"
+    if training["kind"] in _TAGS_OF_SENTENCE_TRANSFORMERS:
+        library = "sentence-transformers"
     card = ModelCardData(
         **known,
         datasets=datasets or None,
-        library_name="sentence-transformers" if training["kind"] == "bi_encoder" else "transformers",
+        library_name=library,
         pipeline_tag="text-ranking",
         model_name=name,
         eval_results=results or None,

@@ -13,7 +13,7 @@ PRELUDE = """
 import json, os, socket, sys, time
 ABOUT = {"identity": {"reranker": "evil"}, "precision": "float32", "parameters": 1}
 USAGE = {"prompts": 1, "input_tokens": 1, "output_tokens": 0, "flops_paper": 1.0, "flops_exact": None,
-         "cut_passages": 0, "cut_queries": 0, "repairs": {}}
+         "cut_passages": 0, "cut_queries": 0, "repairs": {}, "passages": 5}
 def say(value):
     sys.stdout.write((value if isinstance(value, str) else json.dumps(value)) + "\\n")
     sys.stdout.flush()
@@ -100,6 +100,7 @@ TALKERS = {
     "a refusal that lies": _scored("{'refused': 'out-of-memory', 'message': 'x' * 100000}", "out-of-memory"),
     "a usage below nothing": _counted("{**USAGE, 'flops_exact': -1.0}"),
     "a usage that is no number": _counted("{**USAGE, 'flops_paper': float('nan')}"),
+    "more passages cut than read": _counted("{**USAGE, 'cut_passages': 6}"),
     "a usage of other things": _counted("{**USAGE, 'price': 0}"),
     "answers nobody asked for": Program(
         "ready()\nheard()\nfor i in range(99): say({'scores': [0.0] * 3, 'usage': None})\ntime.sleep(60)",

@@ -31,6 +31,15 @@ def test_a_cost_holds_means_per_query_and_totals_of_counts() -> None:
     assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, timing)
 
 
+def test_the_share_of_cut_passages_is_over_all_of_them_and_unknown_where_it_is_for_one_query() -> None:
+    cut = {"a": Usage(cut_passages=3, passages=20), "b": Usage(cut_passages=0, passages=4)}
+    cost = cost_of(cut, {"a": 0.5, "b": 1.0}, precision="", parameters=None)
+    assert (cost.passages, cost.cut_share) == (24, 0.125)
+    unknown = cost_of({**cut, "c": Usage(prompts=1)}, {"a": 0.5, "b": 1.0, "c": 0.0}, precision="", parameters=None)
+    assert (unknown.passages, unknown.cut_share) == (None, None)
+    assert cost_of({}, {}, precision="", parameters=None).cut_share is None
+
+
 def test_flops_unknown_for_one_query_are_unknown_for_all() -> None:
     cost = cost_of({"a": A, "b": Usage(1, 2, 3, 1e15)}, {"a": 0.5, "b": 1.0}, precision="", parameters=None)
     assert (cost.flops_exact, cost.rpp["exact"], cost.qpp["exact"]) == (None, None, None)

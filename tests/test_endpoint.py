@@ -70,6 +70,7 @@ def test_many_queries_come_back_in_their_order_with_what_they_took():
         found = list(Endpoint("m", endpoint=here.url).score_many(jobs))
     assert [scores for scores, _ in found] == [[float(i), 0.0] for i in range(20)]
     assert {(usage.prompts, usage.input_tokens, usage.flops_exact) for _, usage in found} == {(1, 7, None)}
+    assert {usage.passages for _, usage in found} == {None}, "what a server cuts is not known"
 
 
 def test_a_long_list_is_asked_in_parts():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from models import MINILM, classifier_folder
 from toys import Given, contents, write_beir, write_run
 
@@ -17,6 +18,8 @@ from exabench.bench.ledger import Ledger, read_result
 from exabench.cli import main
 from exabench.core.nouns import Passage, Query
 from exabench.measure.runs import read_run, run_in_order
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 
 SMALL = ["--task", "mini", "--depth", "5"]
 
@@ -246,6 +249,37 @@ def test_progress_counts_pairs_with_their_total(cross_encoder: str) -> None:
     counted = [(done, total) for done, total, what in told if what.startswith("pairs of my-model on mini")]
     assert counted == sorted(counted) and len(counted) >= 3
     assert counted[-1][0] == counted[-1][1] == 120
+
+
+def test_the_share_of_passages_that_were_cut_is_printed_and_filed(
+    cross_encoder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counted with the tokenizer alone, of the first stage's passages."""
+    limit = 80
+    assert main(["evaluate", cross_encoder, *SMALL, "--set", f"max_length={limit}", "--to", "board"]) == 0
+    printed = capsys.readouterr().err
+    [file] = Ledger(Path("board")).result_files("local--my-model")
+    result = read_result(file)
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(cross_encoder)
+    collection = open_collection(single_task("mini"), None)
+    queries = {query.id: query.text for query in collection.queries()}
+    passages = {passage.id: passage.flat() for passage in collection.passages()}
+    ranked = read_run(f"board/candidates/mini/{result.candidates.name}.trec.gz")
+    lengths = []
+    for query_id in ranked:
+        for passage_id in ranked.ranking(query_id):
+            lengths.append(len(tokenizer(queries[query_id], passages[passage_id])["input_ids"]))
+    longer = sum(length > limit for length in lengths)
+    assert (result.cost.cut_passages, result.cost.passages) == (longer, len(lengths))
+    assert 0 < result.cost.cut_share < 1
+    assert f"{longer / len(lengths):.1%} of passages were cut at {limit} tokens" in printed
+
+
+def test_where_nothing_was_cut_nothing_is_said(cross_encoder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found, said = run(capsys, "evaluate", cross_encoder, *SMALL)
+    cost = found["tasks"]["mini"]["cost"]
+    assert (cost["cut_passages"], cost["passages"]) == (0, 120) and "cut at" not in said
 
 
 def test_a_board_says_pairs_while_one_submission_runs(cross_encoder: str, capsys: pytest.CaptureFixture[str]) -> None:

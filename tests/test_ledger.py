@@ -28,7 +28,10 @@ def forged(file, change) -> None:
 
 def costly(result, timing=TIMING):
     """The same result of a model, with a cost and a timing."""
-    usages = {"q03": Usage(20, 900, 20, 1e12, None, 1, 0, {"missing": 2}), "q04": Usage(20, 800, 20, 2e12, None)}
+    usages = {
+        "q03": Usage(20, 900, 20, 1e12, None, 1, 0, {"missing": 2}, 20),
+        "q04": Usage(20, 800, 20, 2e12, passages=0),
+    }
     cost = cost_of(usages, {"q03": 0.5, "q04": 1.0}, precision="int8", parameters=22_000_000, timing=timing)
     return dataclasses.replace(result, model={"name": "acme/m", "revision": "4f2c", "max_tokens": 512}, cost=cost)
 
@@ -48,6 +51,10 @@ def test_a_result_reads_back_as_it_was_written_with_its_model_and_its_cost(board
         lambda v: v["measurement"]["metrics"].update({"nDCG@10": "0.9"}),
         lambda v: v["cost"].update(rpp={"paper": 1.0}),
         lambda v: v["cost"]["timing"].update(hardware={}),
+        lambda v: v["cost"].update(passages=0.5),
+        lambda v: v["cost"].update(cut_passages=21),
+        lambda v: v["cost"].pop("passages"),
+        lambda v: v.update(format=4),
     ],
 )
 def test_a_forged_result_of_another_shape_is_bad_input(board, change):
@@ -55,6 +62,15 @@ def test_a_forged_result_of_another_shape_is_bad_input(board, change):
     forged(file, change)
     with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: does not hold a result"):
         read_result(file)
+
+
+def test_a_result_from_before_passages_were_counted_says_nothing_about_the_share_that_was_cut(board):
+    result = costly(read_result(board / RESULT))
+    assert result.cost.cut_share == 1 / 20
+    old = dataclasses.replace(result, format=4, cost=dataclasses.replace(result.cost, passages=None))
+    file = Ledger(board).add_result(old)
+    assert "passages" not in json.loads(file.read_text())["cost"]
+    assert read_result(file) == old and read_result(file).cost.cut_share is None
 
 
 @pytest.mark.parametrize("number", [1, None])

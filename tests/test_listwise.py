@@ -111,7 +111,7 @@ def test_tokens_and_flops_are_sums_over_the_windows_and_an_empty_list_or_a_list_
     jobs = [(QUERY, []), (QUERY, worths(*range(40))), (QUERY, worths(3))]
     (empty, nothing), (_, usage), (single, alone) = Listwise(teacher).score_many(jobs)
     assert (empty, single) == ([], [1.0])
-    assert nothing == alone == Usage(flops_paper=0.0, flops_exact=0.0), "there is nothing to ask"
+    assert nothing == alone == Usage(flops_paper=0.0, flops_exact=0.0, passages=0), "there is nothing to ask"
     read = [words_of(prompt) for batch in teacher.batches for prompt in batch]
     shape = shape_of(LLAMA)
     assert (usage.prompts, usage.input_tokens, usage.output_tokens) == (3, sum(read), 21)
@@ -140,7 +140,7 @@ def test_passages_are_cut_and_counted_once_each() -> None:
     teacher = Answering(by_number)
     long = [Passage(f"d{i}", "blue " * 10_000) for i in range(3)]
     [(_, usage)] = Listwise(teacher, window=2, step=1).score_many([(QUERY, [*long, *worths(1, 2)])])
-    assert usage.cut_passages == 3 and usage.prompts == 4
+    assert (usage.cut_passages, usage.passages, usage.prompts) == (3, 5, 4)
     assert max(words_of(prompt) for batch in teacher.batches for prompt in batch) < 700
 
 

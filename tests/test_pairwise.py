@@ -46,10 +46,11 @@ def test_all_pairs_are_asked_in_both_orders_in_one_batch() -> None:
     teacher = judge(larger)
     jobs = [(QUERY, []), (QUERY, worths(2, 0, 1, 3)), (QUERY, worths(1))]
     (empty, nothing), (scores, usage), (single, alone) = Pairwise(teacher).score_many(jobs)
-    assert (len(empty), len(single)) == (0, 1) and nothing == alone == Usage()
+    assert (len(empty), len(single)) == (0, 1) and nothing == alone == Usage(passages=0)
     [batch] = teacher.batches
     read = sum(words_of(prompt) for prompt in batch)
     assert (usage.prompts, usage.input_tokens, usage.output_tokens, usage.repairs) == (12, read, 84, {"malformed": 0})
+    assert (usage.passages, usage.cut_passages) == (4, 0)
     assert [int(score) for score in scores] == [2, 0, 1, 3]
     shown = {tuple(re.findall(r"worth (\d+)", prompt.turns[0][1])) for prompt in batch}
     assert shown == {pair for a, b in combinations("0123", 2) for pair in ((a, b), (b, a))}
@@ -142,6 +143,13 @@ def test_duo_t5_sums_what_one_forward_for_each_ordered_pair_gives(duo: Pairwise,
         sums[b] += 1 - probability
     assert duo.score(QUERY, SKY) == pytest.approx(sums, abs=1e-5)
     assert sum(sums) == pytest.approx(len(SKY) * (len(SKY) - 1))
+
+
+def test_duo_t5_counts_the_pairs_that_were_cut(folder: Path) -> None:
+    short = Pairwise(model=str(folder), max_length=64)
+    passages = [SKY[0], Passage("long", "light " * 100), SKY[1]]
+    [(_, usage)] = short.score_many([(QUERY, passages)])
+    assert (usage.cut_passages, usage.passages) == (4, 6)
 
 
 def test_duo_t5_scores_many_queries_as_it_scores_one(duo: Pairwise) -> None:

@@ -212,6 +212,7 @@ def test_a_bi_encoder_counts_every_text_of_a_query_whatever_came_before():
     shape = shape_of(json.loads((minilm_folder() / "config.json").read_text()))
     assert usage[0].flops_exact == pytest.approx(sum(exact(shape, n, 0, rows=0) for n in tokens))
     assert [used.cut_passages for used in usage] == [0, 0, 0, 0, 2]
+    assert [used.passages for used in usage] == [2, 2, 2, 0, 2]
     assert usage[4].input_tokens == 2 * 64 + len(bert_tokenizer()("Who?")["input_ids"])
     scores = [scored for scored, _ in reranker.score_many(iter(jobs))]
     assert scores[3] == [] and scores[0] == scores[2] and scores[4][0] == scores[4][1]
@@ -251,6 +252,7 @@ def test_what_is_cut_is_counted(folders):
         jobs = [(QUERY, [long, PASSAGES[1]]), (Query("l", "why " * 1_000), [long, PASSAGES[1], PASSAGES[2]])]
         (_, first), (_, second) = reranker.score_many(jobs)
         assert (first.cut_passages, first.cut_queries) == (1, 0)
+        assert (first.passages, second.passages) == (2, 3)
         assert (second.cut_passages, second.cut_queries) == (1, 3), "a short passage stays whole"
         assert second.input_tokens == 3 * 128
 

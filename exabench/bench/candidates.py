@@ -469,7 +469,10 @@ class RerankEvaluator(CandidateEvaluator):
             precision = getattr(reranker, "precision", "unknown")
             parameters = getattr(reranker, "parameters", None)
             cost = cost_of(usages, per_query, precision=precision, parameters=parameters)
-            result = replace(result, model=dict(getattr(reranker, "identity", {})), cost=cost)
+            model = dict(getattr(reranker, "identity", {}))
+            remarks = [*measured.notes, notes.cut_passages(cost, model)]
+            measured = replace(measured, notes=tuple(filter(None, remarks)))
+            result = replace(result, measurement=measured, model=model, cost=cost)
         return result, run
 
     def time_latency(self, result: Result, reranker: Reranker) -> Result:

@@ -529,6 +529,10 @@ def _result_body(result: Result) -> dict[str, Any]:
     """The part that the digest covers."""
     body = {**as_builtins(result), "measurement": result.measurement.as_json()}
     body["candidates"] = result.candidates.as_json()
+    if result.cost is not None:
+        body["cost"].pop("passages", None)  # msgspec leaves out a default that was not given
+        if result.format >= 5:
+            body["cost"]["passages"] = result.cost.passages
     return body
 
 
@@ -557,6 +561,8 @@ def read_result(file: Path, *, of: str = "") -> Result:
     # A key too many, or a number that no model can have; the cost cannot be recomputed from the run.
     cost = body.get("cost")
     is_sound = cost is None or {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
+    if result.cost is not None and (result.cost.cut_share or 0) > 1:
+        is_sound = False
     if not is_sound or _result_body(result) != body:
         raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):

@@ -7,15 +7,16 @@ returns an empty text. They are cheap: a run of a million passages is looked thr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.core.errors import plural, printable
-from exabench.core.nouns import Qrels, Query, Run
+from exabench.core.nouns import Cost, Qrels, Query, Run
 from exabench.measure.metric_values import MetricName
 from exabench.measure.ties import Ties
 
@@ -125,11 +126,30 @@ def ties(report: Ties) -> str:
     if not changed:
         return ""
     # Near 1 single precision has steps of 6e-8, and sigmoids of good passages may lie closer together.
-    share = "fewer than 0.1%" if report.rate < 0.001 else f"{report.rate:.1%}"
     return (
-        f"{share} of the ranked passages tie in single precision: {', '.join(changed)}, "
+        f"{_share(report.rate)} of the ranked passages tie in single precision: {', '.join(changed)}, "
         "depending on how ties fall (export logits, not probabilities)"
     )
+
+
+def cut_passages(cost: Cost, model: Mapping[str, Any]) -> str:
+    """Passages that a reranker did not read to their end; `model` is its identity, which says how much it reads."""
+    share = cost.cut_share
+    if not share:
+        return ""
+    what = "passages"
+    if model.get("reranker") == "pairwise" and "max_length" in model:  # duoT5 reads two at once
+        what = "pairs of passages"
+    limit = ""
+    for key, unit in (("max_length", "tokens"), ("words", "words")):
+        if model.get(key):
+            limit = f" at {model[key]} {unit}"
+    return f"{_share(share)} of {what} were cut{limit}"
+
+
+def _share(share: float) -> str:
+    """A share above 0 in words."""
+    return "fewer than 0.1%" if share < 0.001 else f"{share:.1%}"
 
 
 def contradicting_ranks(run: Run) -> str:

@@ -69,6 +69,11 @@ class ResultSummary:
     queries: tuple[str, ...] = field(compare=False)
     values: np.ndarray = field(compare=False)
 
+    @property
+    def cut_share(self) -> float | None:
+        """The share of passages that were cut to fit into the model, from 0 to 1; None where it is not known."""
+        return self.result.cost.cut_share if self.result.cost else None
+
 
 @dataclass(frozen=True, slots=True)
 class CostSummary:
@@ -152,6 +157,19 @@ class Row:
     def states(self) -> tuple[str, ...]:
         """The states of its results, each once, sorted."""
         return tuple(sorted({summary.result.state for summary in self.results}))
+
+    @property
+    def cut_share(self) -> float | None:
+        """The share of all its passages that were cut; None where one result does not know it."""
+        cut = 0
+        passages = 0
+        for summary in self.results:
+            cost = summary.result.cost
+            if cost is None or cost.passages is None:
+                return None
+            cut += cost.cut_passages
+            passages += cost.passages
+        return cut / passages if passages else None
 
 
 @dataclass(frozen=True, slots=True)

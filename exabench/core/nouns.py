@@ -22,9 +22,9 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Called by long work as it goes on: (pieces done, pieces in all or 0 where nobody knows, the piece just done)."""
 
-RESULT_FORMAT = 4
+RESULT_FORMAT = 5
 """Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is
-ranked within k, and rounding is no difference."""
+ranked within k, and rounding is no difference; 5: the cost says of how many passages some were cut."""
 
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
@@ -96,6 +96,8 @@ class Usage:
     """The work of ranking one query. FLOPs are None where the model behind a server is not known.
 
     `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
+    `passages` were read, `cut_passages` of them not to their end; duoT5 counts its pairs. It is None where nobody knows
+    what was cut, as behind a server.
     """
 
     prompts: int = 0
@@ -106,6 +108,7 @@ class Usage:
     cut_passages: int = 0
     cut_queries: int = 0
     repairs: Mapping[str, int] = field(default_factory=dict)
+    passages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Cost:
     """The cost of the reranking behind a Result. Tokens and FLOPs are means per query, the counts totals.
 
     `rpp` and `qpp` are the E2R-FLOPs pair (headline metric per PFLOP, queries per PFLOP) under the `paper` and the
-    `exact` estimate; what cannot be known is None.
+    `exact` estimate; what cannot be known is None. `passages` as in Usage; results before format 5 do not say it.
     """
 
     prompts: float
@@ -140,6 +143,14 @@ class Cost:
     precision: str
     parameters: int | None
     timing: Timing | None
+    passages: int | None = None
+
+    @property
+    def cut_share(self) -> float | None:
+        """The share of passages that were cut, from 0 to 1; None where it is not known, or nothing was read."""
+        if not self.passages:
+            return None
+        return self.cut_passages / self.passages
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,13 @@ def cost_of(
             rpps[estimate] = rpp(per_query, flops)
             qpps[estimate] = qpp(flops)
     repairs = Counter[str]()
+    passages: int | None = 0
     for usage in used:
         repairs.update(usage.repairs)
+        if passages is None or usage.passages is None:  # a share of some queries' passages is another number
+            passages = None
+        else:
+            passages += usage.passages
     return Cost(
         prompts=mean(usage.prompts for usage in used),
         input_tokens=mean(usage.input_tokens for usage in used),
@@ -69,6 +74,7 @@ def cost_of(
         precision=precision,
         parameters=parameters,
         timing=timing,
+        passages=passages,
     )
 
 

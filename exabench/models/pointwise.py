@@ -77,8 +77,8 @@ class Pointwise:
                 cut_passages += scored.cuts & 1
                 cut_queries += scored.cuts >> 1
             written = [writes] * len(group)
-            cuts = {"cut_passages": cut_passages, "cut_queries": cut_queries}
-            yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **cuts)
+            counts = {"passages": len(group), "cut_passages": cut_passages, "cut_queries": cut_queries}
+            yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **counts)
 
     def learner(self) -> Learner:
         """Its model, to be fitted: what it learns is what this reranker scores by."""

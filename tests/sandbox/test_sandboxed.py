@@ -37,8 +37,9 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
-    outside = reranker("cross_encoder", model=str(bert), scores=None)
-    with closing(SandboxedReranker("cross_encoder", str(bert))) as inside:
+    outside = reranker("cross_encoder", model=str(bert), scores=None, max_length=48)
+    assert sum(usage.cut_passages for _, usage in outside.score_many(JOBS)) > 0
+    with closing(SandboxedReranker("cross_encoder", str(bert), {"max_length": 48})) as inside:
         assert list(inside.score_many(JOBS)) == list(outside.score_many(JOBS))
         assert inside.score(*JOBS[3]) == outside.score(*JOBS[3])
         assert inside.score(JOBS[0][0], []) == []

@@ -97,6 +97,11 @@ class _Usage(Record, frozen=True):
     cut_passages: _Count
     cut_queries: _Count
     repairs: Annotated[dict[str, _Count], Meta(max_length=20)]
+    passages: _Count | None
+
+    def __post_init__(self) -> None:
+        if self.passages is not None and self.cut_passages > self.passages:
+            raise ValueError(f"{self.cut_passages} of {self.passages} passages were cut")
 
 
 class Scores(Record, frozen=True):

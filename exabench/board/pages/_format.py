@@ -82,6 +82,16 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def share(value: float | None) -> str:
+    """A share that may be small: 0.1234 reads 12 %, 0.0004 < 0.1 %, 0 reads 0 %."""
+    if value is None:
+        return NOTHING
+    if 0 < value < 0.001:
+        return "< 0.1 %"
+    places = 1 if 0 < value < 0.0995 else 0
+    return f"{100 * value:.{places}f} %"
+
+
 def effect(value: float | None) -> str:
     """An effect size with its sign; None where the differences do not vary."""
     if value is None:
@@ -144,7 +154,7 @@ def anchor(id: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        score, signed, span, signed_span, p_value, percent, effect, count, three_digits, https, training,
+        score, signed, span, signed_span, p_value, percent, share, effect, count, three_digits, https, training,
         first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

@@ -28,12 +28,12 @@ run_digest candidates_digest qrels_digest convention_digest model hardware creat
 """.split()
 _COUNTS = """
 depth wins losses ties queries missing_queries completed
-parameters cut_passages cut_queries repairs timed_queries
+parameters passages cut_passages cut_queries repairs timed_queries
 """.split()
 _COST = """
 precision prompts input_tokens output_tokens flops_exact flops_paper
 rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
-parameters cut_passages cut_queries repairs timed_queries hardware
+parameters passages cut_passages cut_queries repairs timed_queries hardware
 """.split()
 
 

@@ -74,12 +74,16 @@ class Asking(ABC):
             cut += is_cut
         return texts, cut
 
-    def _usage(self, replies: Sequence[Reply], cut: int, repairs: Mapping[str, int]) -> Usage:
-        """The usage of one query: the replies to it, how many passages were cut, and repairs of answers by kind."""
+    def _usage(self, replies: Sequence[Reply], passages: int, cut: int, repairs: Mapping[str, int]) -> Usage:
+        """The usage of one query: the replies to it, `cut` of its passages cut, and repairs of answers by kind."""
+        if not replies:  # a list of one is not asked about, so nothing of it was read or cut
+            passages = 0
+            cut = 0
         read = [reply.prompt_tokens for reply in replies]
         written = [reply.output_tokens for reply in replies]
         rows = self._shape.vocabulary if self._shape else 0  # a token is drawn from the whole vocabulary
-        return usage_of(self._shape, read, written, rows=rows, cut_passages=cut, repairs=dict(repairs))
+        counts = {"passages": passages, "cut_passages": cut, "repairs": dict(repairs)}
+        return usage_of(self._shape, read, written, rows=rows, **counts)
 
 
 def by_place(order: Sequence[int]) -> list[float]:

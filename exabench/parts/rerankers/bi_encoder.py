@@ -183,7 +183,7 @@ class BiEncoder:
             for read in passages.inputs(texts):
                 tokens.append(read.tokens)
                 cut_passages += read.cut
-            cuts = {"cut_passages": cut_passages, "cut_queries": int(read_query.cut)}
+            counts = {"passages": len(texts), "cut_passages": cut_passages, "cut_queries": int(read_query.cut)}
             written = [0] * len(tokens)
-            scored.append((scores, usage_of(self._shape, tokens, written, rows=0, **cuts)))
+            scored.append((scores, usage_of(self._shape, tokens, written, rows=0, **counts)))
         return scored

@@ -71,7 +71,7 @@ class Listwise(Asking):
             order[start:end] = [inside[place] for place in reading.order]
             replies.append(reply)
             repairs.update(reading.repairs)
-        return by_place(order), self._usage(replies, cut, repairs)
+        return by_place(order), self._usage(replies, len(texts), cut, repairs)
 
 
 def windows(n: int, size: int = 20, step: int = 10, passes: int = 1) -> Iterator[tuple[int, int]]:

@@ -132,7 +132,7 @@ class PromptedPairs(Asking):
         repairs = {}
         if replies:
             repairs["malformed"] = sum(not _letter(reply) for reply in replies)
-        return scores, self._usage(replies, cut, repairs)
+        return scores, self._usage(replies, n, cut, repairs)
 
     def _winners(
         self, query: Query, texts: Sequence[str], pairs: Sequence[tuple[int, int]], replies: list[Reply]

@@ -122,7 +122,7 @@ def run_demo(
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
         ledger.create(values["title"], tasks, values.get("views"))
-        for file in Path("leaderboard/reported").glob("*.csv"):  # a checkout has tables of printed numbers
+        for file in Path("leaderboard/reported").glob("*.*"):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 
         # Candidate lists: of the runs beside each collection, then of the first stages in the recipe. In this order,

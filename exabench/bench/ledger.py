@@ -10,6 +10,7 @@ results/<slug>/<task>.<candidates>.json
 models/<slug>/training.json ...        how a trained model was trained: its report, never its weights
 datasets/<name>/                       published datasets
 reported/*.csv                         numbers printed elsewhere
+reported/tables.toml                   their titles and sources
 changes.jsonl                          why each number is what it is: one line for each that came, changed or went
 pending/<slug>/                        what waits here, or was taken and refused (answer.json): no part of the board yet
 lock.json                              commits and digests resolved at first use
@@ -25,10 +26,13 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from exabench.bench.submissions import (
     DRAWING,
+    LINK,
     TRAINING_FILES,
     Training,
     read_submission,
@@ -72,6 +76,14 @@ class _Settings(Record, frozen=True):
     tasks: list[str]
     url: str = ""
     views: dict[str, list[str]] = {}
+
+
+class ReportedSource(Record, frozen=True):
+    """Where a table of reported/ comes from: a section of reported/tables.toml, named as the table's file is."""
+
+    title: str
+    about: str = ""
+    link: Annotated[str, Meta(pattern=f"^{LINK.pattern}$")] = ""
 
 
 def make_board(
@@ -461,6 +473,17 @@ class Ledger:
         return sorted(self.folder.glob("reported/*.csv"))
 
     @property
+    def reported_titles(self) -> Path:
+        """Where the titles and sources of these tables stand."""
+        return self.folder / "reported" / "tables.toml"
+
+    def reported_sources(self) -> dict[str, ReportedSource]:
+        """Title and source of each table of numbers printed elsewhere, by the name of its file. Raises BadInput."""
+        if not self.reported_titles.is_file():
+            return {}
+        return read(dict[str, ReportedSource], read_toml(self.reported_titles), file=self.reported_titles)
+
+    @property
     def datasets(self) -> Path:
         """Where published datasets lie, one folder each."""
         return self.folder / "datasets"
@@ -492,6 +515,7 @@ _FILES = (
     ("training", f"models/*/{TRAINING_FILES[0]}"),
     *(("note", f"models/*/{name}") for name in (*TRAINING_FILES[1:], DRAWING)),
     ("reported", "reported/*.csv"),
+    ("titles", "reported/tables.toml"),
     ("changes", "changes.jsonl"),
 )
 

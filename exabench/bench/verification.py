@@ -281,6 +281,11 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
         if ledger.one_candidates(result.task, result.candidates.name) != result.candidates:
             raise BadInput("was made with another candidate list than the one filed", file=file)
 
+    elif kind == "titles":
+        unknown = ledger.reported_sources().keys() - {one.stem for one in ledger.reported_files()}
+        if unknown:
+            raise BadInput(f"names a table that is not beside it: {', '.join(sorted(unknown))}", file=file)
+
     elif kind == "reported":
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
         if not rows:

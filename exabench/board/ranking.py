@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exabench.bench.ledger import Ledger, read_result
+from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, read_text
@@ -226,11 +226,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Reported:
-    """Numbers printed elsewhere: one CSV file, as it is."""
+    """Numbers printed elsewhere: one CSV file, as it is, with its title and where it comes from."""
 
     name: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    about: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -334,11 +337,13 @@ class Board:
             entries[name] = tuple(lines)
 
         reported = []
+        sources = ledger.reported_sources()
         for file in ledger.reported_files():
             table = csv.reader(io.StringIO(read_text(file), newline=""))
             columns = tuple(next(table, ()))
             filled = tuple(tuple(line) for line in table if line)
-            reported.append(Reported(file.stem, columns, filled))
+            source = sources.get(file.stem, ReportedSource(title=file.stem))
+            reported.append(Reported(file.stem, columns, filled, source.title, source.about, source.link))
         return cls(
             folder=ledger.folder,
             title=settings["title"],

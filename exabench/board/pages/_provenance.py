@@ -67,7 +67,7 @@ def list_inputs(board: Board) -> list[Input]:
         shared.append(("candidates", ranking.with_name(f"{one.name}.json")))
         shared.append(("texts of candidates", ledger.shown_file(one.task, one.name)))
     shared += [("dataset", ledger.datasets / release.name / MANIFEST) for release in board.datasets]
-    shared += [("reported elsewhere", file) for file in ledger.reported_files()]
+    shared += [("reported elsewhere", file) for file in (*ledger.reported_files(), ledger.reported_titles)]
     # Tables and logs are optional.
     for kind, file in shared:
         if file.is_file():

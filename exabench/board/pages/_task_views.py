@@ -1,4 +1,4 @@
-"""The pages of tasks and of reported numbers."""
+"""The pages of tasks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from exabench.bench.ledger import REPORTED_COLUMNS
-from exabench.board.pages._page import WRITTEN, Page, Values, reported_page, stamp, task_page
+from exabench.board.pages._page import WRITTEN, Page, Values, stamp, task_page
 from exabench.board.pages._training_views import overlaps
 from exabench.board.pages.figures import ListScores, panels
-from exabench.board.ranking import Board, Entry, Reported, first_stage, group_by
+from exabench.board.ranking import Board, Entry, first_stage, group_by
 from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.tasks.catalogue import task
 
@@ -20,15 +19,12 @@ BOUND = "exabench--oracle"
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """A page for each task, and for each table of numbers reported elsewhere."""
+    """A page for each task."""
     for one in board.tasks:
         if one.members:
             yield Page(task_page(one.name), partial(composite_task, board, one), "composite.html")
     for one in board.single_tasks:
         yield Page(task_page(one.name), partial(single_task, board, one), "task.html")
-    yield Page("reported/index.html", dict, "reported_index.html")
-    for table in board.reported:
-        yield Page(reported_page(table.name), partial(reported_table, table), "reported.html")
 
 
 def single_task(board: Board, one: Task) -> Values:
@@ -112,23 +108,3 @@ def composite_task(board: Board, one: Task) -> Values:
         "finished": len(rows),
         "stamp": stamp([summary for summary in board.shown_results if summary.task in one.members]),
     }
-
-
-def reported_table(table: Reported) -> Values:
-    """One reported table as it is; columns whose every cell is a number, or empty, are set as such."""
-    width = len(table.columns)
-    numeric = dict.fromkeys(range(width), True)
-    sources = set()
-    is_whole = True
-    for row in table.rows:
-        sources.add(row[-1])
-        if len(row) != width:
-            is_whole = False
-        # A row may be longer than the head: such columns have no name, but a page shows them.
-        for place, text in enumerate(row):
-            is_number = text in ("", "-") or text.replace(".", "", 1).removeprefix("-").isdigit()
-            numeric[place] = numeric.get(place, True) and is_number
-    # The sources of a table with gaps cannot be counted.
-    if not is_whole:
-        sources.clear()
-    return {"table": table, "numeric": numeric, "sources": len(sources), "measured": table.columns == REPORTED_COLUMNS}

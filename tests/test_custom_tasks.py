@@ -68,7 +68,7 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tilte = 'x'", r"task\.toml: has an unknown key 'tilte'; its keys: .*headline, judgements, language, licence"),
+        ("tilte = 'x'", r"task\.toml: has an unknown key 'tilte'; did you mean title"),
         ("threshold = 0", r"task\.toml: threshold: expected `int` >= 1"),
         ("threshold = '2'", r"task\.toml: threshold: expected `int"),
         ("text_fields = ['body']", r"task\.toml: .*choose from: title, text|task\.toml: .*'body'"),

@@ -98,7 +98,7 @@ def test_a_package_that_is_missing_or_too_old_is_named() -> None:
 @pytest.mark.parametrize(
     ("origin", "line"),
     [
-        (None, "pip install 'exabench[models]'"),
+        (None, "pip install 'torch>=2' 'ray[data]>=2.40'"),
         (
             {"url": "file:///home/me/exabench", "dir_info": {"editable": True}},
             "pip install -e '/home/me/exabench[models]'",
@@ -118,7 +118,10 @@ def test_the_pip_line_names_the_place_that_this_exabench_came_from(
 ) -> None:
     about = tmp_path / "exabench-9.0.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text('Name: exabench\nVersion: 9.0\nRequires-Dist: torch>=2 ; extra == "models"\n')
+    (about / "METADATA").write_text(
+        'Name: exabench\nVersion: 9.0\nRequires-Dist: torch>=2 ; extra == "models"\n'
+        'Requires-Dist: ray[data]>=2.40; extra == "models"\n'
+    )
     if origin is not None:
         (about / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.syspath_prepend(tmp_path)

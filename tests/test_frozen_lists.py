@@ -328,7 +328,7 @@ def test_several_tasks_get_a_list_each(two_tasks, capsys):
     notes: list[str] = []
     made = freeze_all(ledger, ["one", "two"], "bm25", 10, data=two_tasks, note=notes.append)
     assert [str(file) for _, file in made] == ["board/candidates/one/bm25-10.json", "board/candidates/two/bm25-10.json"]
-    assert ledger.settings()["tasks"] == ["one", "two"]
+    assert ledger.settings().tasks == ["one", "two"]
     assert any(note.startswith("two: no list is longer than 1 passage") for note in notes)
     assert all(one.is_there for one in plan_candidates(ledger, ["one", "two"], "bm25", 10, data=two_tasks))
 

@@ -16,6 +16,7 @@ from toys import SUBMISSION, Given, contents, toml, write_beir
 import exabench
 from exabench import Passage, Query
 
+SOURCE = f"git+https://example.org/exabench@{'0123456789' * 4}"
 NEXT = re.compile(r"next: (exabench .+)$", re.MULTILINE)
 
 
@@ -47,7 +48,7 @@ def done(line: str, work: Path) -> str:
 
 
 def test_every_next_command_runs_as_printed_from_a_new_board_to_its_results(work: Path) -> None:
-    said = done("exabench board init --task mini --board 'my board'", work)
+    said = done(f"exabench board init --task mini --install {SOURCE} --space our/board --board 'my board'", work)
     [candidates] = NEXT.findall(said)
     done(candidates, work)
     (work / "oracle.toml").write_text(toml(SUBMISSION | {"name": "acme/run"}))

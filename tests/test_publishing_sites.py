@@ -23,7 +23,6 @@ from exabench.hub.commits import Published
 
 SPACE = "spaces/owner/board"
 REPO = SPACE.removeprefix("spaces/")
-WORKFLOW = Path(__file__).parents[1] / "leaderboard" / "rebuild.yml"
 
 
 @pytest.fixture
@@ -165,8 +164,15 @@ def test_choices_that_do_not_go_together_are_refused_and_no_board_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_workflow_runs_when_the_board_changes_and_its_token_is_a_secret() -> None:
-    text = WORKFLOW.read_text(encoding="utf-8")
+@pytest.fixture
+def workflow(tmp_path: Path) -> str:
+    """The workflow of a new board."""
+    assert main(["board", "init", "--board", str(tmp_path / "new"), "--space", REPO]) == 0
+    return (tmp_path / "new/rebuild.yml").read_text(encoding="utf-8")
+
+
+def test_the_workflow_runs_when_the_board_changes_and_its_token_is_a_secret(workflow: str) -> None:
+    text = workflow
     values = yaml.safe_load(text)
     assert values[True].keys() == {"push", "pull_request"}  # YAML 1.1 reads the key `on` as a truth value
     assert values["permissions"] == {"contents": "read"}
@@ -175,8 +181,8 @@ def test_the_workflow_runs_when_the_board_changes_and_its_token_is_a_secret() ->
     assert "refs/heads/main" in publishing["if"] and "push" in publishing["if"]
 
 
-def test_the_workflow_checks_verifies_builds_and_publishes_by_commands_that_exabench_has() -> None:
-    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+def test_the_workflow_checks_verifies_builds_and_publishes_by_commands_that_exabench_has(workflow: str) -> None:
+    jobs = yaml.safe_load(workflow)["jobs"]
     runs = "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
     commands = [line.split() for line in re.findall(r"^ *exabench (.+)", runs, re.MULTILINE)]
     steps = ["board check", "bench verify", "board build", "board build", "board publish"]

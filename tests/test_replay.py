@@ -64,7 +64,7 @@ def test_several_files_are_one_teacher_and_any_change_is_another(tmp_path: Path)
     "line, said",
     [
         ("{", "is not JSON"),
-        ({"id": "c", "text": "t", "promt_tokens": 4}, "unknown key .promt_tokens.; its keys: .*prompt_tokens"),
+        ({"id": "c", "text": "t", "promt_tokens": 4}, "unknown key .promt_tokens.; did you mean prompt_tokens"),
         ({"id": "c", "text": "t", "output_tokens": -1}, "output_tokens: expected `int` >= 0"),
         ({"id": "a", "text": "another"}, "a second, other answer to this prompt .id 'a'"),
     ],

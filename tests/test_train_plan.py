@@ -39,9 +39,9 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"optmiser": "adamw"}, "has an unknown key 'optmiser'; its keys: check, data, dev,"),
+        ({"optmiser": "adamw"}, "has an unknown key 'optmiser'; did you mean optimiser"),
         ({"seed": "three"}, "seed: expected `int`, got `str`"),
-        ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; its keys: .*optimiser, rate,"),
+        ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; did you mean rate"),
         ({"steps": {"rate": "fast"}}, "steps.rate: expected `float`, got `str`"),
         ({"steps": {"rate": 0.0}}, "steps.rate: expected `float` > 0.0"),
         ({"steps": {"groups": 0}}, "steps.groups: expected `int` >= 1"),
@@ -55,7 +55,7 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
         ({"steps": {"schedule": "lineer"}}, "choose from: constant, linear, cosine"),
         ({"steps": {"gradients": "cache"}}, "choose from: auto, plain, cached"),
         ({"steps": {"autocast": "int8"}}, "steps.autocast: .*; choose from: bfloat16"),
-        ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; its keys: .*task"),
+        ({"check": [{"tsak": "mini"}]}, r"unknown key 'tsak' in check\[0\]; did you mean task"),
         ({"check": [{"metric": "nDCG@10"}]}, r"lacks the key 'task' in check\[0\]"),
         (
             {"check": [{"task": "mini", "metric": "ndgc@10"}]},

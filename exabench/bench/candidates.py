@@ -293,7 +293,7 @@ def freeze_candidates(
     ledger.add_task(task)
     lock_collection(ledger.lock, task, evaluator.judged, evaluator.qrels, passages)
     if not ledger.lists_task(task.name, data):
-        page = ledger.folder / "board.toml"
+        page = ledger.settings_file
         if ledger.list_task(task.name):
             note(f"{task.name} was added to the tasks of {page}")
         else:

@@ -213,7 +213,7 @@ def compare_submissions(
     """
     ledger = Ledger(Path(board))
     names = (a, b, *others)
-    if not (ledger.folder / "board.toml").is_file():
+    if not ledger.settings_file.is_file():
         raise _no_board(names, ledger.folder)
     results = {}
     for name in names:

@@ -1,6 +1,6 @@
 """The ledger: a leaderboard's folder on disk, and the only code that knows its layout.
 
-board.toml                             title and tasks
+board.toml                             title, tasks, and what else its keeper says (bench/settings)
 tasks/<name>.toml                      the custom tasks: what they are, and where they are read
 submissions/<slug>.toml                what was sent
 candidates/<task>/<name>.trec.gz .json the frozen lists that everybody reranks
@@ -30,6 +30,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from exabench.bench.settings import BoardSettings, check_settings, read_settings, settings_text
 from exabench.bench.submissions import (
     DRAWING,
     LINK,
@@ -60,7 +61,7 @@ from exabench.core.records import Record, as_builtins, read
 from exabench.measure.metric_values import ByMetric
 from exabench.measure.runs import read_run, write_run
 from exabench.tasks.catalogue import expand, tasks as table
-from exabench.tasks.custom import description_of, file_task, pin_task, place_of
+from exabench.tasks.custom import description_of, file_task, place_of
 
 _READABLE = range(2, RESULT_FORMAT + 1)
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-(\d{1,6})")
@@ -69,47 +70,12 @@ NumberKey = tuple[str, str, str, str]
 """The place of a number on a board: submission, task, candidates, metric."""
 
 
-class _Settings(Record, frozen=True):
-    """board.toml."""
-
-    title: str
-    tasks: list[str]
-    url: str = ""
-    views: dict[str, list[str]] = {}
-
-
 class ReportedSource(Record, frozen=True):
     """Where a table of reported/ comes from: a section of reported/tables.toml, named as the table's file is."""
 
     title: str
     about: str = ""
     link: Annotated[str, Meta(pattern=f"^{LINK.pattern}$")] = ""
-
-
-def make_board(
-    folder: str | Path, title: str, tasks: Sequence[str], url: str = "", data: str | Path | None = None
-) -> Path:
-    """Make a new leaderboard over `tasks` (tasks or suites) and return its board.toml.
-
-    `url` is where its pages will be read; custom tasks are described, `data` holds some. Raises BadInput for a task
-    that is not known, and where a leaderboard is.
-    """
-    ledger = Ledger(Path(folder))
-    file = ledger.folder / "board.toml"
-    if file.exists():
-        raise BadInput("is there already; edit it, or name another folder with --board", file=file)
-    names = []
-    custom = []
-    for name in tasks:
-        found = expand(name, data=data)
-        if len(found) == 1:  # a suite stays a suite
-            name = found[0].name
-            custom += [one for one in found if one.name not in table()]
-        names.append(name)
-    ledger.create(title, names, url=url)
-    for task in custom:
-        ledger.add_task(pin_task(task, ledger.lock))
-    return file
 
 
 @dataclass(frozen=True)
@@ -123,17 +89,24 @@ class Ledger:
         """Where commits and digests looked up at first use are kept."""
         return self.folder / "lock.json"
 
-    def settings(self) -> dict[str, Any]:
-        """board.toml: title, tasks, url, views. Raises BadInput."""
+    @property
+    def settings_file(self) -> Path:
+        """Where the keeper says what the board shows."""
+        return self.folder / "board.toml"
+
+    @property
+    def workflow_file(self) -> Path:
+        """Where the workflow is kept that checks, rebuilds and publishes the board; it need not be there."""
+        return self.folder / "rebuild.yml"
+
+    def settings(self) -> BoardSettings:
+        """What board.toml says. Raises BadInput."""
         self.check_exists()
-        file = self.folder / "board.toml"
-        values = read_toml(file)
-        read(_Settings, values, file=file)
-        return values
+        return read_settings(self.settings_file)
 
     def check_exists(self) -> None:
         """Raise BadInput where the folder is not a leaderboard."""
-        if not (self.folder / "board.toml").is_file():
+        if not self.settings_file.is_file():
             raise BadInput(
                 "is not a leaderboard: board.toml is missing; name another folder with --board, or make one there with "
                 f"exabench board init --board {shlex.quote(str(self.folder))}",
@@ -148,18 +121,18 @@ class Ledger:
         self.check_exists()
         return False
 
-    def create(self, title: str, tasks: list[str], views: Mapping[str, list[str]] | None = None, url: str = "") -> None:
-        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title."""
-        if (self.folder / "board.toml").is_file():
+    def create(
+        self, title: str, tasks: Sequence[str], views: Mapping[str, list[str]] | None = None, **others: str
+    ) -> None:
+        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title.
+
+        `others` are texts by the names of settings.KEYS. Raises BadInput for a value that does not fit.
+        """
+        if self.settings_file.is_file():
             return
-        text = f"title = {toml_text(title)}\ntasks = {toml_text(tasks)}\n"
-        if url:
-            text += f"url = {toml_text(url)}\n"
-        if views:
-            text += "\n[views]\n"
-            for name, names in views.items():
-                text += f"{toml_text(name)} = {toml_text(names)}\n"
-        write(self.folder / "board.toml", text)
+        settings = BoardSettings(title=title, tasks=[*tasks], views={**(views or {})}, **others)
+        check_settings(settings)
+        write(self.settings_file, settings_text(settings))
 
     # -- submissions ---------------------------------------------------------------------------------------
 
@@ -263,7 +236,7 @@ class Ledger:
 
     def tasks(self, data: str | Path | None = None) -> list[Task]:
         """The tasks that board.toml lists, suites replaced by theirs. Raises BadInput."""
-        return expand(self.settings()["tasks"], data=data, board=self.folder)
+        return expand(self.settings().tasks, data=data, board=self.folder)
 
     def lists_task(self, name: str, data: str | Path | None = None) -> bool:
         """Does board.toml list a task, or one that it is a member of? Its pages show those alone. Raises BadInput."""
@@ -271,8 +244,8 @@ class Ledger:
 
     def list_task(self, name: str) -> bool:
         """Add a task to those that board.toml lists, and change nothing else there; False where that cannot be done."""
-        file = self.folder / "board.toml"
-        before = self.settings()
+        file = self.settings_file
+        before = read_toml(file)
         text = read_text(file)
         # The array alone is edited: written anew, the file would lose its comments. Behind the head of a table a key
         # `tasks` would be a view's.
@@ -490,8 +463,9 @@ class Ledger:
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every file that belongs here, with its kind; it need not be in order, nor (board, lock) be there."""
-        yield "board", self.folder / "board.toml"
-        for name in ("lock.json", "README.md", "rebuild.yml", ".gitignore"):
+        yield "board", self.settings_file
+        yield "workflow", self.workflow_file
+        for name in ("lock.json", "README.md", ".gitignore", "submissions/README.md"):
             yield "note", self.folder / name
         for kind, pattern in _FILES:
             for file in sorted(self.folder.glob(pattern)):

@@ -16,6 +16,7 @@ from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.evaluation import SAME
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
+from exabench.bench.new_board import check_workflow
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, nearest
 from exabench.core.files import digest_of, read_bytes, read_text
@@ -240,8 +241,12 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
 
     if kind == "board":
         settings = ledger.settings()
-        for names in (settings["tasks"], *settings.get("views", {}).values()):
+        for names in (settings.tasks, *settings.views.values()):
             expand(names, board=ledger.folder)
+
+    elif kind == "workflow":
+        if file.is_file():
+            check_workflow(file)
 
     elif kind == "task":
         task_of(file.stem, board=ledger.folder)

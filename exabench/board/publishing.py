@@ -35,7 +35,7 @@ def publish_board(
     With `check` only a board whose files are in order and whose numbers can be recomputed (from the collections in
     `data`) is published: raises CheckFailed with the first problem.
     """
-    title = Ledger(folder).settings()["title"]
+    title = Ledger(folder).settings().title
     if check:
         problems = list_problems(folder)
         if problems:

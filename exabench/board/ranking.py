@@ -262,13 +262,20 @@ class QueryChange(NamedTuple):
 class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
-    `submissions` are in the order of their slugs, `digests` those of their files. `entries` are the lines of each task,
-    best first. `unlike` holds the digests of results that were measured otherwise than their frozen list tells.
+    What board.toml leaves out (bench/settings has its keys) is empty. `submissions` are in the order of their slugs,
+    `digests` those of their files. `entries` are the lines of each task, best first. `unlike` holds the digests of
+    results that were measured otherwise than their frozen list tells.
     """
 
     folder: Path
     title: str
+    description: str
+    source: str
+    contact: str
+    citation: str
+    licence: str
     url: str
+    views: Mapping[str, Sequence[str]]
     tasks: tuple[Task, ...]
     submissions: Mapping[str, Submission]
     candidates: tuple[Candidates, ...]
@@ -287,7 +294,7 @@ class Board:
         """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says."""
         ledger = Ledger(Path(folder))
         settings = ledger.settings()
-        tasks = tuple(expand(settings["tasks"], board=ledger.folder))
+        tasks = tuple(expand(settings.tasks, board=ledger.folder))
         submissions = dict(sorted(ledger.submissions().items()))
         results = _read_results(ledger)
         candidates = tuple(ledger.candidates())
@@ -313,7 +320,7 @@ class Board:
 
         # The views of the board in their order, then all tasks: `Board.rows` takes the last.
         rankings = {}
-        for title, names in {**settings.get("views", {}), ALL: settings["tasks"]}.items():
+        for title, names in {**settings.views, ALL: settings.tasks}.items():
             slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
             if slug in rankings:
                 raise BadInput(f"two views of the board would be called {slug}; give them other titles")
@@ -346,8 +353,14 @@ class Board:
             reported.append(Reported(file.stem, columns, filled, source.title, source.about, source.link))
         return cls(
             folder=ledger.folder,
-            title=settings["title"],
-            url=settings.get("url", ""),
+            title=settings.title,
+            description=settings.description,
+            source=settings.source,
+            contact=settings.contact,
+            citation=settings.citation,
+            licence=settings.licence,
+            url=settings.url,
+            views=settings.views,
             tasks=tasks,
             submissions=submissions,
             candidates=candidates,
@@ -361,6 +374,13 @@ class Board:
             digests={slug: file_digest(ledger.submission_file(slug)) for slug in submissions},
             unlike=unlike,
         )
+
+    @property
+    def home(self) -> str:
+        """The address of the pages, which ends in a slash; empty where board.toml gives none."""
+        if not self.url:
+            return ""
+        return f"{self.url.rstrip('/')}/"
 
     @property
     def ledger(self) -> Ledger:

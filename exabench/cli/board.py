@@ -34,25 +34,36 @@ def board() -> None:
 
 
 @board.command(
-    examples=("exabench board init --title 'Our rerankers' --task scifact --task trec-dl --board our-board",)
+    examples=(
+        "exabench board init --title 'Our rerankers' --task scifact --task trec-dl --board our-board",
+        "exabench board init --task mine --data collections --space our-group/board --board our-board",
+    )
 )
 @click.option("--title", default="My leaderboard", show_default=True, help="The title of the pages.")
 @click.option(
     "--task", "tasks", multiple=True, default=("mini",), show_default=True, help="A task or suite; repeat for more."
 )
-@click.option("--url", default="", help="Where the pages will be read: feeds need an address.")
+@click.option("--description", default="", help="A sentence about the board.")
+@click.option("--source", default="", help="Where the board's folder can be copied from: https://...")
+@click.option("--contact", default="", help="Whom to ask: an e-mail address, an @handle or https://...")
+@click.option("--licence", "--license", default="", help="The licence of results and pages, such as cc-by-4.0.")
+@click.option("--url", default="", help="Where the pages will be read: feeds and shared links need an address.")
+@click.option("--install", default="", help="Where rebuild.yml installs exabench from: git+https://...@COMMIT.")
+@click.option("--space", default="", help="The static Space that rebuild.yml publishes to (owner/name).")
 @data_option
 @board_option
-def init(title: str, tasks: tuple[str, ...], url: str, data: Path | None, board: Path) -> None:
-    """Make a new leaderboard: a folder with its board.toml."""
-    from exabench.bench.ledger import make_board
+def init(title: str, tasks: tuple[str, ...], data: Path | None, board: Path, **others: str) -> None:
+    """Make a new leaderboard: a folder with its board.toml, in which every key is explained, and a workflow."""
+    from exabench.bench.new_board import check_workflow, make_board
 
-    file = make_board(board, title, tasks, url, data)
-    answer(
-        {"file": file, "tasks": list(tasks)},
-        str(file),
-        f"next: {command_line('bench', 'candidates', tasks[0], board=board, data=data)}",
-    )
+    files = make_board(board, title, tasks, data=data, **others)
+    notes = []
+    try:
+        check_workflow(files[-1])
+    except BadInput as error:  # to be filled in by hand: who keeps the board knows what goes there
+        notes.append(f"note: {error}")
+    notes.append(f"next: {command_line('bench', 'candidates', tasks[0], board=board, data=data)}")
+    answer({"file": files[0], "files": files, "tasks": list(tasks)}, "\n".join(map(str, files)), *notes)
 
 
 @board.command(examples=("exabench board check --board my-board",))

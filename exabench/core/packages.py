@@ -14,11 +14,15 @@ NAME = "exabench"
 
 @dataclass(frozen=True)
 class Requirement:
-    """A line of pyproject.toml: a package, the versions that will do, and the extra that asks for it ("": the base)."""
+    """A line of pyproject.toml: a package, the versions that will do, and the extra that asks for it ("": the base).
+
+    `parts` are the package's own extras, as in "[data]".
+    """
 
     package: str
     versions: str
     extra: str
+    parts: str = ""
 
     @property
     def installed(self) -> str:
@@ -31,14 +35,18 @@ class Requirement:
 
 def requirements() -> Iterator[Requirement]:
     """What the installed exabench asks for, the base and every extra."""
-    for line in metadata.requires(NAME) or []:
+    try:
+        lines = metadata.requires(NAME) or []
+    except metadata.PackageNotFoundError:  # read from a folder that was never installed
+        return
+    for line in lines:
         asked, _, marker = line.partition(";")
         # name[extras]versions; what is behind the semicolon says when the package is wanted (PEP 508).
-        found = re.fullmatch(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?\s*(.*?)\s*", asked)
+        found = re.fullmatch(r"\s*([\w.-]+)\s*(\[[^\]]*\])?\s*(.*?)\s*", asked)
         if not found:
             continue
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
-        yield Requirement(found[1], found[2], extra[1] if extra else "")
+        yield Requirement(found[1], found[3], extra[1] if extra else "", found[2] or "")
 
 
 def pip_line(module: str) -> str:
@@ -52,30 +60,46 @@ def pip_line(module: str) -> str:
 
 
 def extra_line(extra: str = "") -> str:
-    """The pip command that installs exabench with an extra, from where it came: a checkout, git, or an index."""
+    """The pip command that installs exabench with an extra, from where it came: a checkout, a wheel, or git.
+
+    Where pip noted no such place it names the packages of the extra: exabench is on no index, and whoever takes its
+    name there could run anything.
+    """
+    origin = _origin()
+    url = str(origin.get("url", ""))
     wanted = NAME
     if extra:
         wanted += f"[{extra}]"
-    origin = _origin()
-    url = str(origin.get("url", ""))
-    if not url:  # it came from an index, where its name is
-        return f"pip install {shlex.quote(wanted)}"
-    version_control = origin.get("vcs_info")
-    if isinstance(version_control, Mapping):
-        kind = version_control.get("vcs", "git")
-        commit = version_control.get("commit_id", "")
-        url = f"{kind}+{url}@{commit}"
+    if not url:
+        packages = [f"{one.package}{one.parts}{one.versions}" for one in requirements() if one.extra == extra]
+        if not packages:
+            return f"pip install -e {shlex.quote(wanted.replace(NAME, '.'))} in a checkout of exabench"
+        return shlex.join(["pip", "install", *packages])
     folder = origin.get("dir_info")
     if isinstance(folder, Mapping) and folder.get("editable"):
         place = wanted.replace(NAME, url.removeprefix("file://"), 1)
         return f"pip install -e {shlex.quote(place)}"
-    line = f"{wanted} @ {url}"
+    line = f"{wanted} @ {pinned_source() or url}"
     return f"pip install {shlex.quote(line)}"
+
+
+def pinned_source() -> str:
+    """The commit that exabench was installed from, as pip takes it ("git+https://...@COMMIT"), or nothing."""
+    origin = _origin()
+    version_control = origin.get("vcs_info")
+    if not isinstance(version_control, Mapping):
+        return ""
+    kind = version_control.get("vcs", "git")
+    commit = version_control.get("commit_id", "")
+    return f"{kind}+{origin.get('url', '')}@{commit}"
 
 
 def _origin() -> Mapping[str, object]:
     """What pip noted when it installed exabench from anywhere but an index (PEP 610)."""
-    text = metadata.distribution(NAME).read_text("direct_url.json")
+    try:
+        text = metadata.distribution(NAME).read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return {}
     if not text:
         return {}
     return dict(json.loads(text))

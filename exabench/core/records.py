@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import msgspec
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import BadInput, nearest, printable
 from exabench.core.files import lines
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def _message(problem: str, kind: Any, what: str) -> str:
         message = f"{table}has an unknown key {printable(unknown[1])!r}{inside}"
         names = sorted(_names(expected))
         if names:
-            message += f"; its keys: {', '.join(names)}"
+            message += f"; {nearest(unknown[1], names)}"
         return message
     if missing:
         return f"{table}lacks the key {missing[1]!r}{inside}"

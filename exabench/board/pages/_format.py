@@ -121,6 +121,13 @@ def https(link: str) -> str:
     return link if LINK.fullmatch(link) else ""
 
 
+def address(contact: str) -> str:
+    """What a contact links to: a page or a mail box; nothing for an @handle, of which nobody knows where it is."""
+    if "@" in contact[1:] and not contact.startswith("https:"):
+        return f"mailto:{contact}"
+    return https(contact)
+
+
 def training(submission: Submission, most: int = sys.maxsize) -> str:
     """The training data in one line: the first `most`, and how many more there are (never one)."""
     data = submission.training_data
@@ -154,7 +161,7 @@ def anchor(id: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        score, signed, span, signed_span, p_value, percent, share, effect, count, three_digits, https, training,
-        first_stage, flat, toml_text, anchor
+        score, signed, span, signed_span, p_value, percent, share, effect, count, three_digits, https, address,
+        training, first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

@@ -60,7 +60,7 @@ def list_inputs(board: Board) -> list[Input]:
     def add(kind: str, file: Path, digest: str, of: str = BYTES) -> None:
         inputs.append(Input(kind, file.relative_to(board.folder).as_posix(), digest, of))
 
-    shared = [("board", ledger.folder / "board.toml"), ("change log", ledger.change_log)]
+    shared = [("board", ledger.settings_file), ("change log", ledger.change_log)]
     for one in board.candidates:
         ranking = ledger.candidates_file(one.task, one.name)
         add("ranking of candidates", ranking, one.digest, RANKING)
@@ -159,10 +159,8 @@ def atom(board: Board) -> Values:
     entries.sort(key=lambda entry: entry.key)
     entries.sort(key=lambda entry: entry.date, reverse=True)
     entries = entries[:NEWEST]
-    home = f"{board.url.rstrip('/')}/" if board.url.startswith("https://") else ""
     return {
-        "home": home,
-        "base": home or f"tag:exabench.github.io,2026:{digest_of(board.title)[7:23]}/",
+        "base": board.home or f"tag:exabench.github.io,2026:{digest_of(board.title)[7:23]}/",
         "updated": max([board.updated, *(entry.date for entry in entries)]),
         "entries": entries,
     }

@@ -1,0 +1,127 @@
+"""board.toml: the keys of a leaderboard's settings, their check, and the text of a new file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exabench.bench.submissions import FIELDS
+from exabench.core.errors import BadInput, printable
+from exabench.core.files import read_toml, toml_key, toml_text
+from exabench.core.licences import as_licence
+from exabench.core.records import Record, read
+
+LONGEST_TITLE = 200  # of the board or a view: a title is a line of a page
+MOST_TASKS = 1000  # of the board or a view: three times what exabench knows
+MOST_VIEWS = 100
+_LARGEST = 1 << 16  # bytes: reading TOML takes time that grows with the square
+
+
+class BoardSettings(Record, frozen=True):
+    """What board.toml holds; a text that is empty is not given, and has no place on the pages."""
+
+    title: str
+    tasks: list[str]
+    description: str = ""
+    source: str = ""
+    contact: str = ""
+    citation: str = ""
+    licence: str = ""
+    url: str = ""
+    views: dict[str, list[str]] = {}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key with a text: its meaning, an example as TOML, and the key of a submission whose grammar it shares."""
+
+    name: str
+    meaning: str
+    example: str
+    like: str
+
+
+KEYS = (
+    Key(
+        "description",
+        "A sentence about the board, for the start page and for links that are shared.",
+        '"Rerankers for questions about our products, over one frozen BM25 list."',
+        "description",
+    ),
+    Key(
+        "source",
+        "Where the folder of the board can be copied from, so that anybody can verify its numbers: a repository.",
+        '"https://github.com/our-group/board"',
+        "link",
+    ),
+    Key("contact", "Whom to ask: an e-mail address, an @handle or an https:// address.", '"@our-group"', "contact"),
+    Key(
+        "citation",
+        "How to cite the board: one BibTeX entry.",
+        '"@misc{our-board, title = {Our rerankers}, url = {https://our-group.example.org/board}}"',
+        "bibtex",
+    ),
+    Key("licence", "The licence of the results and pages, as an SPDX identifier.", '"cc-by-4.0"', "licence"),
+    Key(
+        "url",
+        "Where the pages are read: the feed and shared links need an address.",
+        '"https://our-group.example.org/board"',
+        "link",
+    ),
+)
+"""The keys that may be left out, in the order of a new file."""
+
+
+def read_settings(file: str | Path) -> BoardSettings:
+    """Read and check a board.toml; `license` is taken for `licence`.
+
+    Raises BadInput that lists every value that does not fit; for an unknown key it says the nearest.
+    """
+    file = Path(file)
+    if file.is_file() and file.stat().st_size > _LARGEST:
+        raise BadInput(f"is larger than the {_LARGEST:,} bytes that it may have", file=file)
+    settings = read(BoardSettings, as_licence(read_toml(file), file), file=file)
+    check_settings(settings, file)
+    return settings
+
+
+def check_settings(settings: BoardSettings, file: str | Path | None = None) -> None:
+    """Raise BadInput that lists every value that does not fit."""
+    grammars = {field.name: field for field in FIELDS}
+    problems = []
+    for key in KEYS:
+        value = getattr(settings, key.name)
+        grammar = grammars[key.like]
+        if value and not grammar.fits(value):
+            problems.append(f"{key.name} must {grammar.grammar}, not {printable(value, 60)!r}")
+    for title, tasks in ((settings.title, settings.tasks), *settings.views.items()):
+        if len(title) > LONGEST_TITLE:
+            problems.append(f"title {printable(title, 60)!r} must have at most {LONGEST_TITLE} characters")
+        if len(tasks) > MOST_TASKS:
+            problems.append(f"{printable(title, 60)!r} must name at most {MOST_TASKS} tasks, not {len(tasks)}")
+    if len(settings.views) > MOST_VIEWS:
+        problems.append(f"views must be at most {MOST_VIEWS}, not {len(settings.views)}")
+    if problems:
+        raise BadInput("; ".join(problems), file=file)
+
+
+def settings_text(settings: BoardSettings) -> str:
+    """The settings as a board.toml in which a comment explains each key; what is not given is a comment, too."""
+    text = "# The title of the pages.\n"
+    text += f"title = {toml_text(settings.title)}\n\n"
+    text += "# The tasks and suites whose results the pages show; `exabench bench tasks` lists those that are known.\n"
+    text += f"tasks = {toml_text(settings.tasks)}\n\n"
+    for key in KEYS:
+        value = getattr(settings, key.name)
+        text += f"# {key.meaning}\n"
+        if value:
+            text += f"{key.name} = {toml_text(value)}\n\n"
+        else:
+            text += f"# {key.name} = {key.example}\n\n"
+    text += "# Further overviews, each over some of the tasks, by title; the first is the start page.\n"
+    if not settings.views:
+        return text + '# [views]\n# "Science" = ["scifact", "nfcorpus"]\n'
+    text += "[views]\n"
+    for title, tasks in settings.views.items():
+        text += f"{toml_key(title)} = {toml_text(tasks)}\n"
+    return text

@@ -172,11 +172,10 @@ def workflow(tmp_path: Path) -> str:
 
 
 def test_the_workflow_runs_when_the_board_changes_and_its_token_is_a_secret(workflow: str) -> None:
-    text = workflow
-    values = yaml.safe_load(text)
+    values = yaml.safe_load(workflow)
     assert values[True].keys() == {"push", "pull_request"}  # YAML 1.1 reads the key `on` as a truth value
     assert values["permissions"] == {"contents": "read"}
-    assert re.findall(r"HF_TOKEN: (.+)", text) == ["${{ secrets.HF_TOKEN }}"]
+    assert re.findall(r"HF_TOKEN: (.+)", workflow) == ["${{ secrets.HF_TOKEN }}"]
     [publishing] = [step for job in values["jobs"].values() for step in job["steps"] if "HF_TOKEN" in str(step)]
     assert "refs/heads/main" in publishing["if"] and "push" in publishing["if"]
 

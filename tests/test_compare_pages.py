@@ -79,7 +79,7 @@ def test_the_columns_of_an_overview_tell_its_rows(board: Board, files: dict[str,
     assert all(len(values) == len(rows) for values in lines.values())
     for i, row in enumerate(rows):
         name = f"first stage: {row.stage}" if row.is_first_stage else row.submission.name
-        assert (lines["name"][i], lines["slug"][i], lines["group"][i]) == (name, row.submission.slug, row.group)
+        assert (lines["system"][i], lines["slug"][i], lines["group"][i]) == (name, row.submission.slug, row.group)
         assert (lines["candidates"][i], lines["depth"][i]) == (row.candidates, row.depth)
         bounds = (lines["mean"][i], lines["low"][i], lines["high"][i])
         assert bounds == pytest.approx((row.mean, *(row.interval or (None, None))), abs=1e-6)

@@ -205,6 +205,11 @@ class Contest:
     others: tuple[Row, ...] = ()
 
     @property
+    def title(self) -> str:
+        """The candidate list, or what a ranking over all lists asks."""
+        return self.candidates or "best pipeline"
+
+    @property
     def shown(self) -> list[Row]:
         """All rows in the order of a table."""
         return sorted((*self.rows, *self.others), key=_place)
@@ -222,6 +227,14 @@ class Ranking:
     tasks: tuple[Task, ...]
     rows: tuple[Row, ...]
     contests: tuple[Contest, ...]
+
+    @property
+    def tables(self) -> list[Contest]:
+        """The contests, and where rows rerank several lists the ranking of all, as a contest over no list by name."""
+        tables = list(self.contests)
+        if len(tables) != 1 or len({row.candidates for row in self.rows}) > 1:
+            tables.append(Contest("", self.rows))
+        return tables
 
 
 @dataclass(frozen=True)

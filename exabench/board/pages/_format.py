@@ -7,10 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
-from exabench.bench.submissions import LINK
+from exabench.bench.submissions import LINK, NAME
 from exabench.board.ranking import first_stage
 from exabench.core.files import toml_text
 from exabench.core.nouns import Submission
@@ -128,6 +129,33 @@ def address(contact: str) -> str:
     return https(contact)
 
 
+def model_link(submission: Submission) -> str:
+    """Where the model is: its page on the Hub, or the address that its sender gives."""
+    if (
+        submission.kind == "model"
+        and not submission.revision.startswith("sha256:")
+        and NAME.fullmatch(submission.model)
+    ):
+        return f"https://huggingface.co/{submission.model}"
+    return https(submission.link)
+
+
+def site(link: str) -> str:
+    """What a link to a model is called: the Hub, or the host that it leads to."""
+    if link.startswith("https://huggingface.co/"):
+        return "Hub"
+    return (urlsplit(link).hostname or "").removeprefix("www.")
+
+
+def short_name(name: str) -> tuple[str, str]:
+    """A system's name in two parts, of which the second is enough on a narrow screen: "owner/", "model"."""
+    for sign in (": ", "/"):
+        front, found, rest = name.partition(sign)
+        if found:
+            return front + sign, rest
+    return "", name
+
+
 def training(submission: Submission, most: int = sys.maxsize) -> str:
     """The training data in one line: the first `most`, and how many more there are (never one)."""
     data = submission.training_data
@@ -162,6 +190,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         score, signed, span, signed_span, p_value, percent, share, effect, count, three_digits, https, address,
-        training, first_stage, flat, toml_text, anchor
+        model_link, site, short_name, training, first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

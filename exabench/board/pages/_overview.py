@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,108 +16,86 @@ from exabench.board.pages._page import (
     efficiency_page,
     heat_page,
     overview_data,
-    ranking_page,
+    overview_page,
     scores_data,
     script,
     stamp,
 )
 from exabench.board.pages.downloads import row_record, short
-from exabench.board.pages.figures import VALUE, CostPoint, ListScores, frontier, panels
-from exabench.board.ranking import Board, CostSummary, Ranking, ResultSummary, Row, group_by, members
+from exabench.board.pages.figures import VALUE, CostPoint, frontier
+from exabench.board.ranking import Board, Contest, CostSummary, Ranking, ResultSummary, Row
 from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Submission, Task
-from exabench.measure.metric_values import mean
 
-DRAWN = 40  # lines of a candidate list in the overview's figure; its table holds all
 POINTS = 200  # points in a figure of costs, those of the front first
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them
 _STEPS = (0.005, 0.02, 0.05, 0.1)  # from which a difference has the next colour, as in overview.js and heat.html
 
 
 class Column(NamedTuple):
-    """One column of the overview: `kind` is "" for text, "number" (more first) or "up" (less first)."""
+    """One column of the overview, of a field of its rows' records.
+
+    `kind` is "" for text, "number" (more first) or "up" (less first).
+    """
 
     key: str
     label: str
+    field: str
     kind: str = ""
     about: str = ""
     shown: int = 1  # from the start
 
 
 COLUMNS = (
-    Column("group", "Group", "up", "rank group: the data cannot tell its members from the best of the group"),
-    Column("name", "Submission"),
-    Column(
-        "mean", "Mean nDCG@10", "number", "mean of the headline metric over the tasks x 100, with its 95 % interval"
-    ),
-    Column("gain", "Over first stage", "number"),
-    Column("stage", "First stage"),
-    Column("depth", "Depth", "number"),
-    Column("zero", "Zero-shot", "", "does the training data meet no task? unknown where it is not declared"),
-    Column("state", "State"),
-    Column("owner", "Owner", "", "who sent it, and how many submissions of theirs are in this table"),
-    Column("flops", "TFLOPs per query", "up"),
-    Column("parameters", "Parameters, millions", "up"),
-    Column("latency", "Seconds per query", "up"),
-    Column("licence", "Licence"),
-    Column("training", "Training data"),
-    Column("date", "Date"),
-    Column("kind", "Kind", shown=0),
-    Column("family", "Family", shown=0),
+    Column("name", "System", "system"),
+    Column("group", "Group", "group", "up", "systems of one group are not significantly different from its best"),
+    Column("mean", "Mean nDCG@10", "mean", "number", "mean of the headline metric over the tasks, and 95 % interval"),
+    Column("gain", "Over first stage", "difference", "number"),
+    Column("kind", "Type", "type"),
+    Column("stage", "First stage", "first_stage"),
+    Column("depth", "Depth", "depth", "number"),
+    Column("parameters", "Parameters, M", "parameters", "up", "parameters in millions"),
+    Column("flops", "TFLOPs / query", "flops_exact", "up"),
+    Column("latency", "Seconds / query", "seconds_p50", "up"),
+    Column("zero", "Zero-shot", "exposure", "", "was it trained on none of the tasks? unknown where nobody says"),
+    Column("licence", "Licence", "licence"),
+    Column("training", "Training data", "training_data"),
+    Column("link", "Model", "link", "", "where the model is"),
+    Column("owner", "Owner", "owner"),
+    Column("state", "State", "states"),
+    Column("date", "Date", "date"),
+    Column("family", "Family", "family", shown=0),
 )
+_ALWAYS = ("name", "mean")
+_SAME_IN_A_CONTEST = ("stage", "depth")
+_OF_RERANKERS = ("gain", "flops", "parameters", "latency", "zero")  # a first stage has none, or 0
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """For each ranking an overview, its heat map, the two script files that hold the columns of both, and its costs."""
+    """For each contest its overview and two data files; for each ranking its heat map and its costs."""
     for ranking in board.rankings:
         yield Page(heat_page(board, ranking), partial(heat, board, ranking), "heat.html")
-        yield Page(ranking_page(board, ranking), partial(overview, board, ranking), "overview.html")
-        yield Page(overview_data(ranking), partial(columns_script, board, ranking))
-        yield Page(scores_data(ranking), partial(scores_script, board, ranking))
         yield Page(efficiency_page(board, ranking), partial(efficiency, ranking), "efficiency.html")
+        for contest in ranking.tables:
+            page = overview_page(board, ranking, contest)
+            yield Page(page, partial(overview, board, ranking, contest), "overview.html")
+        # The heat map reads the columns of all lists, also where there is one list alone.
+        for contest in {one.candidates: one for one in (*ranking.tables, Contest("", ranking.rows))}.values():
+            yield Page(overview_data(ranking, contest), partial(columns_script, board, ranking, contest))
+            yield Page(scores_data(ranking, contest), partial(scores_script, board, ranking, contest))
 
 
-def overview(board: Board, ranking: Ranking) -> Values:
-    """An overview: the board seen through the tasks of one ranking."""
-    # An owner's submissions are counted, not their lines.
-    owners = {row.submission.slug: row.submission.owner for row in ranking.rows}
-    lines = [(row, exposure(board, ranking.tasks, row.submission)) for row in ranking.rows[:WRITTEN]]
-
-    # The figure: one panel for each task, one column in it for each candidate list.
-    by_list = group_by(ranking.rows, lambda row: row.candidates)
-    drawn = []
-    for t in ranking.tasks:
-        lists = []
-        for _, rows in sorted(by_list.items()):
-            best = None
-            first_stage = None
-            others = []
-            for row in rows:
-                value = row.values.get(t.name)
-                if value is None:
-                    continue
-                best = best or row
-                if row.is_first_stage:
-                    first_stage = value
-                else:
-                    others.append(value)
-            if best:  # lists without a result on this task have no column
-                # The ceiling belongs to the candidates, so any finished row has it.
-                ceiling = mean(summary.ceiling for summary in best.results if summary.task in members(t))
-                lists.append(ListScores(best.stage, f"top {best.depth}", first_stage, ceiling, others[:DRAWN]))
-        if lists:
-            drawn.append((t.name, lists))
-    about = "For each task and candidate list: the first stage, those who reranked it, and the ceiling."
-    about = f"{about} The vertical axis is the headline metric x 100. The scores are in the table above."
-    figure = panels("scores", drawn, "Score by first stage and depth", about)
+def overview(board: Board, ranking: Ranking, contest: Contest) -> Values:
+    """An overview: the board seen through the tasks of one ranking and one candidate list, or all."""
+    rows = contest.shown
     return {
         "ranking": ranking,
-        "columns": COLUMNS,
-        "lines": lines,
-        "owners": Counter(owners.values()),
+        "contest": contest,
+        "columns": _filled_columns(contest, overview_records(board, ranking, contest)),
+        "lines": list(zip(rows, overview_records(board, ranking, contest), strict=True))[:WRITTEN],
+        "count": len(rows),
         "shows_tasks": _shows_tasks(ranking),
-        "scores": figure,
-        "stamp": _stamp(ranking.rows),
+        "stamp": _stamp(rows),
     }
 
 
@@ -137,25 +114,47 @@ def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str
     return "".join(exposure_of(submission, task, training)[0] for task in tasks)
 
 
-def columns_script(board: Board, ranking: Ranking) -> bytes:
-    """The columns of an overview, which every reader of it loads: a value for each line."""
-    columns: dict[str, list[Any]] = {}
-    for row in ranking.rows:
+def overview_records(board: Board, ranking: Ranking, contest: Contest) -> list[dict[str, Any]]:
+    """What an overview says of each row, with what a browser filters by."""
+    records = []
+    for row in contest.shown:
         sent = row.submission
         record = row_record(row)
         for key in ("submission", "flops_paper", "wanted"):  # no table in the browser shows them
             del record[key]
-        record |= {
-            "name": row.name,
-            "slug": sent.slug,
-            "owner": sent.owner,
-            "open": int(is_open_for_software(sent.licence)),
-            "training_data": training(sent, 3),
-            "exposure": exposure(board, ranking.tasks, sent),
-            "family": sent.family,
-            "why": row.spent.why,
-        }
-        # By column: a key is written once, not once for each line. overview.js renames some (difference: gain).
+        records.append(
+            record
+            | {
+                "slug": sent.slug,
+                "open": int(is_open_for_software(record["licence"])),
+                "training_data": training(sent, 3),
+                "exposure": exposure(board, ranking.tasks, sent),
+                "family": sent.family,
+                "why": row.spent.why,
+            }
+        )
+    return records
+
+
+def _filled_columns(contest: Contest, records: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns in which some row of an overview says something."""
+    rerankers = [record for record in records if record["slug"] != FIRST_STAGE]
+    filled = []
+    for column in COLUMNS:
+        if contest.candidates and column.key in _SAME_IN_A_CONTEST:
+            continue
+        asked = rerankers if column.key in _OF_RERANKERS else records
+        if column.key in _ALWAYS or any(record[column.field] not in (None, "") for record in asked):
+            filled.append(column)
+    return filled
+
+
+def columns_script(board: Board, ranking: Ranking, contest: Contest) -> bytes:
+    """The columns of an overview, which every reader of it loads: a value for each row."""
+    records = overview_records(board, ranking, contest)
+    columns: dict[str, list[Any]] = {}
+    for record in records:
+        # By column: a key is written once, not once for each row.
         for key, value in record.items():
             if isinstance(value, float):
                 value = short(value)
@@ -164,20 +163,22 @@ def columns_script(board: Board, ranking: Ranking) -> bytes:
         "overview",
         {
             "build": board.build_digest[:12],
-            "columns": COLUMNS,
+            "columns": _filled_columns(contest, records),
             "tasks": [[t.name, int(not t.members)] for t in ranking.tasks],
             "showTasks": int(_shows_tasks(ranking)),
             "firstStage": FIRST_STAGE,
+            "list": contest.candidates,
             "lines": columns,
         },
     )
 
 
-def scores_script(board: Board, ranking: Ranking) -> bytes:
+def scores_script(board: Board, ranking: Ranking, contest: Contest) -> bytes:
     """The columns of an overview's tasks, loaded when a reader asks for one."""
+    rows = contest.shown
     values = []
     for t in ranking.tasks:
-        values.append([short(row.values.get(t.name)) for row in ranking.rows])
+        values.append([short(row.values.get(t.name)) for row in rows])
     return script("scores", {"build": board.build_digest[:12], "values": values})
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from exabench.board.pages._format import clean_texts
-from exabench.board.ranking import Board, Ranking, ResultSummary, newest_day
+from exabench.board.ranking import Board, Contest, Ranking, ResultSummary, newest_day
 from exabench.core.errors import BadInput
 
 WRITTEN = 100  # lines of a table in a page itself; data files, and the browser, hold all
@@ -98,7 +98,19 @@ def _path_by_result(pattern: str) -> Callable[[ResultSummary], str]:
     return lambda summary: _place(pattern, summary.submission, summary.task, summary.candidates)
 
 
-ranking_page = _path_by_ranking("index.html", "views/{}.html")
+def overview_page(board: Board, ranking: Ranking, contest: Contest) -> str:
+    """The page of a contest, or of the ranking over all lists; the board's first contest has the front."""
+    first = board.rankings[0]
+    if ranking.slug == first.slug and contest.candidates == first.tables[0].candidates:
+        return "index.html"
+    return _place("views/{}.html", _name_of(ranking, contest))
+
+
+def ranking_page(board: Board, ranking: Ranking) -> str:
+    """The page of a ranking's first contest."""
+    return overview_page(board, ranking, ranking.tables[0])
+
+
 heat_page = _path_by_ranking("heat.html", "heat/{}.html")
 efficiency_page = _path_by_ranking("efficiency.html", "efficiency/{}.html")
 submission_page = _path_by_names("submissions/{}.html")
@@ -121,14 +133,20 @@ def owner_page(owner: str) -> str:
     return _place("owners/{}.html", owner.lower())
 
 
-def overview_data(ranking: Ranking) -> str:
-    """The columns of an overview, for the browser."""
-    return _place("data/overview.{}.js", ranking.slug)
+def overview_data(ranking: Ranking, contest: Contest | None = None) -> str:
+    """The columns of a contest's overview, for the browser; without a contest, those of all lists."""
+    return _place("data/overview.{}.js", _name_of(ranking, contest))
 
 
-def scores_data(ranking: Ranking) -> str:
+def scores_data(ranking: Ranking, contest: Contest | None = None) -> str:
     """The columns of an overview's tasks."""
-    return _place("data/overview.{}.tasks.js", ranking.slug)
+    return _place("data/overview.{}.tasks.js", _name_of(ranking, contest))
+
+
+def _name_of(ranking: Ranking, contest: Contest | None) -> str:
+    if contest and contest.candidates:
+        return f"{ranking.slug}.{contest.candidates}"
+    return ranking.slug
 
 
 PLACES = {name: place for name, place in globals().items() if re.fullmatch(r"[a-z]+_(page|data|file)", name)}

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
 from exabench.bench.ledger import result_json as stored_json
-from exabench.board.pages._format import clean_texts, training
+from exabench.board.pages._format import clean_texts, model_link, training
 from exabench.board.pages._page import Page, compact_json, result_data
 from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
 
-FORMAT = 2  # 2: one paired test, `p` and `p_holm`
+FORMAT = 3  # 2: one paired test, `p` and `p_holm`; 3: rows belong to a view and a contest
 # Spreadsheets run text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TEXTS = """
@@ -119,14 +119,17 @@ def short(value: float | None) -> float | None:
 
 
 def row_record(row: Row) -> dict[str, Any]:
-    """A line of an overview as a flat record; scores are fractions."""
+    """A row of an overview as a flat record; scores are fractions."""
     low, high = row.interval or (None, None)
+    sample_low, sample_high = row.range or (None, None)
     spent = row.spent
     sent = row.submission
     return {
         "group": row.group,
+        "system": row.name,
         "submission": sent.name,
-        "kind": sent.kind,
+        "type": row.kind,
+        "samples": len(row.samples),
         "states": ", ".join(row.states),
         "candidates": row.candidates,
         "first_stage": row.stage,
@@ -134,6 +137,8 @@ def row_record(row: Row) -> dict[str, Any]:
         "mean": row.mean,
         "low": low,
         "high": high,
+        "sample_low": sample_low,
+        "sample_high": sample_high,
         "difference": row.gain,
         "flops_exact": spent.flops_exact,
         "flops_paper": spent.flops_paper,
@@ -141,10 +146,21 @@ def row_record(row: Row) -> dict[str, Any]:
         "seconds_p50": spent.p50,
         "finished": row.finished,
         "wanted": row.wanted,
+        "owner": sent.owner,
         "licence": sent.licence,
         "training_data": training(sent),
+        "link": model_link(sent),
         "date": sent.date or newest_day(row.results),
     }
+
+
+def overview_rows(board: Board) -> Iterator[dict[str, Any]]:
+    """Every row of every overview in the order shown, with the values of its tasks under `values`."""
+    for ranking in board.rankings:
+        for contest in ranking.tables:
+            over = {"view": ranking.title, "contest": contest.title}
+            for row in contest.shown:
+                yield over | row_record(row) | {"values": row.values}
 
 
 def board_json(board: Board) -> bytes:
@@ -161,11 +177,7 @@ def board_json(board: Board) -> bytes:
     submissions = []
     for slug, one in board.submissions.items():
         submissions.append(compact_json({slug: asdict(one)})[1:-1])  # without its braces
-    rows = []
-    for row in board.rows:
-        record = row_record(row)
-        record["values"] = row.values
-        rows.append(compact_json(record))
+    rows = map(compact_json, overview_rows(board))
     results = map(compact_json, result_records(board))
     # By hand: `json` cannot lay out one line for each entry.
     start = compact_json(head, sort_keys=True).removesuffix("}")
@@ -192,12 +204,13 @@ def result_json(board: Board, summary: ResultSummary) -> bytes:
 
 
 def rows_csv(board: Board) -> bytes:
-    """The overview's table; an empty cell is a task that is not finished."""
+    """The overviews as the pages show them: a line for each row of each contest; an unfinished task is left empty."""
+    tasks = dict.fromkeys(t.name for ranking in board.rankings for t in ranking.tasks)
     records = []
-    for row in board.rows:
-        record = row_record(row)
-        for t in board.tasks:
-            record[t.name] = row.values.get(t.name)
+    for record in overview_rows(board):
+        values = record.pop("values")
+        for name in tasks:
+            record[name] = values.get(name)
         records.append(record)
     return _csv(records)
 

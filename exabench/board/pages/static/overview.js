@@ -10,19 +10,22 @@
   const LIMITS = [0.005, 0.02, 0.05, 0.1]; // differences from which a cell of the heat map takes its next colour
   const ZERO = ["yes", "unknown", "no"];
   const ABOUT = { // the filters, and how they are called in words, on paper
-    q: "search", stage: "first stage", depth: "depth", state: "state", whole: "only complete lines", zero: "zero-shot",
+    q: "search", kind: "type", stage: "first stage", depth: "depth", state: "state", whole: "all tasks finished", zero: "zero-shot",
     licence: "licence", owner: "owner", from: "parameters from", to: "parameters to", base: "compared with"
   };
   const FIELDS = Object.keys(ABOUT), byId = (id) => document.getElementById(id), status = byId("status"), pager = byId("pager");
   let data, lines, count, columns, stages, scores = null, state = null, pinned = "", typing = 0, drawnHeads = "", derived = null;
 
   const blank = () => ({
-    ...Object.fromEntries(FIELDS.map((name) => [name, ""])), tasks: null, cols: null, sort: [], page: 1, all: false
+    ...Object.fromEntries(FIELDS.map((name) => [name, ""])), tasks: null, cols: null, sort: [], rows: [], page: 1, all: false
   });
+  const MOST = 50; // rows that can be compared at once, as on the page of significance
   const places = () => Array.from({ length: count }, (_, i) => i);
   const distinct = (values) => [...new Set(values)].filter(Boolean).sort(collator.compare);
+  const isFirst = (i) => lines.slug[i] === data.firstStage;
   const isStage = (i) => stages.get(lines.list[i]) === i;
   const id = (i) => `${lines.slug[i]}@${lines.list[i]}`;
+  const keyOf = (i) => `${lines.slug[i]}.${lines.list[i]}`; // as the pages that compare call a row
   const lineOf = (wanted) => wanted ? places().findIndex((i) => id(i) === wanted) : -1;
 
   /* -- what follows from the chosen tasks and the chosen baseline ------------------------------------------- */
@@ -66,14 +69,16 @@
     zero: (i) => isStage(i) ? null : zero(i)
   };
   const badge = (name) => el("span", { class: `badge ${{ reproduced: "b-own", "re-computed": "b-sent" }[name] || "b-other"}` }, name);
-  const words = (key) => (i) => el("td", { class: "t" }, el("bdi", {}, lines[key][i] || NOTHING));
+  const words = (key) => (i) => el("td", {}, el("bdi", { class: "cut", title: lines[key][i] }, lines[key][i] || NOTHING));
   const plain = (key) => (i) => el("td", {}, lines[key][i]);
   const number = (text) => el("td", { class: "n" }, text);
   const CELLS = {
     group: (i) => el("td", { class: "n group" }, chosen() || missing(lines.group[i]) ? NOTHING : String(lines.group[i])),
-    name: (i) => el("th", { scope: "row" }, el("a", { href: `${ROOT}submissions/${lines.slug[i]}.html` }, el("bdi", {}, lines.name[i]))),
-    owner: (i) => el("td", { class: "o" }, el("a", { href: `${ROOT}owners/${lines.owner[i].toLowerCase()}.html` },
-      el("bdi", {}, lines.owner[i])), " ", el("span", { class: "soft" }, `(${data.held.get(lines.owner[i])})`)),
+    name: (i) => el("th", { scope: "row" }, HEAT ? "" : chooser(i),
+      el("a", { href: `${ROOT}submissions/${lines.slug[i]}.html` }, named(lines.name[i])), samples(i)),
+    owner: (i) => el("td", {}, isFirst(i) ? el("bdi", {}, lines.owner[i] || NOTHING)
+      : el("a", { href: `${ROOT}owners/${lines.owner[i].toLowerCase()}.html` }, el("bdi", {}, lines.owner[i]))),
+    link: (i) => el("td", {}, lines.link[i] ? el("a", { href: lines.link[i], rel: "nofollow" }, siteOf(lines.link[i])) : NOTHING),
     state: (i) => el("td", {}, lines.state[i].split(", ").map(badge)),
     stage: plain("stage"),
     list: plain("list"),
@@ -99,6 +104,37 @@
       "aria-label": `compare all with ${lines.name[i]} over ${lines.list[i]}` }, "compare all"))
   };
 
+  /* A box in front of a name: the row is one of those to be compared. */
+  function chooser(i) {
+    const box = el("input", { type: "checkbox", class: "pick", "aria-label": `Choose ${lines.name[i]}` });
+    box.checked = state.rows.includes(keyOf(i));
+    box.addEventListener("change", () => {
+      state.rows = box.checked ? [...state.rows, keyOf(i)] : state.rows.filter((key) => key !== keyOf(i));
+      history.replaceState(null, "", address(state)); // the table stays as it is, and so does the focus
+      offerComparison();
+    });
+    return box;
+  }
+
+  /* A name whose first part, up to the slash or the colon, narrow screens leave out. */
+  function named(name) {
+    const [, front, rest] = name.match(/^(.*?(?:: |\/))?(.*)$/s);
+    return el("bdi", {}, front ? el("span", { class: "by" }, front) : "", rest);
+  }
+
+  function samples(i) {
+    const number = lines.samples[i], low = lines.sample_low[i];
+    if (!number) { return ""; }
+    const range = missing(low) ? "" : `, ${say.between(low, lines.sample_high[i])}`;
+    return [" ", el("span", { class: "soft" }, say.counted(number, "sample") + range)];
+  }
+
+  /* What a link is called: the Hub, or the host. */
+  function siteOf(link) {
+    const host = new URL(link).hostname.replace(/^www\./, "");
+    return host === "huggingface.co" ? "Hub" : host;
+  }
+
   function shaded(value, mark = "") {
     if (missing(value)) { return el("td", { class: "n gap" }, NOTHING); }
     const step = LIMITS.filter((limit) => Math.abs(value) >= limit).length;
@@ -112,7 +148,7 @@
     if (HEAT) { return shaded(difference(task, i), mark); }
     if (scores[task][i] === null) { return number(NOTHING); }
     const [name, single] = data.tasks[task];
-    const place = single ? `results/${lines.slug[i]}/${name}.${lines.list[i]}.html` : `tasks/${name}.html`;
+    const place = single && !lines.samples[i] ? `results/${lines.slug[i]}/${name}.${lines.list[i]}.html` : `tasks/${name}.html`;
     return el("td", { class: "n" }, mark, el("a", { href: ROOT + place }, say.score(scores[task][i])));
   }
 
@@ -121,11 +157,13 @@
       key: `t.${name}`, label: name, kind: "number", about: "", task, shown: HEAT || Boolean(data.showTasks),
       value: (i) => HEAT ? difference(task, i) : scores[task][i], cell: (i) => taskCell(task, i)
     }));
-    const heat = [["name", "Submission", "", "", 1], ["list", "Candidates", "", "", 1], ["mean", "Mean", "number", "", 1],
-      ["base", "Baseline", null, "hold all lines against this one", 1]];
-    return (HEAT ? heat : data.columns).flatMap(([key, label, kind, about, shown]) => {
+    const heat = [["name", "System", "", "", 1], ["list", "Candidates", "", "", 1], ["mean", "Mean", "number", "", 1],
+      ["base", "Baseline", null, "compare all systems with this one", 1]];
+    const told = HEAT ? heat : data.columns.map(([key, label, , ...rest]) => [key, label, ...rest]);
+    const before = !HEAT && told.some(([key]) => key === "gain") ? "gain" : "mean"; // the tasks stand behind it
+    return told.flatMap(([key, label, kind, about, shown]) => {
       const column = { key, label, kind, about, shown: Boolean(shown), value: SORTS[key] || ((i) => lines[key][i]), cell: CELLS[key] };
-      return key === (HEAT ? "mean" : "zero") ? [column, ...tasks] : [column];
+      return key === before ? [column, ...tasks] : [column];
     });
   }
 
@@ -168,6 +206,7 @@
     const tasks = named("tasks") || [];
     found.tasks = some(data.tasks.flatMap(([name], place) => tasks.includes(name) ? [place] : []));
     found.cols = named("cols");
+    found.rows = (named("rows") || []).filter((key) => places().some((i) => keyOf(i) === key)).slice(0, MOST);
     found.sort = sorting.parse(given.get("sort") || "").filter((by) => columnOf(by.key));
     found.page = Math.max(1, Math.min(10_000, parseInt(given.get("page"), 10) || 1));
     found.all = given.get("all") === "1";
@@ -179,7 +218,7 @@
   const address = (wanted, build = "") => exabench.hashOf({
     ...Object.fromEntries(FIELDS.map((name) => [name, wanted[name]])),
     tasks: wanted.tasks?.map((place) => data.tasks[place][0]).join(), cols: wanted.cols?.join(),
-    sort: sorting.text(wanted.sort), page: wanted.page > 1 && !wanted.all ? String(wanted.page) : "", all: wanted.all ? "1" : "", build
+    sort: sorting.text(wanted.sort), rows: wanted.rows.join(), page: wanted.page > 1 && !wanted.all ? String(wanted.page) : "", all: wanted.all ? "1" : "", build
   });
 
   function go(quietly) {
@@ -195,6 +234,7 @@
     const from = parseFloat(s.from), to = parseFloat(s.to), open = s.licence === "(open)", size = lines.parameters;
     const tests = [
       HEAT && !s.base && ((i) => !isStage(i)),
+      s.kind && ((i) => lines.kind[i] === s.kind),
       s.stage && ((i) => lines.stage[i] === s.stage),
       s.depth && ((i) => String(lines.depth[i]) === s.depth),
       s.state && ((i) => lines.state[i].split(", ").includes(s.state)),
@@ -245,11 +285,67 @@
     if (keys !== drawnHeads) { table.tHead.rows[0].replaceChildren(...visible.map(head)); }
     drawnHeads = keys;
     visible.forEach((column, place) => sorting.mark(table.tHead.rows[0].cells[place], column.key, state.sort));
-    table.tBodies[0].replaceChildren(...(state.all ? found : found.slice(start, start + PAGE)).map((i) =>
-      el("tr", { class: isStage(i) ? "stage" : null }, visible.map((column) => column.cell(i)))));
+    const shown = state.all ? found : found.slice(start, start + PAGE), ranked = !state.sort.length && !chosen();
+    let group = 0;
+    table.tBodies[0].replaceChildren(...shown.map((i) => {
+      const opens = ranked && group && lines.group[i] > group; // a line is drawn between two groups
+      group = Math.max(group, lines.group[i] || 0);
+      const kind = [isFirst(i) && "stage", isFirst(i) && data.list && data.list !== lines.list[i] && "aside", opens && "opens"].filter(Boolean).join(" ");
+      return el("tr", { class: kind || null }, visible.map((column) => column.cell(i)));
+    }));
     turnPages(found.length, pages);
     fill();
+    offerComparison();
     announce(found.length, pages);
+  }
+
+  /* -- what is done with the rows shown: compared, or taken away as a file ------------------------------------ */
+
+  function offerComparison() {
+    const link = byId("compare"), [a, b] = state.rows, several = state.rows.length > 2;
+    if (!link) { return; }
+    link.textContent = b ? `Compare ${state.rows.length} systems` : `Compare: choose ${a ? "1 more row" : "2 rows"}`;
+    link.toggleAttribute("aria-disabled", !b);
+    if (!b) { link.removeAttribute("href"); return; }
+    link.removeAttribute("aria-disabled");
+    link.href = ROOT + (several ? `significance.html${exabench.hashOf({ of: table.dataset.view, lines: state.rows.join() })}`
+      : `compare.html${exabench.hashOf({ a, b })}`);
+  }
+
+  /* The rows that pass the filters, in their order, by the columns that are shown: [heads, cells of each row]. */
+  function view(headsOf, cellsOf) {
+    const found = order(filter()), visible = columns.filter(isShown);
+    return [visible.flatMap(headsOf), ...found.map((i) => visible.flatMap((column) => cellsOf(column, i)))];
+  }
+
+  function asCsv() {
+    const cell = (value) => {
+      const text = missing(value) ? "" : String(value), safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+      return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+    };
+    const rows = view(({ key, label }) => key === "mean" && !chosen() ? [label, "low", "high"] : [label], ({ key, value }, i) => {
+      if (key === "zero") { return [isFirst(i) ? "" : ZERO[zero(i)]]; }
+      return key === "mean" && !chosen() ? [value(i), lines.low[i], lines.high[i]] : [value(i)];
+    });
+    return rows.map((cells) => `${cells.map(cell).join()}\n`).join("");
+  }
+
+  function asLatex() {
+    const SIGNS = { "\\": "\\textbackslash{}", "\u2013": "--", "\u2212": "$-$", "\u2020": "$\\dagger$", "^": "\\^{}", "~": "\\~{}" };
+    const escaped = (text) => text.replace(/[\\{}$&#_%^~\u2013\u2212\u2020]/g, (sign) => SIGNS[sign] || `\\${sign}`);
+    const [heads, ...rows] = view(({ label }) => [escaped(label)], ({ key, cell }, i) => [escaped(key === "name" ? lines.name[i] : cell(i).textContent)]);
+    const kinds = columns.filter(isShown).map(({ kind }) => kind ? "r" : "l").join("");
+    const line = (cells) => `${cells.join(" & ")} \\\\\n`;
+    return `% needs \\usepackage{booktabs}\n\\begin{tabular}{${kinds}}\n\\toprule\n${line(heads)}\\midrule\n${rows.map(line).join("")}`
+      + "\\bottomrule\n\\end{tabular}\n";
+  }
+
+  function save(ending, text) {
+    const link = el("a", { href: URL.createObjectURL(new Blob([text], { type: "text/plain" })), download: `${table.dataset.name}.${ending}` });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
 
   function head(column) {
@@ -278,14 +374,14 @@
 
   function announce(shown, pages) {
     const all = HEAT && !state.base ? count - stages.size : count;
-    status.textContent = [`${shown} of ${all} shown`, pages > 1 && !state.all && `page ${state.page} of ${pages}`,
+    status.textContent = [`${shown} of ${all} systems shown`, pages > 1 && !state.all && `page ${state.page} of ${pages}`,
       sorting.said(state.sort, (key) => columnOf(key).label)].filter(Boolean).join(", ");
     byId("permalink").href = address(state, data.build);
     const names = state.tasks?.map((place) => data.tasks[place][0]).join(", ");
     remark([
-      !shown && "No line fits all of these filters.",
+      !shown && "No system passes all of these filters.",
       pinned && pinned !== data.build
-        && `This address was made for build ${pinned}; the board is now at build ${data.build}: lines and numbers may differ.`,
+        && `This address was made for build ${pinned}; the board is now at build ${data.build}: systems and numbers may differ.`,
       names && `Means are over ${state.tasks.length} of ${data.tasks.length} tasks (${names}). Rank groups and intervals belong to all tasks `
         + "and are not shown.",
       HEAT && state.base && lineOf(state.base) < 0 && "That baseline is not on this board: differences are to the first stage."
@@ -299,23 +395,42 @@
   /* -- the form ------------------------------------------------------------------------------------------- */
 
   function offer(name, values, every = "all") {
-    form.elements[name]?.replaceChildren(el("option", { value: "" }, every),
+    const field = form.elements[name];
+    field?.replaceChildren(el("option", { value: "" }, every),
       ...values.map((value) => [value].flat()).map(([value, label]) => el("option", { value }, label || value)));
+    if (field) { field.closest(".field").hidden = values.length < 2; }
   }
 
   function offerAll() {
-    offer("stage", distinct(lines.stage));
-    offer("depth", distinct(lines.depth.map(String)));
+    const isOne = !HEAT && data.list; // a contest
+    offer("kind", distinct(lines.kind), "all types");
+    offer("stage", isOne ? [] : distinct(lines.stage), "all first stages");
+    offer("depth", isOne ? [] : distinct(lines.depth.map(String)));
     offer("state", distinct(lines.state.flatMap((text) => text.split(", "))));
     offer("zero", ZERO.filter((_, place) => places().some((i) => zero(i) === place)));
-    offer("licence", [["(open)", "any open licence"], ...distinct(lines.licence)]);
-    offer("owner", distinct(lines.owner).map((name) => [name, `${name} (${data.held.get(name)})`]));
+    offer("licence", [...lines.open.includes(1) ? [["(open)", "any open licence"]] : [], ...distinct(lines.licence)]);
+    offer("owner", distinct(lines.owner));
     boxes("tasks-chosen", data.tasks.map(([name], place) => [String(place), name]), (values) => {
       state.tasks = some(values.map(Number));
       state.page = 1;
     });
     boxes("columns-chosen", [...data.columns.filter(([key]) => key !== "name"), ["tasks", "Tasks"]], (values) => { state.cols = ["name", ...values]; });
     byId("choose-tasks").hidden = data.tasks.length < 2;
+    byId("f-from").closest(".fields").querySelectorAll(".number").forEach((field) => { field.hidden = !lines.parameters.some((size) => size !== null); });
+    byId("f-whole").closest(".check").hidden = !lines.mean.some(missing);
+    offerViews();
+  }
+
+  /* A ready view is offered where it shows something, and not everything. */
+  function offerViews() {
+    const now = state;
+    derive();
+    for (const link of byId("presets").querySelectorAll("a")) {
+      state = parsed(new URLSearchParams(link.hash.slice(1)));
+      const found = filter().length;
+      link.parentElement.hidden = !found || found === count;
+    }
+    state = now;
   }
 
   function boxes(name, offered, listen) {
@@ -364,6 +479,8 @@
       clearTimeout(typing);
       typing = setTimeout(changed, 120, true);
     });
+    byId("as-csv")?.addEventListener("click", () => save("csv", asCsv()));
+    byId("as-latex")?.addEventListener("click", () => save("tex", asLatex()));
     byId("reset").addEventListener("click", (event) => {
       event.preventDefault();
       clearTimeout(typing);
@@ -374,7 +491,12 @@
       form.elements.q.focus();
     });
     byId("permalink").addEventListener("click", (event) => { // without a clipboard the address bar has it
-      navigator.clipboard?.writeText(event.target.href).then(() => { status.textContent += ", address copied"; }, () => {});
+      const link = event.target, told = (text) => {
+      link.textContent = text;
+      setTimeout(() => { link.textContent = "Copy link"; }, 3000);
+    };
+    if (navigator.clipboard) { navigator.clipboard.writeText(link.href).then(() => told("Link copied"), () => told("The link is in the address bar")); }
+    else { told("The link is in the address bar"); }
     });
     window.addEventListener("hashchange", () => { if (read()) { show(); } });
   }
@@ -382,22 +504,16 @@
   exabench.overview = (told) => {
     data = told;
     const given = data.lines, scaled = (values, unit) => values.map((value) => value === null ? null : value / unit);
-    count = given.name.length;
+    count = given.system.length;
     lines = {
-      ...given, list: given.candidates, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
+      ...given, name: given.system, kind: given.type, list: given.candidates, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
       flops: scaled(given.flops_exact, 1e12), parameters: scaled(given.parameters, 1e6), latency: given.seconds_p50
     };
     stages = new Map(); // candidate list -> the line of its own order
-    const sent = new Map(); // owner -> submissions
     for (const i of places()) {
-      if (lines.slug[i] === data.firstStage) {
-        stages.set(lines.list[i], i);
-        lines.licence[i] = lines.training[i] = "";
-      }
-      sent.set(lines.owner[i], (sent.get(lines.owner[i]) || new Set()).add(lines.slug[i]));
+      if (isFirst(i)) { stages.set(lines.list[i], i); }
     }
-    data.held = new Map([...sent].map(([name, slugs]) => [name, slugs.size]));
-    const searched = ["name", "list", "state", "licence", "training", "kind", "family"];
+    const searched = ["name", "list", "state", "owner", "licence", "training", "kind", "family"];
     data.texts = places().map((i) => searched.map((key) => lines[key][i]).join(" ").toLowerCase());
     columns = makeColumns();
     state = blank();

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from exabench.bench.comparison import compare as compare, comparison_table as comparison_table
     from exabench.bench.evaluation import run_board as run_board
     from exabench.bench.model_evaluation import evaluate as evaluate
+    from exabench.bench.mteb_results import import_mteb as import_mteb
+    from exabench.bench.publishing import publish_lists as publish_lists
     from exabench.bench.run_reranking import rerank as rerank
     from exabench.bench.scoring import score as score
     from exabench.bench.submitting import submit as submit
     from exabench.bench.verification import check as check, verify as verify
+    from exabench.board.eval_results import push_results as push_results
     from exabench.board.pages import render as render
     from exabench.board.ranking import Board as Board
     from exabench.core.errors import ExabenchError as ExabenchError

@@ -224,7 +224,8 @@ class Answer(Faulty):
     def _discussions(self, parts: list[str], repo: Repo) -> None:
         about = {"repo": {"name": "/".join(parts[1:3]), "type": parts[0].removesuffix("s")}}
         if len(parts) == 4:
-            shown = [about | one for one in reversed(repo.requests) if one["status"] in self.query["status"]]
+            wanted = self.query["status"]
+            shown = [about | one for one in reversed(repo.requests) if one["status"] in wanted or wanted == ["all"]]
             start = int(self.query["p"][0]) * PAGE
             return self.json({"count": len(shown), "start": start, "discussions": shown[start : start + PAGE]})
         number = int(parts[4])

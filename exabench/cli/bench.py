@@ -730,3 +730,23 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
     with only_writer(open_board(board)):
         file = withdraw(board, slug.replace("/", "--"), reason)
     answer({"file": file}, str(file))
+
+
+@bench.command(
+    "import-mteb",
+    examples=(
+        "exabench bench import-mteb mteb/results/BAAI__bge-reranker-base",
+        "exabench bench import-mteb SciFact.json --system acme/reranker --board my-board",
+    ),
+)
+@click.argument("places", nargs=-1, required=True, type=PATH, help="Result files of MTEB, or folders of them.")
+@click.option("--system", default="", help="Whose results these are, where no model_meta.json lies beside them.")
+@board_option
+def import_mteb(places: tuple[Path, ...], system: str, board: Path) -> None:
+    """Add retrieval results of MTEB to a leaderboard, as numbers reported elsewhere (reported/mteb.csv)."""
+    from exabench.bench.mteb_results import import_mteb
+
+    done = import_mteb(board, places, system)
+    notes = [f"{plural(len(done.others), 'file')} of other kinds of tasks left aside"] if done.others else []
+    counts = f"{plural(done.added, 'row')} added, {done.changed} changed, {done.same} as before"
+    answer(asdict(done), f"{done.file}: {counts}", *notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from exabench.cli._command import (
     board_option,
     command_line,
     data_option,
+    dry_run_option,
     note,
     place_options,
     progress,
     publish_to,
     show,
+    table,
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
@@ -151,3 +154,92 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
     from exabench.board.publishing import publish_board
 
     publish_to(publish_board, board, check=not no_check, data=data, **place)
+
+
+@board.command(
+    "publish-lists",
+    examples=(
+        "exabench board publish-lists --board my-board --repo our-group/my-board-lists",
+        "exabench board publish-lists --board my-board --task scifact --to lists --dry-run",
+    ),
+)
+@board_option
+@place_options
+@click.option("--task", "tasks", multiple=True, help="The lists of a task or suite alone; repeat for more.")
+@click.option(
+    "--framework",
+    default="exabench",
+    show_default=True,
+    help="The evaluation framework that eval.yaml names; the Hub keeps the list of those that it knows.",
+)
+def publish_lists(board: Path, tasks: tuple[str, ...], framework: str, **place: Any) -> None:
+    """Publish the frozen candidate lists as a benchmark dataset: a config for each list, and eval.yaml.
+
+    `bench candidates TASK --retriever hub_list` freezes the very same list elsewhere.
+    """
+    from exabench.bench.publishing import publish_lists
+
+    publish_to(publish_lists, board, tasks=tasks, framework=framework, **place)
+
+
+@board.command(
+    "push-results",
+    examples=(
+        "exabench board push-results --board my-board --lists our-group/my-board-lists --dry-run",
+        "exabench board push-results --board my-board --lists our-group/my-board-lists --compare",
+    ),
+)
+@click.argument("slugs", nargs=-1, metavar="[SLUG]...", help="Some submissions; else every model with a Hub id.")
+@board_option
+@click.option("--lists", required=True, metavar="REPO", help="The dataset of the board's lists (publish-lists).")
+@click.option("--compare", is_flag=True, help="Open nothing; hold what the models' repositories say against the board.")
+@click.option("--no-check", is_flag=True, help="Push without recomputing the numbers first.")
+@data_option
+@dry_run_option
+def push_results(
+    slugs: tuple[str, ...],
+    board: Path,
+    lists: str,
+    compare: bool,
+    no_check: bool,
+    data: Path | None,
+    dry_run: bool,
+) -> None:
+    """Open a pull request on every model of the board with its results (.eval_results), each linked to its cell.
+
+    What a request said before is not sent again, whatever became of it; a call that was stopped goes on.
+    """
+    from exabench.board import eval_results
+
+    if compare:
+        values = eval_results.compare_results(board, lists, slugs)
+        rows = []
+        for one in values:
+            there = "-" if one.there is None else f"{one.there:.4f}"
+            rows.append((one.submission, one.task, f"{one.value:.4f}", there, "OK" if one.holds else "FAIL"))
+        wrong = [one for one in values if not one.holds]
+        listed = [{**asdict(one), "holds": one.holds} for one in values]
+        answer(
+            {"holds": not wrong, "values": listed},
+            table(("submission", "task", "board", "Hub", ""), rows, left=2),
+            f"{plural(len(values), 'value')}, {len(wrong)} not as on the board",
+        )
+        if wrong:
+            raise CheckFailed(f"{plural(len(wrong), 'value')} on the Hub differ from the board's, or are missing")
+        return
+    with progress("push") as report:
+        pushed = eval_results.push_results(
+            board, lists, slugs, check=not no_check, data=data, dry_run=dry_run, progress=report
+        )
+    lines = []
+    for result in pushed:
+        state = "there already"
+        if result.problem:
+            state = result.problem
+        elif result.changed:
+            state = "would be opened" if dry_run else "opened"
+        lines.append((result.submission, plural(len(result.values), "result"), state, result.url))
+    answer({"models": [asdict(one) for one in pushed]}, table(("submission", "results", "", "where"), lines, left=4))
+    refused = [one for one in pushed if one.problem]
+    if refused:
+        raise CheckFailed(f"{plural(len(refused), 'model')} took nothing; the others are done")

@@ -26,7 +26,7 @@ from exabench.core.files import (
 )
 from exabench.core.nouns import Progress
 from exabench.hub.client import Repository, is_repo, until_seen
-from exabench.hub.pull_requests import open_requests
+from exabench.hub.pull_requests import PullRequest, open_requests
 
 CARD = "README.md"
 MANIFEST = "manifest.json"
@@ -230,7 +230,7 @@ class Publication(ABC):
                     f"{self.place.name}: commit {self.head} holds something else than was sent; look at it"
                 )
             if self.pull_request:
-                for request in open_requests(self.place.name, kind=self.kind):
+                for request in self.requests():
                     version = self.version_at(request.revision)
                     if version is not None:
                         return Published(self.place.name, version, request.revision, request.url, changed)
@@ -242,6 +242,10 @@ class Publication(ABC):
             return None
         version = self.change().version
         return Published(self.place.name, version, "", self.place.url(self.tag_name(version)), True)
+
+    def requests(self) -> list[PullRequest]:
+        """The pull requests that may hold it already: the open ones."""
+        return open_requests(self.place.name, kind=self.kind)
 
     def _tag(self, head: str, version: str) -> str:
         """Tag the head where the tag is missing, but not in a dry run; the tag. Raises BadInput if it is elsewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from exabench.hub.client import api, asking
 
@@ -41,9 +42,14 @@ class Talk:
 
 def open_requests(repo: str, *, kind: str = KIND) -> list[PullRequest]:
     """The open pull requests of a repository, oldest first. Raises OutsideFailed, BadInput where the Hub refuses."""
+    return list_requests(repo, "open", kind=kind)
+
+
+def list_requests(repo: str, status: Literal["all", "open", "closed"], *, kind: str = KIND) -> list[PullRequest]:
+    """The pull requests of a repository, oldest first; those that were merged are closed. Raises as `open_requests`."""
     with asking(f"{kind} {repo}: pull requests"):
         listed = api().get_repo_discussions(
-            repo, discussion_type="pull_request", discussion_status="open", repo_type=kind
+            repo, discussion_type="pull_request", discussion_status=status, repo_type=kind
         )
         requests = []
         for one in listed:

@@ -20,7 +20,7 @@ from exabench.board.pages import (
     downloads,
 )
 from exabench.board.pages._format import FILTERS, harmless
-from exabench.board.pages._page import MANIFEST, PLACES, STATES, Page, is_safe, stamp
+from exabench.board.pages._page import MANIFEST, PLACES, STATES, Page, is_safe, result_page as result_page, stamp
 from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text, only_writer, read_json, writing

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -73,12 +73,6 @@ def card(release: Release, template_text: str, *, repository: str = "", existing
     listed = {file.path for file in release.files}
     replies = [f"replies/{name}.parquet" for name in tables if f"replies/{name}.parquet" in listed]
     values = {"release": release, "tables": tables, "replies": replies, "repository": repository}
-    template_block, template_body = split(template_text)
-    old_block, old_body = split(existing)
-    fresh = {}
-    for key, value in parse(template_block, "the card's template").items():
-        if key not in _OF_DATASETS:
-            fresh[key] = _fill_value(value, values)
 
     # The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
     configs = []
@@ -115,12 +109,15 @@ def card(release: Release, template_text: str, *, repository: str = "", existing
         configs.append({"config_name": name, "data_files": data_files})
         info = {"config_name": name, "features": features, "splits": splits}
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
-    # Each category of the Hub is ten times the one before; all from 10**12 rows on are in the last.
-    category = min(max(0, len(str(all_rows)) - 3), len(_SIZES) - 1)
-    fresh |= licence_keys(table.licence for table in tables.values())
-    fresh |= {"size_categories": [_SIZES[category]], "configs": configs, "dataset_info": one_or_list(infos)}
-    block = refresh(old_block, fresh, _OF_DATASETS)
-    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
+    computed = licence_keys(table.licence for table in tables.values())
+    computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
+    return fill_card(template_text, values, computed, keys=_OF_DATASETS, existing=existing)
+
+
+def size_category(rows: int) -> str:
+    """The category of the Hub for a dataset of so many rows."""
+    # Each category is ten times the one before; all from 10**12 rows on are in the last.
+    return _SIZES[min(max(0, len(str(rows)) - 3), len(_SIZES) - 1)]
 
 
 def changelog(release: Release, diff_lines: Sequence[str], existing: str = "") -> str:
@@ -295,6 +292,28 @@ def _against(other: Mapping[str, Any] | None) -> str:
 
 
 # -- both ------------------------------------------------------------------------------------------------
+
+
+def fill_card(
+    template_text: str,
+    values: Mapping[str, Any],
+    computed: Mapping[str, Any],
+    *,
+    keys: Collection[str],
+    existing: str = "",
+) -> str:
+    """A template filled in, with the `computed` values of those `keys` of the front matter that nobody writes by hand.
+
+    Of an `existing` card all stays but these keys and our sections; it gets what it lacks. Raises BadInput.
+    """
+    template_block, template_body = split(template_text)
+    old_block, old_body = split(existing)
+    fresh = {}
+    for key, value in parse(template_block, "the card's template").items():
+        if key not in keys:
+            fresh[key] = _fill_value(value, values)
+    block = refresh(old_block, {**fresh, **computed}, keys)
+    return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 
 
 def merge(new: str, old: str) -> str:

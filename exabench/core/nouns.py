@@ -268,6 +268,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Credit:
+    """Whose work a first stage is. What nobody said is "unknown", and `link` and `description` are empty then.
+
+    `owner` is the account or the group that made it, `licence` that of its model or index, `training_data` names data
+    sets, none of them for a first stage that learnt nothing.
+    """
+
+    owner: str = "unknown"
+    link: str = ""
+    licence: str = "unknown"
+    training_data: tuple[str, ...] | str = "unknown"
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Candidates:
     """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest.
 
@@ -275,6 +290,7 @@ class Candidates:
     folder on. `coverage` counts queries and lists: `judged` and `answered` queries, those `without_text`, those
     `missing` from lists that were given, the `short` lists that hold fewer passages than `depth`, and the passages of
     the `shortest` and the `longest` list. Lists that were frozen before there were options and coverage have None.
+    `credit` says whose work the first stage is.
     """
 
     name: str
@@ -291,6 +307,7 @@ class Candidates:
     licence: str | None = None
     options: Mapping[str, Any] | None = None
     coverage: Mapping[str, int] | None = None
+    credit: Credit = Credit()
 
     def as_json(self) -> dict[str, Any]:
         """Every field, as JSON holds it; older lists keep the fields that they had, for results repeat them."""
@@ -298,6 +315,10 @@ class Candidates:
         for name in ("options", "coverage"):
             if fields[name] is None:
                 del fields[name]
+        if self.credit == Credit():
+            del fields["credit"]
+        elif isinstance(self.credit.training_data, tuple):  # JSON has lists alone
+            fields["credit"]["training_data"] = list(self.credit.training_data)
         return fields
 
 

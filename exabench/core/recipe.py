@@ -87,24 +87,24 @@ def read_recipe(
     return recipe
 
 
-def override(base: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
+def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set") -> dict[str, Any]:
     """`base` with `key=value` texts laid over it, one after the other; `base` itself is left as it is.
 
     A value is read as TOML where it is TOML, else taken as text. A dot reaches into a table and changes one value of
-    it: `steps.rate=1e-5`. A key without a dot replaces the whole value, of a table, too. Raises BadInput where a text
-    is no `key=value`, or a dot would reach into what is no table.
+    it: `steps.rate=1e-5`. A key without a dot replaces the whole value, of a table, too. Raises BadInput, which names
+    the `option` that gave the texts, where one is no `key=value`, or a dot would reach into what is no table.
     """
     result = dict(base)
     for pair in pairs:
         path, sign, text = pair.partition("=")
         keys = [key.strip() for key in path.split(".")]
         if not sign or not all(keys):
-            raise BadInput(f"--set {pair!r} must read key=value")
+            raise BadInput(f"{option} {pair!r} must read key=value")
         table = result
         for place, key in enumerate(keys[:-1], 1):
             inner = table.get(key, {})
             if not isinstance(inner, Mapping):
-                raise BadInput(f"--set {pair!r}: {'.'.join(keys[:place])} is no table that a dot could reach into")
+                raise BadInput(f"{option} {pair!r}: {'.'.join(keys[:place])} is no table that a dot could reach into")
             table[key] = dict(inner)
             table = table[key]
         try:

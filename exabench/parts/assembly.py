@@ -117,8 +117,8 @@ def _options_of_task(part: Any, task: Task, options: Mapping[str, Any]) -> dict[
         "id": task.ir_datasets or "",
         "names": (task.name, *task.aliases),
     }
-    # The revision is one of the task's repository: a part that reads none, such as one with a model, has another in mind,
-    # and another repository that is given has its own commits.
+    # The revision is one of the task's repository: a part that reads none, such as one with a model, means another, and
+    # another repository that is given has its own commits.
     if task.hub and "repo" in accepts(part) and "repo" not in options:
         for key in ("repo", "revision"):
             if task.hub.get(key):

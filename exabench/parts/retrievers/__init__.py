@@ -16,7 +16,8 @@ from exabench.core.shelf import Shelf
 class Retriever(Protocol):
     """A first stage; `parameters` is what the candidates' page prints of it.
 
-    `whole` is true where it ranks a whole collection, and false where it is given lists, which may be short.
+    `whole` is true where it ranks a whole collection, and false where it is given lists, which may be short. One that
+    can name whose work it is, whatever its options, has it as `credit`.
     """
 
     parameters: Mapping[str, Any]

@@ -12,7 +12,7 @@ import numpy as np
 import Stemmer
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query, Run
+from exabench.core.nouns import Credit, Passage, Query, Run
 from exabench.measure.runs import run_of, top
 
 # The 33 words that Lucene's EnglishAnalyzer leaves out.
@@ -40,6 +40,7 @@ class Bm25:
     """
 
     whole = True
+    credit = Credit("exabench", "https://github.com/exabench/exabench", "apache-2.0", ())
 
     def __init__(
         self,

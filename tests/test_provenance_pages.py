@@ -270,7 +270,7 @@ def test_a_row_leads_to_the_teachers_own_words(whole: Path, files: dict[str, byt
     assert f'href="../../datasets/{dataset.name}.html#contrastive"' in page
     # Of many rows the first are shown, and the page says of how many.
     page = files["datasets/long/rows-listwise.html"]
-    assert "The first 100 of 101 rows" in words(page) and page.count(b'<section class="card"') == 100
+    assert "The first 25 of 101 rows" in words(page) and page.count(b'<section class="card row"') == 25
 
 
 def test_the_digests_of_the_verify_page_are_those_of_the_files(whole: Path, files: dict[str, bytes]) -> None:

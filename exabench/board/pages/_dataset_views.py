@@ -1,0 +1,276 @@
+"""The pages of published datasets: a table of all, each one's page, and their first rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from exabench.bench.excerpts import shorten
+from exabench.bench.submissions import NAME
+from exabench.board.pages._format import three_digits
+from exabench.board.pages._page import WRITTEN, Page, Values, dataset_page, rows_page
+from exabench.board.ranking import Board, TrainingTable
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import file_digest
+from exabench.core.licences import is_open_for_texts
+from exabench.core.nouns import Task
+from exabench.core.rows import Release, Table
+from exabench.data.releases import MANIFEST, rows
+from exabench.tasks.catalogue import task
+
+FAMILIES = {
+    "contrastive": "a query, a relevant passage and others",
+    "explanations": "a query and a passage, with a label and why",
+    "listwise": "a query and passages in a teacher’s order",
+    "scored": "a query and passages with a teacher’s scores",
+}
+FIRST = 25  # rows of a table that are shown
+SHOWN = 3  # passages of a row that are open; the others are one click away
+_CUT = 300  # characters of a passage, as on pages of results
+_SELDOM = 0.05  # a language of fewer texts is more likely a wrong guess
+_REPLY = "key text model revision engine finish".split()
+
+
+def pages(board: Board) -> Iterator[Page]:
+    """The table of the datasets, where there are any; each one's page, and the first rows of its tables."""
+    if board.datasets:
+        yield Page("datasets/index.html", partial(datasets, board), "datasets.html")
+    for release in board.datasets:
+        yield Page(dataset_page(release.name), partial(dataset, board, release), "dataset.html")
+        folder = board.ledger.datasets / release.name
+        for name, path in _row_pages(board, release).items():
+            yield Page(path, partial(first_rows, release, folder, name), "rows.html")
+
+
+@dataclass(frozen=True)
+class TableLine:
+    """One table of a dataset as a reader chooses by: what is in it, and what models gained that learnt from it.
+
+    `sources` are the tasks whose texts it was built from. `gains` holds for each model its slug, the task, and the
+    difference to its own start there (a fraction), as its training measured it.
+    """
+
+    release: Release
+    name: str
+    table: Table
+    languages: str
+    sources: Sequence[Task]
+    megabytes: str
+    gains: Sequence[tuple[str, str, float]]
+
+
+def datasets(board: Board) -> Values:
+    """The table of every table of every dataset."""
+    lines = []
+    for release in board.datasets:
+        for name, table in sorted(release.tables.items()):
+            size = sum(file.bytes for file in table.files)
+            lines.append(
+                TableLine(
+                    release=release,
+                    name=name,
+                    table=table,
+                    languages=languages_of(table.report),
+                    sources=sources_of(board, table),
+                    megabytes=three_digits(size, 1e6),
+                    gains=_gains(board, release, name),
+                )
+            )
+    return {"lines": lines, "families": FAMILIES}
+
+
+def _gains(board: Board, release: Release, name: str) -> list[tuple[str, str, float]]:
+    gains = []
+    for slug in board.trainings:
+        if not any(
+            learnt.release is release and learnt.told["table"] == name for learnt in board.training_tables(slug)
+        ):
+            continue
+        for check in board.trainings[slug].values["checks"]:
+            if check["start"]:
+                gains.append((slug, check["task"], check["start"]["difference"]))
+    return gains
+
+
+def languages_of(report: Mapping[str, Any]) -> str:
+    """The languages of the passages, the most frequent first; a report may hold anything, and then it is nothing."""
+    shares = report.get("passage languages")
+    if not isinstance(shares, Mapping):
+        return ""
+    found = []
+    for language, share in shares.items():
+        if isinstance(share, float | int) and share >= _SELDOM and language != "und":
+            found.append((-share, str(language)))
+    return ", ".join(language for _, language in sorted(found))
+
+
+def sources_of(board: Board, table: Table) -> list[Task]:
+    """The tasks that a table's recipe reads its texts from, as far as the catalogue knows them."""
+    options = table.recipe.get("options")
+    named = options.get("task") if isinstance(options, Mapping) else None
+    if not isinstance(named, str):
+        return []
+    try:
+        return [task(named, board=board.folder)]
+    except (UnknownName, BadInput):
+        return []
+
+
+def figures_of(table: Table) -> list[tuple[str, str]]:
+    """What the rows of a table are like, as (what, words); what a report does not say, or says oddly, is left out."""
+    report = table.report
+    lines = []
+    for key, name in (
+        ("query words", "Words per query"),
+        ("passage words", "Words per passage"),
+        ("explanation words", "Words per explanation"),
+        ("list", "Passages per list"),
+        ("negatives", "Negatives per row"),
+    ):
+        sizes = report.get(key)
+        if isinstance(sizes, Mapping) and {"p5", "p50", "p95"} <= sizes.keys():
+            lines.append((name, f"median {sizes['p50']}, 5th to 95th percentile {sizes['p5']} to {sizes['p95']}"))
+    if languages := languages_of(report):
+        lines.append(("Languages", languages))
+    for key, name in (("labels", "Labels"), ("query sources", "Queries"), ("lists", "Teacher’s lists")):
+        shares = report.get(key)
+        if isinstance(shares, Mapping) and all(isinstance(share, float | int) for share in shares.values()):
+            lines.append((name, ", ".join(f"{100 * share:.0f} % {value}" for value, share in shares.items())))
+    for key in ("first stages", "negative sources"):
+        if isinstance(report.get(key), Mapping):
+            lines.append(("Candidates from", ", ".join(map(str, report[key]))))
+    return lines
+
+
+def dataset(board: Board, release: Release) -> Values:
+    """One dataset, the models that learnt from it, and what came of them."""
+    models = []
+    results = []
+    for slug in board.trainings:
+        tables = [table for table in board.training_tables(slug) if table.release is release]
+        models += [(slug, table) for table in tables]
+        if tables:  # a model that learnt from two tables counts once
+            results += board.by_submission[slug]
+    results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
+    return {
+        "release": release,
+        "families": FAMILIES,
+        "figures": {name: figures_of(table) for name, table in release.tables.items()},
+        "sources": {name: sources_of(board, table) for name, table in release.tables.items()},
+        "size": three_digits(sum(file.bytes for table in release.tables.values() for file in table.files), 1e6),
+        "row_pages": _row_pages(board, release),
+        "repository": _repository([table for _, table in models]),
+        "models": models,
+        "results": results[:WRITTEN],
+        "measured": len(results),
+    }
+
+
+def _repository(tables: Sequence[TrainingTable]) -> str:
+    """The Hub repository of a release, as a training read this very content from it; empty where none did."""
+    for learnt in tables:
+        repository = str(learnt.told["repository"])
+        if learnt.same and NAME.fullmatch(repository):
+            return repository
+    return ""
+
+
+def _row_pages(board: Board, release: Release) -> Mapping[str, str]:
+    """The rows page of each table of a release; none where its files are not in the board's folder."""
+    if not (board.ledger.datasets / release.name / MANIFEST).is_file():
+        return {}
+    return {name: rows_page(release.name, name) for name in sorted(release.tables)}
+
+
+@dataclass(frozen=True)
+class RowPassage:
+    """A passage of a row: `note` is what the row says of it, `good` whether it says that it is relevant."""
+
+    id: str
+    title: str
+    text: str
+    note: str
+    good: bool = False
+
+
+def first_rows(release: Release, folder: Path, name: str) -> Values:
+    """The first rows of a table: their texts where the licence lets everybody pass them on, and the teacher's replies.
+
+    Raises BadInput where a file is not the one that the manifest names.
+    """
+    table = release.tables[name]
+    listed = ((split, row) for split in table.splits for row in rows(folder, name, split))
+    first = list(islice(listed, FIRST))
+    wanted = {key for _, row in first for key in row["replies"]}
+    has_texts = is_open_for_texts(table.licence)
+    file = folder / f"replies/{name}.parquet"
+    digests = {folder / listed.path: f"sha256:{listed.sha256}" for listed in release.files}
+    replies = {}
+    why = ""
+    if not wanted:
+        why = "No teacher was asked for these rows."
+    elif file not in digests:
+        why = "The release does not include the teacher’s replies; only their digests are shown."
+    elif file_digest(file) != digests[file]:
+        raise BadInput("is not the manifest's file; fetch or build the release again", file=file)
+    elif has_texts:
+        replies = _read_replies(file, wanted)
+    shown = []
+    for split, row in first:
+        passages = passages_of(row) if has_texts else [RowPassage(one.id, "", "", one.note) for one in passages_of(row)]
+        shown.append((split, row, passages))
+    return {
+        "release": release,
+        "name": name,
+        "rows": shown,
+        "open": SHOWN,
+        "texts": has_texts,
+        "replies": replies,
+        "total": table.rows,
+        "why": why,
+        "stamp": ("", ""),
+    }
+
+
+def _read_replies(file: Path, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
+    replies = {}
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(1_000, columns=_REPLY, use_threads=False):
+                for row in batch.to_pylist():
+                    if row["key"] in wanted:
+                        replies[row["key"]] = row
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise BadInput("is no Parquet file of replies", file=file) from error
+    return replies
+
+
+def passages_of(row: Mapping[str, Any]) -> list[RowPassage]:
+    """The passages of a row of any family, in its order, each with what the row says of it."""
+    found = []
+    if "passage_id" in row:  # explanations
+        relevant = row["relevant"]
+        note = "relevant" if relevant else "not relevant"
+        found.append(RowPassage(row["passage_id"], row["title"], shorten(row["passage"], _CUT), note, relevant))
+    if "positive_id" in row:  # contrastive
+        text = shorten(row["positive"], _CUT)
+        found.append(RowPassage(row["positive_id"], row["positive_title"], text, "relevant", True))
+        for place, passage_id in enumerate(row["negative_ids"]):
+            title = row["negative_titles"][place]
+            note = f"negative, from {row['negative_sources'][place]}"
+            found.append(RowPassage(passage_id, title, shorten(row["negatives"][place], _CUT), note))
+    for place, passage_id in enumerate(row.get("passage_ids", ())):  # listwise and scored
+        note = ""
+        if "first_stage_ranks" in row:
+            note = f"rank {row['first_stage_ranks'][place]} in {row['first_stage']}"
+        if "scores" in row:
+            note = f"score {row['scores'][place]:.4g}"
+        found.append(RowPassage(passage_id, row["titles"][place], shorten(row["passages"][place], _CUT), note))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -14,8 +15,9 @@ import pytest
 import yaml
 from hub_double import HubDouble, repository
 from models import classifier_folder
-from toys import write_submission
+from toys import contents, write_submission
 
+import exabench
 from exabench.bench.candidates import freeze_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
@@ -23,6 +25,7 @@ from exabench.bench.submitting import submit
 from exabench.board.eval_results import compare_results, push_results
 from exabench.board.ranking import Board
 from exabench.cli import main
+from exabench.core.errors import BadInput, OutsideFailed
 from exabench.hub import commits
 
 LISTS = "owner/lists"
@@ -244,6 +247,49 @@ def test_a_model_that_is_gone_is_told_and_the_others_are_done(
     assert f"{MODEL} is not there" in told.out and "1 model took nothing" in told.err
 
 
+# -- a board that is read from the Hub ---------------------------------------------------------------------------------
+
+
+def on_the_hub(hub: HubDouble, board: Path) -> str:
+    """The commit of a dataset that holds the board's folder."""
+    return hub.commit("owner/board", {path: data for path, data in contents(board).items() if "site/" not in path})
+
+
+def test_a_board_is_read_from_the_hub_at_any_commit(hub: HubDouble, board: Path) -> None:
+    first = on_the_hub(hub, board)
+    shown = [(row.name, row.values, row.interval, row.group) for row in Board.read(board).rows]
+    there = exabench.Board.read("hub:owner/board").rows
+    assert [(row.name, row.values, row.interval, row.group) for row in there] == shown
+    ledger = Ledger(board)
+    ledger.add_submission(dataclasses.replace(ledger.submissions()["acme--good"], withdrawn="A mistake"))
+    on_the_hub(hub, board)
+    assert [one.name for one in Board.read("hub:owner/board").withdrawn] == ["acme/good"]
+    assert Board.read(f"hub:owner/board@{first}").withdrawn == []
+    for place, error in {
+        "hub:owner": BadInput,
+        "hub:owner/board@": BadInput,
+        "hub:../x/y": BadInput,
+        "hub:owner/none": OutsideFailed,
+    }.items():
+        with pytest.raises(error):
+            Board.read(place)
+    hub.commit("owner/other", {"README.md": b"no board"})
+    with pytest.raises(BadInput, match="is not a leaderboard"):
+        Board.read("hub:owner/other")
+
+
+def test_a_data_frame_holds_what_the_download_holds_and_says_its_format(board: Path, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    content = Board.read(board)
+    frame = content.to_pandas()
+    exabench.render(content, tmp_path / "site")
+    table = pandas.read_csv(tmp_path / "site" / "data" / "results.csv").drop(columns="data")
+    assert list(frame.columns) == list(table.columns) and len(frame) == len(content.results)
+    assert frame["value"].tolist() == pytest.approx(table["value"].tolist())
+    said = json.loads((tmp_path / "site" / "data" / "board.json").read_text())
+    assert frame.attrs["format"] == said["format"] and frame.attrs["title"] == "A small board"
+
+
 # -- MTEB --------------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +338,7 @@ def test_results_of_mteb_are_reported_numbers_with_their_version_and_never_measu
     source = f"MTEB 2.1.4: SciFact at 0228b52, split test, subset default; model at {'a' * 40}"
     assert {row["source"] for row in rows} == {source}
     assert len(Board.read(board).results) == before
+    assert Ledger(board).reported_sources()["mteb"].title == "Results of MTEB"
     assert main(["board", "check", "--board", str(board)]) == 0
 
 

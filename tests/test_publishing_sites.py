@@ -19,8 +19,18 @@ from exabench.bench.ledger import Ledger
 from exabench.board.publishing import publish_site
 from exabench.cli import exabench, main
 from exabench.core.errors import BadInput
+from exabench.hub.cards.space import SpaceFacts
 from exabench.hub.commits import Published
 
+FACTS = SpaceFacts(
+    "The board: mini",
+    "A board with a description that is so long that no Space of the Hub could show it whole.",
+    "CC-BY-4.0",
+    ("acme/good",),
+    ("mteb/scifact",),
+)
+# huggingface/hub-docs, docs/hub/spaces-config-reference.md
+COLOURS = set("red yellow green blue indigo purple pink gray".split())
 SPACE = "spaces/owner/board"
 REPO = SPACE.removeprefix("spaces/")
 
@@ -44,11 +54,15 @@ def site(tmp_path: Path) -> Path:
 
 
 def publish(folder: Path, to: str | Path = REPO, **options: Any) -> Published:
-    return publish_site(folder, to, title="The board: mini", **options)
+    return publish_site(folder, to, FACTS, **options)
 
 
 def head(double: HubDouble) -> dict[str, bytes]:
     return dict(double.repo(SPACE).at("main").files)
+
+
+def front(files: dict[str, bytes]) -> dict[str, Any]:
+    return yaml.safe_load(files["README.md"].decode().split("---\n")[1])
 
 
 def titles(double: HubDouble) -> list[str]:
@@ -63,8 +77,11 @@ def test_a_site_is_one_commit_that_the_hub_can_show_and_the_same_again_is_none(d
     assert titles(double) == ["initial", "The board: mini: 4 files changed, 0 gone"]
     files = head(double)
     assert files.keys() - {".gitattributes", "README.md", "manifest.json"} == contents(site).keys() - {".x"}
-    card = yaml.safe_load(files["README.md"].decode().split("---\n")[1])
-    assert card == {"title": "The board: mini", "sdk": "static", "app_file": "index.html", "pinned": False}
+    card = front(files)
+    assert (card["title"], card["sdk"], card["app_file"]) == ("The board: mini", "static", "index.html")
+    assert card["tags"][0] == "leaderboard" and card["models"] == ["acme/good"] and card["datasets"] == ["mteb/scifact"]
+    assert card["license"] == "cc-by-4.0" and card["emoji"] and card["colorFrom"] in COLOURS > {card["colorTo"]}
+    assert card["short_description"] == "A board with a description that is so long that no Space …"
     assert CANARY not in str(files)
     assert not publish(site, dry_run=True).changed
     double.requests.clear()
@@ -75,7 +92,7 @@ def test_a_site_is_one_commit_that_the_hub_can_show_and_the_same_again_is_none(d
 
 def test_what_differs_is_sent_and_what_went_goes_and_what_people_put_there_stays(double: HubDouble, site: Path) -> None:
     publish(site)
-    card = head(double)["README.md"].replace(b"pinned: false", b"pinned: true") + b"\nBy hand.\n"
+    card = head(double)["README.md"].replace(b"pinned: false", b"pinned: true  # mine") + b"\nBy hand.\n"
     double.commit(SPACE, {**head(double), "README.md": card, "CNAME": b"mine"})
     (site / "tasks/mini.html").unlink()
     (site / "index.html").write_text("<p>3")
@@ -85,6 +102,16 @@ def test_what_differs_is_sent_and_what_went_goes_and_what_people_put_there_stays
     assert titles(double)[-1] == "The board: mini: 2 files changed, 1 gone"
     assert "tasks/mini.html" not in files and (files["index.html"], files["new.html"]) == (b"<p>3", b"<p>4")
     assert (files["README.md"], files["CNAME"]) == (card, b"mine")
+
+
+def test_the_card_follows_the_board_and_keeps_what_people_chose(double: HubDouble, site: Path) -> None:
+    publish(site)
+    card = head(double)["README.md"].replace(b"colorFrom: blue", b"colorFrom: red")
+    double.commit(SPACE, {**head(double), "README.md": card})
+    publish_site(site, REPO, replace(FACTS, models=("acme/better", "acme/good"), title="Another"))
+    card = front(head(double))
+    assert (card["title"], card["models"]) == ("Another", ["acme/better", "acme/good"])
+    assert card["colorFrom"] == "red"
 
 
 def test_a_pull_request_leaves_the_pages_alone_and_is_opened_once(double: HubDouble, site: Path) -> None:
@@ -126,7 +153,8 @@ def test_what_is_no_site_is_refused(double: HubDouble, site: Path, tmp_path: Pat
 def test_a_board_is_built_checked_and_published(double: HubDouble, board: Path, tmp_path: Path) -> None:
     command = ["board", "publish", "--board", str(board)]
     assert main([*command, "--repo", REPO]) == 0
-    assert b"acme/good" in head(double)["index.html"]
+    assert b"submissions/acme--good.html" in head(double)["index.html"]
+    assert front(head(double))["title"] == "A small board" and "models" not in front(head(double))
     assert main([*command, "--repo", REPO]) == 0 and len(titles(double)) == 2
     assert main([*command, "--to", str(tmp_path / "www")]) == 0
     assert (tmp_path / "www/index.html").read_bytes() == head(double)["index.html"]

@@ -17,6 +17,13 @@ from exabench.tasks.catalogue import aliases
 TABLE = "mteb"
 """The name of the table in a board's reported/."""
 
+# Its section in reported/tables.toml.
+_TITLE = f"""[{TABLE}]
+title = "Results of MTEB"
+about = "Imported from the result files of MTEB, as these print them. Each searched the whole collection, or reranked \
+what its task gives: no candidate list of this board."
+link = "https://github.com/embeddings-benchmark/mteb"
+"""
 META = "model_meta.json"
 # MTEB's name of a metric and ours. Its mrr_at_10 is RR@10, its map_at_1000 AP@1000.
 _METRICS = {
@@ -75,6 +82,10 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
         writer.writeheader()
         writer.writerows(rows_now)
         write(table, text.getvalue().encode())
+        if TABLE not in ledger.reported_sources():
+            titles = ledger.reported_titles
+            before = read_text(titles).rstrip() + "\n\n" if titles.is_file() else ""
+            write(titles, before + _TITLE)
     return ImportedResults(table, len(new) - same - changed, changed, same, tuple(others))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, CheckFailed, plural
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.core.nouns import Progress, silent
+from exabench.hub.cards.space import SpaceFacts, space_card
+from exabench.hub.client import is_repo
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
 START = "index.html"
@@ -35,7 +36,7 @@ def publish_board(
     With `check` only a board whose files are in order and whose numbers can be recomputed (from the collections in
     `data`) is published: raises CheckFailed with the first problem.
     """
-    title = Ledger(folder).settings().title
+    Ledger(folder).check_exists()
     if check:
         problems = list_problems(folder)
         if problems:
@@ -46,15 +47,39 @@ def publish_board(
             number = f"{first.submission} {first.task} {first.candidates} {first.metric} {first.verdict}"
             raise CheckFailed(f"{number} ({len(wrong)} in all: exabench bench verify); --no-check publishes it")
     site = folder / "site"
-    render(Board.read(folder), site, progress=progress)
-    return publish_site(site, to, title=title, pull_request=pull_request, dry_run=dry_run, progress=progress)
+    board = Board.read(folder)
+    render(board, site, progress=progress)
+    return publish_site(site, to, space_facts(board), pull_request=pull_request, dry_run=dry_run, progress=progress)
+
+
+def space_facts(board: Board) -> SpaceFacts:
+    """What the card of a Space says of a board: its models on the Hub, and the datasets of its tasks and trainings."""
+    models = set()
+    for submission in board.submissions.values():
+        if submission.kind == "model" and not submission.withdrawn and is_repo(submission.model):
+            models.add(submission.model)
+    datasets = set()
+    for task in board.single_tasks:
+        if task.hub:
+            datasets.add(task.hub["repo"])
+    for training in board.trainings.values():
+        for part in training.values["data"]:
+            if is_repo(part["repository"]):
+                datasets.add(part["repository"])
+    return SpaceFacts(
+        title=board.title,
+        description=board.description,
+        licence=board.licence,
+        models=tuple(sorted(models)),
+        datasets=tuple(sorted(datasets)),
+    )
 
 
 def publish_site(
     folder: str | Path,
     to: str | Path,
+    facts: SpaceFacts,
     *,
-    title: str,
     pull_request: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
@@ -62,11 +87,12 @@ def publish_site(
     """Put the site in `folder` where `to` says: the Space `owner/name` on the Hub, or the path of a folder.
 
     One commit holds the files that differ, and takes out those of the site before that this one lacks; files of others
-    stay, and so does a README.md that says the site is static. A site that is there already makes no commit.
-    `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is no built site,
-    and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all; CannotWrite.
+    stay, and so does what people wrote into a README.md that says the site is static. A site that is there already
+    makes no commit. `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is
+    no built site, and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all;
+    CannotWrite.
     """
-    return _SitePublication(Path(folder), to, pull_request, dry_run, progress, title).run()
+    return _SitePublication(Path(folder), to, pull_request, dry_run, progress, facts).run()
 
 
 @dataclass
@@ -75,7 +101,7 @@ class _SitePublication(Publication):
 
     kind = "space"
     what = "site"
-    title: str
+    facts: SpaceFacts
 
     def check(self) -> None:
         """Read the site. Raises BadInput for a link, and for a file that publishing writes itself."""
@@ -90,12 +116,13 @@ class _SitePublication(Publication):
                 raise BadInput("is no page: publishing writes a file of that name", file=file)
             if file.is_file() and "/." not in f"/{path}":  # hidden files are no pages
                 self._digests[path] = file_digest(file)
-        body = {"format": 1, "kind": "site", "title": self.title, "files": self._digests}
+        body = {"format": 1, "kind": "site", "title": self.facts.title, "files": self._digests}
         self._manifest = json_text({**body, "digest": digest_of(body)}).encode()
 
     def version_at(self, commit: str) -> str | None:
         # A site is there or it is not: it has no version to tell.
-        return "" if self.read(MANIFEST, commit) == self._manifest and self._has_card(commit) else None
+        is_there = self.read(MANIFEST, commit) == self._manifest and self.read(CARD, commit) == self._card(commit)
+        return "" if is_there else None
 
     def change(self) -> Commit:
         """The files that differ from the published site, by the digests in its manifest."""
@@ -105,14 +132,15 @@ class _SitePublication(Publication):
             if old.get(path) != digest:
                 files[path] = self.folder / path
         gone = sorted(old.keys() - self._digests.keys())
-        if not self._has_card(self.head):  # the Hub reads the header, people the line below
-            head = f"title: {json.dumps(self.title)}\nsdk: static\napp_file: {START}\npinned: false\n"
-            text = "The built pages of a leaderboard. They are made from its files by exabench."
-            files[CARD] = f"---\n{head}---\n\n{text}\n".encode()
-        message = f"{self.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
+        card = self._card(self.head)
+        if self.read(CARD, self.head) != card:
+            files[CARD] = card
+        message = f"{self.facts.title}: {plural(len(files), 'file')} changed, {len(gone)} gone"
         return Commit(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
-    def _has_card(self, commit: str | None) -> bool:
-        """Does the README of a commit tell the Hub that the site is static?"""
-        data = self.read(CARD, commit)
-        return data is not None and _STATIC.match(data.decode(errors="replace")) is not None
+    def _card(self, commit: str | None) -> bytes:
+        """The card as it would stand there. One that does not tell the Hub that the site is static is the Hub's own."""
+        existing = self.read_text(CARD, commit)
+        if not _STATIC.match(existing):
+            existing = ""
+        return space_card(self.facts, START, existing=existing).encode()

@@ -16,12 +16,15 @@ import numpy as np
 
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
-from exabench.core.errors import BadInput
+from exabench.board.records import FORMAT, result_records
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import file_digest, read_text
 from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Credit, Result, Submission, Task
 from exabench.core.parallel import map_unordered
 from exabench.core.rows import Release
+from exabench.core.tables import data_frame
 from exabench.data.releases import read as read_release
+from exabench.hub.client import find_commit, is_repo, snapshot
 from exabench.measure.metric_values import mean
 from exabench.measure.statistics import (
     PairedTest,
@@ -40,6 +43,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key")
 ALL = "All tasks"
 AUDIT = "audit_discrepancies"
+_ON_THE_HUB = "hub:"
 _FEWEST_FILES = 200  # results for which a second process is worth its start
 _FILES_AT_ONCE = 50  # results that a process reads at a time
 _INTERVALS_AT_ONCE = 512  # intervals that a process computes at a time
@@ -68,6 +72,11 @@ class ResultSummary:
     result: Result = field(compare=False)
     queries: tuple[str, ...] = field(compare=False)
     values: np.ndarray = field(compare=False)
+
+    @property
+    def stage(self) -> str:
+        """The name of the first stage."""
+        return first_stage(self.candidates)
 
     @property
     def cut_share(self) -> float | None:
@@ -315,8 +324,11 @@ class Board:
 
     @classmethod
     def read(cls, folder: str | Path) -> Board:
-        """Read and rank a leaderboard's folder. Raises BadInput for any file that is not what it says."""
-        ledger = Ledger(Path(folder))
+        """Read and rank a leaderboard: a folder, or `hub:OWNER/NAME[@REVISION]`, a dataset of the Hub that holds one.
+
+        Raises BadInput for any file that is not what it says, OutsideFailed where the Hub cannot be read.
+        """
+        ledger = Ledger(_folder_of(folder))
         settings = ledger.settings()
         tasks = tuple(expand(settings.tasks, board=ledger.folder))
         submissions = dict(sorted(ledger.submissions().items()))
@@ -473,6 +485,16 @@ class Board:
         """One result in short, or None."""
         return self._by_name.get((slug, task, candidates))
 
+    def to_pandas(self) -> Any:
+        """Every result as a row of a pandas DataFrame, in the columns of the download results.csv.
+
+        Its `attrs` say the number of the format ("format"), title, address and day of the board. Raises MissingExtra
+        where pandas is not installed.
+        """
+        frame = data_frame(result_records(self))
+        frame.attrs.update(format=FORMAT, title=self.title, url=self.url, updated=self.updated)
+        return frame
+
     def full(self, summary: ResultSummary) -> Result:
         """All of a result. Raises BadInput where its file is another one by now."""
         return read_result(summary.file, of=summary.digest)
@@ -530,6 +552,17 @@ class Board:
         tests = [self.test(summary) for summary in summaries]
         corrected = holm([test.p for test in tests], [summary.candidates for summary in summaries])
         return list(zip(summaries, tests, corrected, strict=True))
+
+
+def _folder_of(place: str | Path) -> Path:
+    """The folder of a leaderboard: that of the commit in the Hub client's cache where `place` is on the Hub."""
+    text = str(place)
+    if not text.startswith(_ON_THE_HUB):
+        return Path(place)
+    repo, mark, revision = text.removeprefix(_ON_THE_HUB).partition("@")
+    if not is_repo(repo) or (mark and not revision):
+        raise BadInput(f"{printable(text)!r} must read hub:OWNER/NAME or hub:OWNER/NAME@REVISION")
+    return snapshot(repo, find_commit(repo, revision, None), kind="dataset")
 
 
 def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

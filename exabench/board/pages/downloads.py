@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -17,9 +16,9 @@ from pyarrow import json as arrow_json
 from exabench.bench.ledger import result_json as stored_json
 from exabench.board.pages._format import clean_texts, model_link, training
 from exabench.board.pages._page import Page, compact_json, result_data
-from exabench.board.ranking import Board, ResultSummary, Row, first_stage, newest_day
+from exabench.board.ranking import Board, ResultSummary, Row, newest_day
+from exabench.board.records import FORMAT, result_records
 
-FORMAT = 3  # 2: one paired test, `p` and `p_holm`; 3: rows belong to a view and a contest
 # Spreadsheets run text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TEXTS = """
@@ -30,87 +29,14 @@ _COUNTS = """
 depth wins losses ties queries missing_queries completed
 parameters passages cut_passages cut_queries repairs timed_queries
 """.split()
-_COST = """
-precision prompts input_tokens output_tokens flops_exact flops_paper
-rpp_exact rpp_paper qpp_exact qpp_paper p50 p95 pairs_per_second
-parameters passages cut_passages cut_queries repairs timed_queries hardware
-""".split()
 
 
 def pages(board: Board) -> Iterator[Page]:
     """The board's tables in each format."""
     yield Page("data/board.json", partial(board_json, board))
-    yield Page("data/results.csv", lambda: _csv(result_records(board)))
+    yield Page("data/results.csv", lambda: _csv(_records(board)))
     yield Page("data/results.parquet", partial(results_parquet, board))
     yield Page("data/rows.csv", partial(rows_csv, board))
-
-
-def result_records(board: Board) -> list[dict[str, Any]]:
-    """Every result as a flat record, all with the same columns; FLOPs and tokens are means per query."""
-    names = set[str]()
-    for summary in board.shown_results:
-        names.update(summary.result.measurement.metrics)
-    metrics = sorted(names)
-    records = []
-    for slug, submission in board.submissions.items():
-        for summary, test, corrected in board.tests(slug):
-            result = summary.result
-            measured = result.measurement
-            low, high = result.interval
-            record = {
-                "submission": submission.name,
-                "kind": submission.kind,
-                "withdrawn": submission.withdrawn,
-                "state": result.state,
-                "task": summary.task,
-                "candidates": summary.candidates,
-                "first_stage": first_stage(summary.candidates),
-                "depth": summary.depth,
-                "headline": summary.headline,
-                "value": summary.value,
-                "low": float(low),
-                "high": float(high),
-                "first_stage_value": summary.first_stage,
-                "ceiling": summary.ceiling,
-                "difference": test.difference,
-                "p": test.p,
-                "p_holm": corrected,
-                "effect_size": test.effect_size,
-                "wins": test.wins,
-                "losses": test.losses,
-                "ties": test.ties,
-                "queries": measured.queries,
-                "missing_queries": measured.missing_queries,
-                "completed": result.completed,
-                "tie_rate": float(measured.ties["rate"]),
-            }
-            for name in metrics:
-                record[name] = measured.metrics.get(name)
-            record |= {
-                "run_digest": result.run_digest,
-                "candidates_digest": result.candidates.digest,
-                "qrels_digest": result.qrels_digest,
-                "convention_digest": measured.convention.digest,
-                "model": "",
-            }
-            if result.model:
-                record["model"] = json.dumps(result.model, sort_keys=True, ensure_ascii=False)
-
-            cost = {}
-            if result.cost:
-                cost = vars(result.cost) | {"repairs": sum(result.cost.repairs.values())}
-                for name in ("rpp", "qpp"):
-                    cost[f"{name}_exact"] = cost[name]["exact"]
-                    cost[f"{name}_paper"] = cost[name]["paper"]
-                if result.cost.timing:
-                    cost |= vars(result.cost.timing)
-                    cost["timed_queries"] = result.cost.timing.sample
-            for name in _COST:  # columns of all results, whether their cost is known or not
-                record[name] = cost.get(name)
-            record["created"] = result.created
-            record["data"] = result_data(summary)
-            records.append(clean_texts(record))
-    return records
 
 
 def short(value: float | None) -> float | None:
@@ -163,6 +89,14 @@ def overview_rows(board: Board) -> Iterator[dict[str, Any]]:
                 yield over | row_record(row) | {"values": row.values}
 
 
+def _records(board: Board) -> list[dict[str, Any]]:
+    """The results as records, their texts made harmless, with the place of each one's own file."""
+    records = []
+    for record, summary in zip(result_records(board), board.shown_results, strict=True):
+        records.append(clean_texts({**record, "data": result_data(summary)}))
+    return records
+
+
 def board_json(board: Board) -> bytes:
     """The whole board but for per-query values; a line for each submission, row and result."""
     head = {
@@ -178,7 +112,7 @@ def board_json(board: Board) -> bytes:
     for slug, one in board.submissions.items():
         submissions.append(compact_json({slug: asdict(one)})[1:-1])  # without its braces
     rows = map(compact_json, overview_rows(board))
-    results = map(compact_json, result_records(board))
+    results = map(compact_json, _records(board))
     # By hand: `json` cannot lay out one line for each entry.
     start = compact_json(head, sort_keys=True).removesuffix("}")
     text = f'{start},"submissions":{{\n'
@@ -217,7 +151,7 @@ def rows_csv(board: Board) -> bytes:
 
 def results_parquet(board: Board) -> bytes:
     """The results with typed columns; a column has its type also where every value is unknown."""
-    records = result_records(board)
+    records = _records(board)
     table = pa.table({})
     if records:  # Arrow reads no table from an empty text
         # Metrics are numbers, and so is whatever is not named above.

@@ -260,21 +260,38 @@ def test_bench_run_prints_each_headline_with_its_interval_and_first_stage_and_te
     [line] = [line for line in shown.out.splitlines() if line.startswith("acme--copy ")]
     [first] = [line for line in shown.out.splitlines() if line.startswith("exabench--unchanged ")]
     cells = line.split()
-    assert cells[:4] == ["acme--copy", "mini", "bm25-20", "nDCG@10"] and cells[-1] == first.split()[4]
+    assert cells[:4] == ["acme--copy", "mini", "bm25-20", "nDCG@10"] and cells[7] == first.split()[4]
     told = "note: acme/copy and acme/good and acme/other rank the same passages of mini (bm25-20) in the same order"
     assert shown.err.count(told) == 1
     assert main(["bench", "run", "acme--copy", "--board", str(board), "--json"]) == 0
     [value] = json.loads(capsys.readouterr().out)["values"]
-    assert f"{value['value']:.4f}" == cells[4] and f"{value['first_stage']:.4f}" == cells[-1]
+    assert f"{value['value']:.4f}" == cells[4] and f"{value['first_stage']:.4f}" == cells[7]
     assert value["interval"][0] < value["value"] < value["interval"][1]
+    assert value["gain"] == value["value"] - value["first_stage"]
+
+
+def test_bench_run_ends_with_what_it_took_and_gives_the_first_stage_a_result(board, tmp_path, capsys):
+    first_stage = board / "results/exabench--unchanged/mini.bm25-20.json"
+    first_stage.unlink()
+    run = ["bench", "run", "--board", str(board), "--reason", "again"]
+    assert main([*run, "acme--good"]) == 0
+    shown = capsys.readouterr()
+    header, *rows = shown.out.splitlines()
+    assert header.split()[-4:] == ["stage", "gain", "pairs", "seconds"]
+    assert [row.split()[0] for row in rows] == ["acme--good", "exabench--unchanged"] and first_stage.is_file()
+    pairs = [row.split()[-2] for row in rows]
+    assert pairs[0] == "0"  # nobody here reranked what was submitted as a run
+    assert f"2 results: 1 new or changed, 1 as before; {pairs[1]} pairs reranked in 0:0" in shown.err
+    assert main([*run, "exabench--reversed"]) == 0
+    assert f"1 result: 0 new or changed, 1 as before; {pairs[1]} pairs reranked in 0:0" in capsys.readouterr().err
 
 
 def test_bench_verify_ends_with_a_total(board, capsys):
     assert main(["bench", "verify", "acme--good", "--board", str(board)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "8 numbers: 8 hold; 1 other check: 1 holds"
+    assert capsys.readouterr().out.splitlines()[-1] == "8 numbers, 0 wrong; 1 other check, 0 wrong"
     Ledger(board).add_run("acme--good", "mini", "bm25-20", first_stage(board))
     assert main(["bench", "verify", "acme--good", "--board", str(board)]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "0 numbers: 0 hold; 1 other check: 0 hold, 1 does not"
+    assert capsys.readouterr().out.splitlines()[-1] == "0 numbers, 0 wrong; 1 other check, 1 wrong"
 
 
 # -- candidates and rerankers ------------------------------------------------------------------------------------------

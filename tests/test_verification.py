@@ -71,7 +71,7 @@ def test_a_result_is_verified_by_the_rules_of_its_format(board, number, judged, 
         assert {cell.verdict for cell in verify(board, slug)} == {"OK"}
     assert result.gain["effect_size"] == (None if number == 4 else 0.0)  # the first stage against itself
     forge(board, {"format": 3 if number == 4 else 4})
-    assert "FAIL" in verdicts(board)["everything else"]
+    assert "FAIL" in verdicts(board)["all other fields"]
 
 
 def test_a_good_board_holds(board):
@@ -154,7 +154,7 @@ def test_whatever_else_a_result_says_is_recomputed_too(board, of_a_model, path, 
     if of_a_model:
         make_it_a_models(board)
     forge(board, {path: value})
-    wrong = verdicts(board)["everything else"]
+    wrong = verdicts(board)["all other fields"]
     assert wrong.startswith("FAIL: differs in ") and (where or path) in wrong
 
 
@@ -177,7 +177,7 @@ def test_a_run_that_was_sent_in_has_no_model_and_no_cost(board, field, other):
     make_it_a_models(board)
     (board / "submissions" / "acme--good.toml").write_text(sent)
     forge(board, {"state": "re-computed", **other})
-    assert verdicts(board)["everything else"].startswith(f"FAIL: differs in {field}")
+    assert verdicts(board)["all other fields"].startswith(f"FAIL: differs in {field}")
 
 
 @pytest.mark.parametrize("file", [RUN, LIST])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import BoardChange, Progress, Result, Run, Submission, silent
+from exabench.core.nouns import FIRST_STAGE, BoardChange, Progress, Result, Run, Submission, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
@@ -25,8 +26,24 @@ from exabench.tasks.locks import locked_judgements
 SAME = 1e-9  # two numbers that are no further apart are the same: sums in another order differ in the last bits
 _EVALUATORS = 64  # candidate lists with their judgements and texts that a worker holds
 
-# A new result with the run that exabench made for it; None where the filed result still holds.
-Computed = tuple[Result, Run | None] | None
+
+class Work(NamedTuple):
+    """What a result took: the pairs that were reranked for it (0: none), the seconds, and whether it is new or changed.
+
+    Loading a model and timing its latency are not in the seconds.
+    """
+
+    pairs: int
+    seconds: float
+    is_new: bool
+
+
+class Computed(NamedTuple):
+    """A new result, with the run that exabench made for it; without a result the filed one still holds."""
+
+    work: Work
+    result: Result | None = None
+    run: Run | None = None
 
 
 # -- results ---------------------------------------------------------------------------------------------------
@@ -45,6 +62,8 @@ def run_board(
     workers: int = 0,
     progress: Progress = silent,
     failures: dict[str, ExabenchError] | None = None,
+    work: dict[Path, Work] | None = None,
+    with_first_stage: bool = False,
 ) -> list[Path]:
     """Compute the results of the filed submissions (all, or `slugs`), one file each; those still true are kept.
 
@@ -52,7 +71,8 @@ def run_board(
     for; what was withdrawn is left as it is. A model that is not `trusted` runs in the sandbox, never in this process.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
     from the results; one that would change for no reason is an error (CheckFailed). `engine` and `workers` as in
-    `parallel.run_items`. Returns the result files, new and kept.
+    `parallel.run_items`. Returns the result files, new and kept; `work` gets what each of them took.
+    `with_first_stage`: where the candidates' own order, as a submission, has no result over a list, it gets one, too.
 
     Whatever goes wrong with one submission stops no other. Its error is put into `failures` by its slug; without such
     a dict it is raised when all others are done (see `raise_failures`). A disk that is full stops everything.
@@ -85,6 +105,12 @@ def run_board(
         for of_task, name in pairs:
             if task in (None, of_task) and candidates in (None, name):
                 names_of.setdefault((submission.slug, of_task), []).append(name)
+    if with_first_stage and FIRST_STAGE in filed and not filed[FIRST_STAGE].withdrawn:
+        for (_, of_task), list_names in [*names_of.items()]:
+            for name in list_names:
+                first_stages = names_of.setdefault((FIRST_STAGE, of_task), [])
+                if name not in first_stages and not ledger.result_file(FIRST_STAGE, of_task, name).is_file():
+                    first_stages.append(name)
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
@@ -100,9 +126,13 @@ def run_board(
         try:
             files = []
             for name, computed in zip(item.candidates, outcome.get(), strict=True):
-                if computed is None:  # a result from before there was a change log gets its line
-                    computed = (read_result(ledger.result_file(item.slug, item.task, name)), None)
-                files.append(recorder.record(*computed))
+                result = computed.result
+                if result is None:  # one from before there was a change log gets its line
+                    result = read_result(ledger.result_file(item.slug, item.task, name))
+                file = recorder.record(result, computed.run)
+                files.append(file)
+                if work is not None:
+                    work[file] = computed.work
             files_of[place] = files
         except CannotWrite:  # the disk is full: no other result could be written either
             raise
@@ -199,21 +229,27 @@ class BoardWorker:
         names = (submission.slug, evaluator.task.name, evaluator.candidates.name)
         file = self._ledger.result_file(*names)
         run_file = self._ledger.run_file(*names)
+        started = time.monotonic()
         if submission.kind in EXTERNAL_RUN_KINDS:
             result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
-            if _is_current(file, result):
-                return None
-            return result, None
+            work = Work(0, time.monotonic() - started, not _is_current(file, result))
+            if not work.is_new:
+                return Computed(work)
+            return Computed(work, result)
         if submission.kind == "baseline":
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
         else:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
+        started = time.monotonic()  # again: loading a model is no part of reranking
         result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command, self._pairs)
-        if run_file.is_file() and _is_current(file, result):  # a result without its run could not be verified
-            return None
-        return evaluator.time_latency(result, reranker), run
+        # A result without its run could not be verified.
+        is_new = not run_file.is_file() or not _is_current(file, result)
+        work = Work(len(run.passage_ids), time.monotonic() - started, is_new)
+        if not is_new:
+            return Computed(work)
+        return Computed(work, evaluator.time_latency(result, reranker), run)
 
     def _load(self, submission: Submission) -> Reranker:
         """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""

@@ -170,7 +170,15 @@ def evaluate_on_board(
             file_on(checked, ledger)
         for name, of_list in lists.items():
             started = time.perf_counter()
-            run_board(board, slugs=[slug], task=name, candidates=of_list, data=data, progress=progress)
+            run_board(
+                board,
+                slugs=[slug],
+                task=name,
+                candidates=of_list,
+                data=data,
+                progress=progress,
+                with_first_stage=True,
+            )
             seconds = time.perf_counter() - started
             run = read_run(ledger.run_file(slug, name, of_list), slug)
             table.add(read_result(ledger.result_file(slug, name, of_list)), run, seconds)

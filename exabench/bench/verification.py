@@ -92,7 +92,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         verdict = "OK"
         if differing:
             verdict = f"FAIL: differs in {', '.join(differing[:5])}"
-        yield cell("everything else", None, None, verdict)
+        yield cell("all other fields", None, None, verdict)
 
         metric = result.measurement.headline
         value = result[metric]

@@ -22,6 +22,7 @@ from exabench.cli._command import (
     completing,
     data_option,
     dry_run_option,
+    duration,
     known_first_stages,
     known_tasks,
     note,
@@ -38,9 +39,10 @@ from exabench.core.files import only_writer
 from exabench.core.recipe import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from exabench.bench.comparison import ComparisonTable, TaskComparison
+    from exabench.bench.evaluation import Work
     from exabench.bench.ledger import Ledger
     from exabench.bench.scoring import ScoreTable
     from exabench.core.nouns import Measurement, Result
@@ -457,36 +459,27 @@ def verify(slug: str, data: Path | None, board: Path) -> None:
     """Recompute every number (of SLUG) from its stored run: OK, off by ..., or FAIL, cell by cell."""
     from exabench.bench.verification import verify
 
-    wrong = 0
     cells = []
     numbers = Counter[bool]()  # how many hold, and how many do not
     others = Counter[bool]()
     for cell in verify(board, slug.replace("/", "--"), data):
-        wrong += not cell.holds
         cells.append(asdict(cell))
+        words = [cell.submission, cell.task, cell.candidates, cell.metric]
         if cell.filed is None and cell.found is None:
             others[cell.holds] += 1
         else:
             numbers[cell.holds] += 1
-        filed = ""
         if cell.filed is not None:
-            filed = f"{cell.filed:.4f}"
+            words.append(f"{cell.filed:.4f}")
         # A large board takes long: each line as soon as it is known.
-        show(f"{cell.submission} {cell.task} {cell.candidates} {cell.metric} {filed} {cell.verdict}")
-    total = _total("number", numbers)
+        show(" ".join([*words, cell.verdict]))
+    total = f"{plural(numbers.total(), 'number')}, {numbers[False]} wrong"
     if others.total():
-        total += f"; {_total('other check', others)}"
+        total += f"; {plural(others.total(), 'other check')}, {others[False]} wrong"
+    wrong = numbers[False] + others[False]
     answer({"holds": not wrong, "total": total, "cells": cells}, total)
     if wrong:
-        raise CheckFailed(f"{board}: {plural(wrong, 'number does not hold', 'numbers do not hold')}")
-
-
-def _total(what: str, holding: Counter[bool]) -> str:
-    """How many hold, in words: "244 numbers: 244 hold", "2 numbers: 1 holds, 1 does not"."""
-    text = f"{plural(holding.total(), what)}: {plural(holding[True], 'holds', 'hold')}"
-    if holding[False]:
-        text += f", {plural(holding[False], 'does not', 'do not')}"
-    return text
+        raise CheckFailed(f"{board}: {total}")
 
 
 @bench.command(
@@ -682,6 +675,7 @@ def run(
         raise_waiting(answers)
         return
     failures: dict[str, ExabenchError] = {}
+    work: dict[Path, Work] = {}
     with only_writer(board), progress("results") as report:
         add_baselines(board)
         files = run_board(
@@ -692,10 +686,12 @@ def run(
             trusted=trusted,
             progress=report,
             failures=failures,
+            work=work,
+            with_first_stage=True,
             **choices,
         )
     results = [read_result(file) for file in files]
-    _answer_results(files, results, [*copies_among(results, Ledger(board)), *notes_of(results)])
+    _answer_results(files, results, work, [*copies_among(results, Ledger(board)), *notes_of(results)])
     # The sandbox is for models of others: whoever has none can still run their own.
     if any("no-sandbox: " in str(error) for error in failures.values()):
         note("models of your own run without the sandbox, with --trusted")
@@ -703,30 +699,50 @@ def run(
         raise_failures(failures)
 
 
-def _answer_results(files: Sequence[Path], results: Sequence[Result], remarks: Sequence[str]) -> None:
-    """The headline number of each result beside its first stage's, and the notes."""
+def _answer_results(
+    files: Sequence[Path], results: Sequence[Result], work: Mapping[Path, Work], remarks: Sequence[str]
+) -> None:
+    """The headline number of each result beside its first stage's, what it took, the totals, and the notes."""
     values = []
     rows = []
-    for result in results:
+    new = 0
+    pairs = 0
+    seconds = 0.0
+    for file, result in zip(files, results, strict=True):
+        took = work[file]
+        new += took.is_new
+        pairs += took.pairs
+        seconds += took.seconds
         metric = result.measurement.headline
+        first_stage = result.first_stage[metric]
+        gain = result[metric] - first_stage
+        low, high = result.interval
         value = {
             "submission": result.submission,
             "task": result.task,
             "candidates": result.candidates.name,
             "metric": metric,
             "value": result[metric],
-            "interval": list(result.interval),
-            "first_stage": result.first_stage[metric],
+            "interval": [low, high],
+            "first_stage": first_stage,
+            "gain": gain,
+            "pairs": took.pairs,
+            "seconds": took.seconds,
+            "new": took.is_new,
         }
         values.append(value)
-        low, high = result.interval
-        names = (result.submission, result.task, result.candidates.name, metric)
-        rows.append((*names, f"{result[metric]:.4f}", f"[{low:.4f}, {high:.4f}]", f"{result.first_stage[metric]:.4f}"))
+        row = [result.submission, result.task, result.candidates.name, metric]
+        row += [f"{result[metric]:.4f}", f"[{low:.4f}, {high:.4f}]", f"{first_stage:.4f}", f"{gain:+.4f}"]
+        row += [f"{took.pairs:,}", f"{took.seconds:.1f}"]
+        rows.append(row)
     text = ""
     if rows:
-        text = table("submission|task|candidates|metric|value|95 % interval|first stage".split("|"), rows, left=4)
+        header = "submission|task|candidates|metric|value|95 % interval|first stage|gain|pairs|seconds".split("|")
+        text = table(header, rows, left=4)
+    total = f"{plural(len(files), 'result')}: {new} new or changed, {len(files) - new} as before; "
+    total += f"{plural(pairs, 'pair')} reranked in {duration(seconds)}"
     notes = [f"note: {remark}" for remark in remarks]
-    answer({"results": files, "values": values, "notes": remarks}, text, *notes)
+    answer({"results": files, "values": values, "notes": remarks, "total": total}, text, *notes, total)
 
 
 @bench.command(examples=("exabench bench withdraw acme/good --reason 'The run was of another system.'",))

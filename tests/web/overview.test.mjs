@@ -1,9 +1,11 @@
 // What a reader does with the overview: sort, search, filter, share the address, print, read it without scripts.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { address, launch, newPage, visibleRows } from "./lib.mjs";
 
-const INDEX = address("plain", "index.html");
+const FRONT = address("plain", "index.html"); // one contest
+const INDEX = address("plain", "views/the-embedded-collection.html"); // all lists: more rows, and every filter
 
 let browser, page;
 before(async () => { browser = await launch(); });
@@ -43,6 +45,13 @@ async function changed(head, before) {
 async function saysHowMany(shown, all) {
   const text = await page.locator("main, body").first().innerText();
   assert.match(text, new RegExp(`\\b${shown} of ${all}\\b`), `"${shown} of ${all}" is not on the page`);
+}
+
+// Every filter in sight.
+async function choices() {
+  const details = page.locator("#more");
+  if (!(await details.evaluate((found) => found.open))) await details.locator("summary").click();
+  return page.getByRole("combobox");
 }
 
 // The visible texts of one column, top to bottom.
@@ -103,12 +112,12 @@ describe("Sorting the overview", () => {
 
   test("by a second column, with Shift, orders what the first leaves equal", async () => {
     await pressed(headers().filter({ hasText: "Depth" }).first());
-    await headers().filter({ hasText: "Submission" }).first().getByRole("button").click({ modifiers: ["Shift"] });
+    await headers().filter({ hasText: "System" }).first().getByRole("button").click({ modifiers: ["Shift"] });
     const said = await page.locator("[aria-live], [role=status], output").allInnerTexts();
     assert.match(said.join(" "), /sorted|ascending|descending|order/i, "it is announced to those who cannot see it");
     await page.waitForTimeout(200);
     const cells = async (name) => column(await headers().filter({ hasText: name }).first().evaluate((th) => th.cellIndex));
-    const depths = await cells("Depth"), names = await cells("Submission");
+    const depths = await cells("Depth"), names = await cells("System");
     const pairs = depths.map((depth, i) => [Number(depth), names[i]]);
     const up = (await headers().filter({ hasText: "Depth" }).first().getAttribute("aria-sort")) === "ascending" ? 1 : -1;
     assert.deepEqual(pairs, [...pairs].sort((a, b) => up * (a[0] - b[0]) || a[1].localeCompare(b[1])));
@@ -138,10 +147,10 @@ describe("Searching and filtering the overview", () => {
 
   test("by each select narrows the rows, and its address alone gives the same view in a new window", async () => {
     const all = (await visibleRows(page)).length;
-    const count = await page.getByRole("combobox").count();
-    assert.ok(count >= 3, "first stage, depth and state can be chosen");
+    const count = await (await choices()).count();
+    assert.ok(count >= 4, "type, depth, state and zero-shot can be chosen");
     for (let i = 0; i < count; i++) {
-      const select = page.getByRole("combobox").nth(i);
+      const select = (await choices()).nth(i);
       const options = await select.locator("option").evaluateAll((found) => found.map((option) => option.value));
       for (const value of options.slice(1)) {
         await select.selectOption(value);
@@ -160,7 +169,7 @@ describe("Searching and filtering the overview", () => {
   });
 
   test("keeps the view, order included, when the address is loaded again and when the reader comes back", async () => {
-    await page.getByRole("combobox").nth(1).selectOption({ index: 1 });
+    await (await choices()).nth(1).selectOption({ index: 1 });
     await page.waitForTimeout(400);
     await search().fill("tester");
     await page.waitForTimeout(400);
@@ -188,7 +197,7 @@ describe("Searching and filtering the overview", () => {
   test("keeps the words of a reader who types and at once does something else", async () => {
     const others = [
       () => headers().nth(1).getByRole("button").click(),
-      () => page.getByRole("combobox").nth(0).selectOption({ index: 1 }),
+      async () => (await choices()).nth(1).selectOption({ index: 1 }),
     ];
     for (const other of others) {
       await page.goto("about:blank");
@@ -203,7 +212,7 @@ describe("Searching and filtering the overview", () => {
 
   test("is undone choice by choice with the back button", async () => {
     const all = (await visibleRows(page)).length;
-    const select = page.getByRole("combobox").nth(1);
+    const select = (await choices()).nth(1);
     const index = (await select.locator("option").count()) - 1;
     await select.selectOption({ index });
     await page.waitForTimeout(200);
@@ -222,7 +231,8 @@ describe("Searching and filtering the overview", () => {
       await pressed(headers().nth(i));
       assert.equal((await visibleRows(page)).length, all, "a row without a mean went");
     }
-    await page.getByRole("checkbox").first().check();
+    await choices();
+    await page.getByLabel("Hide incomplete").check();
     await untilRows(0);
     await saysHowMany(0, all);
     await page.reload();
@@ -254,13 +264,21 @@ describe("Choosing what the overview shows", () => {
 
   test("a ready view is one click away and its address says what it is", async () => {
     const all = (await visibleRows(page)).length;
-    await page.getByRole("link", { name: "Reproduced only" }).click();
+    await page.getByRole("link", { name: "Reproduced here" }).click();
     await page.waitForFunction((n) => document.querySelectorAll("#board tbody tr").length < n, all);
     for (const row of await visibleRows(page)) assert.match(row, /reproduced/);
     assert.match(hash(), /state=reproduced/);
-    await page.getByRole("link", { name: /^Best under 500 M/ }).click();
-    await page.waitForFunction(() => document.getElementById("f-to").value === "500");
-    for (const row of await visibleRows(page)) assert.match(row, / yes /);
+    await page.getByRole("link", { name: /^Open, up to 100 M/ }).click();
+    await page.waitForFunction(() => document.getElementById("f-to").value === "100");
+    for (const row of await visibleRows(page)) assert.match(row, / 22\.7 /);
+    await page.goto(FRONT);
+    const offered = await page.locator("#presets a:visible").evaluateAll((links) => links.map((link) => link.hash));
+    for (const view of offered) {
+      await page.evaluate((to) => { location.hash = to; }, view);
+      await page.waitForFunction((to) => location.hash === to, view);
+      const [, shown, whole] = (await page.locator("#status").innerText()).match(/^(\d+) of (\d+)/).map(Number);
+      assert.ok(shown > 0 && shown < whole, `${view} shows ${shown} of ${whole}`);
+    }
   });
 
   test("by zero-shot, licence, owner and parameters, which stand under More filters", async () => {
@@ -284,12 +302,12 @@ describe("Choosing what the overview shows", () => {
     const before = await keys();
     const columns = await opened("choose-columns");
     await columns.getByLabel("Owner").uncheck();
-    await columns.getByLabel("Kind").check();
+    await columns.getByLabel("Date").uncheck();
     await page.waitForFunction(() => !document.querySelector("th[data-key='owner']"));
     const after = await keys();
-    assert.deepEqual(after, [...before.filter((key) => key !== "owner"), "kind"]);
+    assert.deepEqual(after, before.filter((key) => key !== "owner" && key !== "date"));
     await page.reload();
-    await page.waitForFunction(() => document.querySelector("th[data-key='kind']"));
+    await page.waitForFunction(() => !document.querySelector("th[data-key='owner']"));
     assert.deepEqual(await keys(), after);
   });
 
@@ -308,7 +326,9 @@ describe("Choosing what the overview shows", () => {
   test("and sending it: a permalink names the build, and says so when the board has moved on", async () => {
     const link = new URL(await page.locator("#permalink").getAttribute("href"), page.url());
     assert.match(link.hash, /build=[0-9a-f]{12}/);
-    assert.ok((await visibleRows(page)).some((row) => row.includes("tester (5)")), "an owner's submissions are counted");
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.locator("#permalink").click();
+    await page.waitForFunction(() => document.getElementById("permalink").textContent === "Link copied");
     const other = await newPage(browser);
     await other.goto(link.href);
     assert.equal(await other.locator("#remark").isVisible(), false);
@@ -342,4 +362,86 @@ test("On paper the filter bar is gone, the whole table is there, and dark reader
   assert.deepEqual(await visibleRows(page), rows);
   const ink = await page.evaluate(() => getComputedStyle(document.body).color.match(/\d+(\.\d+)?/g).map(Number));
   assert.ok(ink.slice(0, 3).every((part) => part < 100), `the text is printed in ${ink}`);
+});
+
+describe("One contest at a time", () => {
+  beforeEach(() => page.goto(FRONT));
+
+  test("the front is one candidate list, and links lead to the others and to all of them, scripts or not", async () => {
+    for (const javaScriptEnabled of [true, false]) {
+      const reader = await newPage(browser, { javaScriptEnabled });
+      await reader.goto(FRONT);
+      const lists = reader.getByRole("navigation", { name: "Candidate lists" });
+      assert.deepEqual(await lists.getByRole("link").allInnerTexts(), ["bm25, top 20", "bm25, top 100", "Best pipeline"]);
+      const rows = await visibleRows(reader);
+      assert.ok(rows.some((row) => row.startsWith("first stage: bm25")) && rows.some((row) => row.includes("halved")));
+      await lists.getByRole("link", { name: "bm25, top 100" }).click();
+      await reader.waitForURL(/the-embedded-collection\.bm25-100\.html/);
+      assert.ok(!(await visibleRows(reader)).some((row) => row.includes("halved")));
+      assert.deepEqual(reader.troubles, []);
+      await reader.context().close();
+    }
+  });
+
+  for (const [width, height] of [[1440, 900], [390, 844]]) {
+    test(`the table is in sight at ${width} x ${height}, its head and its names stay there, a row is one line`, async (t) => {
+      await page.setViewportSize({ width, height });
+      const first = await page.locator("#board tbody tr").first().boundingBox();
+      t.diagnostic(`the first row begins at ${Math.round(first.y)}`);
+      assert.ok(first.y + first.height < 0.62 * height, `the first row lies at ${first.y}`);
+      const found = await page.evaluate(() => {
+        const region = document.querySelector(".scroll.tall"), name = document.querySelector("#board tbody th"), head = document.querySelector("#board thead th");
+        const before = [name.getBoundingClientRect().left, head.getBoundingClientRect().top];
+        region.style.maxHeight = "120px";
+        region.scrollTo(400, 60);
+        const after = [name.getBoundingClientRect().left, head.getBoundingClientRect().top];
+        const heights = [...document.querySelectorAll("#board tbody tr")].map((row) => row.getBoundingClientRect().height);
+        return { before, after, tallest: Math.max(...heights), scrolled: [region.scrollLeft, region.scrollTop] };
+      });
+      assert.deepEqual(found.after, found.before);
+      assert.ok(found.scrolled[1] > 0 && found.tallest < 40, JSON.stringify(found));
+    });
+  }
+
+  test("rows that are chosen are compared, two by every query and more by pairs, and the address keeps them", async () => {
+    const compare = page.locator("#compare");
+    assert.equal(await compare.getAttribute("href"), null);
+    for (const name of ["tester/random", "tester/small"]) await page.getByLabel(`Choose ${name}`).check();
+    assert.match(hash(), /rows=tester--random\.bm25-20,tester--small\.bm25-20/);
+    await page.reload();
+    await page.getByLabel("Choose first stage: bm25").check();
+    assert.match(await compare.getAttribute("href"), /^significance\.html#of=view\.the-embedded-collection&lines=/);
+    await page.getByLabel("Choose first stage: bm25").uncheck();
+    await compare.click();
+    await page.waitForURL(/compare\.html#a=tester--random\.bm25-20&b=tester--small\.bm25-20/);
+    await page.getByRole("heading", { name: /task/i }).first().waitFor();
+    assert.deepEqual(page.troubles, []);
+  });
+
+  test("the rows shown are saved as CSV and as LaTeX", async () => {
+    await page.goto(`${FRONT}#q=tester&sort=name`);
+    await page.waitForFunction(() => location.hash && document.querySelectorAll("#board tbody tr").length === 5);
+    const saved = async (button) => {
+      const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: button }).click()]);
+      return [download.suggestedFilename(), readFileSync(await download.path(), "utf8")];
+    };
+    const [file, csv] = await saved("CSV");
+    assert.equal(file, "the-embedded-collection.bm25-20.csv");
+    const [heads, ...lines] = csv.trimEnd().split("\n");
+    assert.match(heads, /^System,Group,Mean nDCG@10,low,high,/);
+    assert.deepEqual(lines.map((line) => line.split(",")[0]), ["tester/behind-a-server", "tester/halved", "tester/large-with-a-long-name-that-has-no-room", "tester/random", "tester/small"]);
+    const [name, latex] = await saved("LaTeX");
+    assert.equal(name, "the-embedded-collection.bm25-20.tex");
+    assert.match(latex, /\\begin\{tabular\}\{lr[lr]+\}\n\\toprule/);
+    assert.equal(latex.match(/^tester.*\\\\$/gm).length, 5);
+    assert.deepEqual(page.troubles, []);
+  });
+
+  test("the menu has five entries at most, and the pages of an entry lie beneath it", async () => {
+    const entries = await page.getByRole("navigation", { name: "Site" }).getByRole("link").allInnerTexts();
+    assert.deepEqual(entries, ["Leaderboard", "Compare", "Datasets & models", "Submit", "About"]);
+    await page.goto(address("plain", "submissions/tester--small.html"));
+    await page.getByRole("navigation", { name: "Leaderboard" }).getByRole("link", { name: "Heat map" }).click();
+    await page.waitForURL(/heat\.html/);
+  });
 });

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from typing import Any
 
 import numpy as np
 import pytest
+from toys import add_values as add
 
 from exabench.bench.ledger import Ledger, read_result
 from exabench.board.pages import render
@@ -20,36 +20,6 @@ from exabench.models.costs import cost_of
 from exabench.tasks.catalogue import task
 
 RNG = np.random.default_rng(3)
-
-
-def add(
-    board,
-    name: str,
-    values: dict[str, np.ndarray],
-    costs: dict[str, Cost | None] | None = None,
-    candidates: str = "",
-    **told: Any,
-) -> None:
-    """File a submission with made-up nDCG@10 values for some tasks; with `costs` it is one of a model.
-
-    They are over the board's own list, or over other `candidates`; what else is `told` stands in its file.
-    """
-    ledger = Ledger(board)
-    pattern = read_result(board / "results" / "acme--good" / "mini.bm25-20.json")
-    model = {"kind": "model", "reranker": "monot5", "model": name, "revision": "4f" * 20} if costs is not None else {}
-    submission = dataclasses.replace(ledger.submissions()["acme--good"], name=name, **model, **told)
-    ledger.add_submission(submission)
-    for task_name, row in values.items():
-        measured = dataclasses.replace(
-            pattern.measurement, task=task_name, queries=len(row), missing_queries=0,
-            metrics={"nDCG@10": float(row.mean())},
-            per_query={"nDCG@10": {f"q{i:03}": float(v) for i, v in enumerate(row)}},
-        )  # fmt: skip
-        over = dataclasses.replace(pattern.candidates, task=task_name, queries=len(row))
-        over = dataclasses.replace(over, name=candidates or over.name)
-        cost = (costs or {}).get(task_name)
-        named = {"submission": submission.slug, "candidates": over, "measurement": measured, "cost": cost}
-        ledger.add_result(dataclasses.replace(pattern, **named))
 
 
 def cost(flops: float | None, p50: float | None = None, hardware: str = "here", parameters: int = 60) -> Cost:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from exabench.bench.submissions import LINK, NAME
 from exabench.board.ranking import first_stage
 from exabench.core.files import toml_text
-from exabench.core.nouns import Submission
+from exabench.core.nouns import Credit, Submission
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
@@ -156,9 +156,9 @@ def short_name(name: str) -> tuple[str, str]:
     return "", name
 
 
-def training(submission: Submission, most: int = sys.maxsize) -> str:
+def training(of: Submission | Credit, most: int = sys.maxsize) -> str:
     """The training data in one line: the first `most`, and how many more there are (never one)."""
-    data = submission.training_data
+    data = of.training_data
     if isinstance(data, str):
         return data
     if len(data) - 1 > most:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from exabench.board.pages._page import (
     heat_page,
     overview_data,
     overview_page,
+    result_page,
     scores_data,
     script,
     stamp,
@@ -25,7 +27,7 @@ from exabench.board.pages.downloads import row_record, short
 from exabench.board.pages.figures import VALUE, CostPoint, frontier
 from exabench.board.ranking import Board, Contest, CostSummary, Ranking, ResultSummary, Row
 from exabench.core.licences import is_open_for_software
-from exabench.core.nouns import FIRST_STAGE, Submission, Task
+from exabench.core.nouns import FIRST_STAGE, Task
 
 POINTS = 200  # points in a figure of costs, those of the front first
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them
@@ -68,7 +70,7 @@ COLUMNS = (
 )
 _ALWAYS = ("name", "mean")
 _SAME_IN_A_CONTEST = ("stage", "depth")
-_OF_RERANKERS = ("gain", "flops", "parameters", "latency", "zero")  # a first stage has none, or 0
+_OF_RERANKERS = ("gain", "flops", "parameters", "latency")  # a first stage has none, or 0
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -106,12 +108,13 @@ def _stamp(rows: Sequence[Row]) -> tuple[str, str]:
     return stamp(shown)
 
 
-def exposure(board: Board, tasks: Sequence[Task], submission: Submission) -> str:
-    """Does the training data meet a task? For each y(es), n(o) or u(nknown); a first stage was trained on nothing."""
-    if submission.slug == FIRST_STAGE:
-        return "n" * len(tasks)
-    training = board.trainings.get(submission.slug)
-    return "".join(exposure_of(submission, task, training)[0] for task in tasks)
+def exposure(board: Board, tasks: Sequence[Task], row: Row) -> str:
+    """Was the system trained on a task? For each task y(es), n(o) or u(nknown)."""
+    sent = row.submission
+    if row.is_first_stage:
+        sent = replace(sent, training_data=row.credit.training_data)
+    training = board.trainings.get(sent.slug)
+    return "".join(exposure_of(sent, task, training)[0] for task in tasks)
 
 
 def overview_records(board: Board, ranking: Ranking, contest: Contest) -> list[dict[str, Any]]:
@@ -126,9 +129,11 @@ def overview_records(board: Board, ranking: Ranking, contest: Contest) -> list[d
             record
             | {
                 "slug": sent.slug,
+                # A submission has a page, a first stage only its results: all of them are one submission.
+                "page": result_page(row.results[0]) if row.is_first_stage else "",
                 "open": int(is_open_for_software(record["licence"])),
-                "training_data": training(sent, 3),
-                "exposure": exposure(board, ranking.tasks, sent),
+                "training_data": training(row.credit, 3),
+                "exposure": exposure(board, ranking.tasks, row),
                 "family": sent.family,
                 "why": row.spent.why,
             }
@@ -200,7 +205,7 @@ def heat(board: Board, ranking: Ranking) -> Values:
     for row in rows[:WRITTEN]:
         before = first_stages.get(row.candidates, {})
         cells = []
-        for t, met in zip(ranking.tasks, exposure(board, ranking.tasks, row.submission), strict=True):
+        for t, met in zip(ranking.tasks, exposure(board, ranking.tasks, row), strict=True):
             # Without both values there is nothing to hold a dagger either.
             cell: tuple[float | None, str] = (None, "")
             if t.name in row.values and t.name in before:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import json as arrow_json
 
 from exabench.bench.ledger import result_json as stored_json
-from exabench.board.pages._format import clean_texts, model_link, training
+from exabench.board.pages._format import clean_texts, https, model_link, training
 from exabench.board.pages._page import Page, compact_json, result_data
 from exabench.board.ranking import Board, ResultSummary, Row, newest_day
 from exabench.board.records import FORMAT, result_records
@@ -50,6 +50,7 @@ def row_record(row: Row) -> dict[str, Any]:
     sample_low, sample_high = row.range or (None, None)
     spent = row.spent
     sent = row.submission
+    credit = row.credit
     return {
         "group": row.group,
         "system": row.name,
@@ -72,10 +73,10 @@ def row_record(row: Row) -> dict[str, Any]:
         "seconds_p50": spent.p50,
         "finished": row.finished,
         "wanted": row.wanted,
-        "owner": sent.owner,
-        "licence": sent.licence,
-        "training_data": training(sent),
-        "link": model_link(sent),
+        "owner": credit.owner,
+        "licence": credit.licence,
+        "training_data": training(credit),
+        "link": https(credit.link) if row.is_first_stage else model_link(sent),
         "date": sent.date or newest_day(row.results),
     }
 

@@ -66,7 +66,7 @@
     group: (i) => chosen() ? null : lines.group[i],
     mean: (i) => derived[HEAT ? "gain" : "mean"][i],
     gain: (i) => isStage(i) ? null : derived.gain[i],
-    zero: (i) => isStage(i) ? null : zero(i)
+    zero
   };
   const badge = (name) => el("span", { class: `badge ${{ reproduced: "b-own", "re-computed": "b-sent" }[name] || "b-other"}` }, name);
   const words = (key) => (i) => el("td", {}, el("bdi", { class: "cut", title: lines[key][i] }, lines[key][i] || NOTHING));
@@ -75,7 +75,7 @@
   const CELLS = {
     group: (i) => el("td", { class: "n group" }, chosen() || missing(lines.group[i]) ? NOTHING : String(lines.group[i])),
     name: (i) => el("th", { scope: "row" }, HEAT ? "" : chooser(i),
-      el("a", { href: `${ROOT}submissions/${lines.slug[i]}.html` }, named(lines.name[i])), samples(i)),
+      el("a", { href: ROOT + (lines.page[i] || `submissions/${lines.slug[i]}.html`) }, named(lines.name[i])), samples(i)),
     owner: (i) => el("td", {}, isFirst(i) ? el("bdi", {}, lines.owner[i] || NOTHING)
       : el("a", { href: `${ROOT}owners/${lines.owner[i].toLowerCase()}.html` }, el("bdi", {}, lines.owner[i]))),
     link: (i) => el("td", {}, lines.link[i] ? el("a", { href: lines.link[i], rel: "nofollow" }, siteOf(lines.link[i])) : NOTHING),
@@ -94,7 +94,7 @@
     flops: (i) => number(lines.why[i] && missing(lines.flops[i]) ? el("abbr", { title: lines.why[i] }, NOTHING) : say.three(lines.flops[i])),
     parameters: (i) => number(say.three(lines.parameters[i])),
     latency: (i) => number(say.three(lines.latency[i])),
-    zero: (i) => el("td", {}, isStage(i) ? NOTHING : ZERO[zero(i)]),
+    zero: (i) => el("td", {}, ZERO[zero(i)]),
     licence: words("licence"),
     training: words("training"),
     date: plain("date"),
@@ -239,7 +239,7 @@
       s.depth && ((i) => String(lines.depth[i]) === s.depth),
       s.state && ((i) => lines.state[i].split(", ").includes(s.state)),
       s.whole && ((i) => !missing(mean[i])),
-      s.zero && ((i) => !isStage(i) && ZERO[zero(i)] === s.zero),
+      s.zero && ((i) => ZERO[zero(i)] === s.zero),
       s.licence && ((i) => open ? lines.open[i] : lines.licence[i] === s.licence),
       s.owner && ((i) => lines.owner[i] === s.owner),
       !Number.isNaN(from) && ((i) => size[i] !== null && size[i] >= from),
@@ -324,7 +324,7 @@
       return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
     };
     const rows = view(({ key, label }) => key === "mean" && !chosen() ? [label, "low", "high"] : [label], ({ key, value }, i) => {
-      if (key === "zero") { return [isFirst(i) ? "" : ZERO[zero(i)]]; }
+      if (key === "zero") { return [ZERO[zero(i)]]; }
       return key === "mean" && !chosen() ? [value(i), lines.low[i], lines.high[i]] : [value(i)];
     });
     return rows.map((cells) => `${cells.map(cell).join()}\n`).join("");

@@ -1,0 +1,121 @@
+"""The overview: one contest on a page, whose rows are credited to their authors, and the same rows as data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import add_values
+
+from exabench.bench.ledger import Ledger
+from exabench.board.pages import render
+from exabench.board.ranking import Board
+from exabench.core.nouns import Credit
+
+CREDIT = Credit("castorini", "https://huggingface.co/castorini/repllama", "llama2", ("msmarco",))
+VIEWS = """title = "Two views"
+tasks = ["mini", "scifact"]
+[views]
+"Science" = ["scifact"]
+"""
+
+
+def around(mean: float, size: int = 30) -> np.ndarray:
+    return np.clip(np.random.default_rng(round(1000 * mean)).normal(mean, 0.05, size), 0, 1)
+
+
+@pytest.fixture
+def site(board: Path) -> Path:
+    """Two views; on SciFact two lists, of which one has two systems, one of three samples."""
+    (board / "board.toml").write_text(VIEWS)
+    for number in (1, 2, 3):
+        told = {"system": "acme/gpt", "sample": number, "type": "listwise LLM"}
+        add_values(board, f"acme/gpt.{number}", {"scifact": around(0.7 + number / 100)}, candidates="bm25-100", **told)
+    add_values(board, "acme/one", {"scifact": around(0.5)}, candidates="bm25-100", licence="mit")
+    first_stages = {"bm25-100": Credit("exabench", "", "apache-2.0", ()), "repllama-100": CREDIT}
+    for (name, credit), mean in zip(first_stages.items(), (0.4, 0.6), strict=True):
+        add_values(
+            board,
+            "exabench/unchanged",
+            {"scifact": around(mean)},
+            candidates=name,
+            kind="baseline",
+            reranker="unchanged",
+        )
+        stored = next(one for one in Ledger(board).results("exabench--unchanged") if one.candidates.name == name)
+        Ledger(board).add_result(replace(stored, candidates=replace(stored.candidates, credit=credit)))
+    render(Board.read(board), board / "site")
+    return board / "site"
+
+
+def rows_of(page: Path) -> list[list[str]]:
+    """The text of every cell of an overview's rows."""
+    body = page.read_text().partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = []
+    for row in body.split("<tr")[1:]:
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        rows.append([re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", cell)).strip() for cell in cells])
+    return rows
+
+
+def heads_of(page: Path) -> list[str]:
+    return re.findall(r'<th scope="col"[^>]* data-key="([^"]+)"', page.read_text())
+
+
+def test_the_front_is_the_list_with_the_most_systems_and_every_contest_has_its_page(site: Path) -> None:
+    front = rows_of(site / "index.html")
+    assert [row[0].split(" ")[0] for row in front] == ["acme/gpt", "first", "acme/one", "first"]
+    assert {file.name for file in (site / "views").iterdir()} == {
+        "science.html", "science.repllama-100.html", "all-tasks.html", "all-tasks.bm25-20.html",
+        "all-tasks.bm25-100.html", "all-tasks.repllama-100.html",
+    }  # fmt: skip
+    [only] = rows_of(site / "views" / "science.repllama-100.html")[:1]
+    assert only[0] == "first stage: repllama"
+
+
+def test_samples_are_one_row_with_their_mean_and_range(site: Path) -> None:
+    first, *_ = rows_of(site / "index.html")
+    means = [float(around(0.7 + number / 100).mean()) for number in (1, 2, 3)]
+    low, high = f"{100 * min(means):.1f}", f"{100 * max(means):.1f}"
+    assert first[0] == f"acme/gpt 3 samples, {low}–{high}"
+    assert first[2].startswith(f"{100 * np.mean(means):.1f} ")
+
+
+def test_first_stages_are_credited_to_their_authors_and_lead_to_pages_of_their_own(site: Path) -> None:
+    heads = heads_of(site / "index.html")
+    rows = {row[0]: dict(zip(heads, row, strict=True)) for row in rows_of(site / "index.html")}
+    other = rows["first stage: repllama"]
+    assert [other[key] for key in ("group", "kind", "owner", "licence", "training", "link")] == [
+        "–", "first stage", "castorini", "llama2", "msmarco", "Hub",
+    ]  # fmt: skip
+    own = rows["first stage: bm25"]
+    assert (own["owner"], own["training"], own["zero"]) == ("exabench", "none", "yes") and own["group"] != "–"
+    text = (site / "index.html").read_text()
+    assert CREDIT.link in text and "results/exabench--unchanged/scifact.repllama-100.html" in text
+
+
+def test_a_column_in_which_no_row_says_anything_is_left_out(site: Path) -> None:
+    front = heads_of(site / "index.html")
+    assert {"flops", "parameters", "latency", "family", "stage", "depth"}.isdisjoint(front)
+    assert {"stage", "depth"} < set(heads_of(site / "views" / "science.html"))
+
+
+def test_rows_csv_and_the_rows_of_board_json_are_the_overviews_as_shown(site: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO((site / "data" / "rows.csv").read_text())))
+    told = json.loads((site / "data" / "board.json").read_text())
+    assert [(row["view"], row["contest"], row["system"]) for row in told["rows"]] == [
+        (line["view"], line["contest"], line["system"]) for line in lines
+    ]
+    front = [line for line in lines if (line["view"], line["contest"]) == ("Science", "bm25-100")]
+    shown = rows_of(site / "index.html")
+    assert [line["system"] for line in front] == [row[0].partition(" 3 samples")[0] for row in shown]
+    assert [f"{100 * float(line['mean']):.1f}" for line in front] == [row[2].split(" ")[0] for row in shown]
+    assert [line["group"] or "–" for line in front] == [row[1] for row in shown]
+    assert front[0]["samples"] == "3" and front[0]["sample_low"] < front[0]["mean"] < front[0]["sample_high"]
+    assert {line["contest"] for line in lines} == {"bm25-100", "bm25-20", "repllama-100", "best pipeline"}

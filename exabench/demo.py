@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from exabench.bench.candidates import freeze_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import TRAINING_FILES, read_submission, read_training, submission_text
-from exabench.bench.submitting import add_baselines, submit
+from exabench.bench.submitting import BASELINES, add_baselines, submit
 from exabench.bench.verification import Cell, verify
 from exabench.board.pages import render
 from exabench.board.ranking import Board
@@ -36,6 +36,10 @@ from exabench.training import Author, Plan, train, train_recipe
 KEYS: Mapping[str, type] = {
     "title": str,
     "tasks": list,
+    "board": dict,
+    "baselines": list,
+    "texts": bool,
+    "checked": bool,
     "datasets": list,
     "recorded": dict,
     "views": dict,
@@ -121,41 +125,44 @@ def run_demo(
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        ledger.create(values["title"], tasks, values.get("views"))
+        ledger.create(values["title"], tasks, values.get("views"), **values.get("board", {}))
         for file in Path("leaderboard/reported").glob("*.*"):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 
-        # Candidate lists: of the runs beside each collection, then of the first stages in the recipe. In this order,
-        # because a fusion reads lists that are frozen already.
-        stages: list[tuple[str, str | None, str, int, dict[str, Any]]] = []  # task, name, retriever, depth, options
-        if collections is not None:
-            depth = values.get("published", {}).get("depth", 100)
-            for task in [one.name for one in expand(tasks, data=data)]:
-                for file in sorted((collections / task / "runs").glob("*.trec")):
-                    stages.append((task, None, "run_file", depth, {"file": str(file)}))
-        for name, about in values["first_stages"].items():
-            shared = dict(about)  # what is no option is taken out of it
-            retriever = shared.pop("retriever")
-            depth = shared.pop("depth")
-            for task in [one.name for one in expand(shared.pop("tasks", tasks), data=data)]:
-                options = dict(shared)
-                if retriever == "fusion":  # a recipe names the lists of this board that it fuses
-                    options["runs"] = [str(ledger.candidates_file(task, run)) for run in shared["runs"]]
-                stages.append((task, name, retriever, depth, options))
         report = job.report("candidates")
-        for done, (task, name, retriever, depth, options) in enumerate(stages):
-            what = f"first stage {name or options['file']} on {task}"
+        stages = _stages(job)
+        for done, stage in enumerate(stages):
+            what = f"first stage {stage.name} on {stage.task}"
             report(done, len(stages), what)
             freeze_candidates(
-                ledger, task, retriever, depth, data=collections, name=name, options=options, progress=report
+                ledger,
+                stage.task,
+                stage.retriever,
+                stage.depth,
+                data=collections,
+                name=stage.name,
+                options=stage.options,
+                credit=stage.credit,
+                texts=values.get("texts", True),
+                progress=report,
             )
             report(done + 1, len(stages), what)
 
         # All that needs no training.
-        add_baselines(board)
+        add_baselines(board, values.get("baselines", BASELINES))
         _submit_published_runs(job)
+        # The lists that a model runs on, task and name, by its slug; one that is not here runs on all.
+        lists_of: dict[str, list[tuple[str, str]]] = {}
         for name, about in values.get("models", {}).items():
-            _submit(job, {"name": name, "kind": "model", **about}, [])
+            told = dict(about)  # what belongs to no submission is taken out of it
+            chosen = told.pop("lists", None)
+            where = _single_tasks(job, told.pop("tasks", tasks))
+            slug = _submit(job, {"name": name, "kind": "model", **told}, []).slug
+            if chosen is not None:
+                lists_of[slug] = []
+                for one in ledger.candidates():
+                    if one.task in where and one.name in chosen:
+                        lists_of[slug].append((one.task, one.name))
 
         # Datasets, each published into the board's folder of datasets.
         audits = {}
@@ -174,32 +181,77 @@ def run_demo(
             publish(work / "release", ledger.datasets / release.name, progress=report)
             audits[dataset.name] = audit(work / "release", data=collections, progress=report)
 
-        # Models trained on them; their plans by the slug of the submission.
-        plans = {}
+        # Models trained on them. They run on the lists that their recipe checks: they must not be tested on what they
+        # learnt from, and of another list a pool may lack the texts.
+        plans = []
         for name in values.get("trained", []):
             plan = train_recipe(name)
-            plans[_train_model(job, plan).slug] = plan
+            plans.append(plan)
+            slug = _train_model(job, plan).slug
+            lists_of[slug] = []
+            for check in plan.checks:
+                one_list = (check.task, f"{check.candidates}-{check.depth}")
+                if ledger.candidates(check.task) and one_list not in lists_of[slug]:
+                    lists_of[slug].append(one_list)
 
-        # Results: every submission runs on every candidate list, but for the models trained here. Those run on the
-        # lists that their recipe checks: they must not be tested on what they learnt from, and of another list a pool
-        # may lack the texts.
+        # Results: every other submission runs on every candidate list.
         report = job.report("results")
-        others = [slug for slug in ledger.submissions() if slug not in plans]
-        files = run_board(board, slugs=others, data=collections, progress=report)
+        run = partial(run_board, board, data=collections, resume=True, progress=report)
+        files = run(slugs=[slug for slug in ledger.submissions() if slug not in lists_of])
         with contextlib.chdir(board.parent):  # where they were submitted from: their paths begin here
-            for slug, plan in plans.items():
-                for check in plan.checks:
-                    if ledger.candidates(check.task):
-                        name = f"{check.candidates}-{check.depth}"
-                        files += run_board(
-                            board, slugs=[slug], task=check.task, candidates=name, data=collections, progress=report
-                        )
+            for slug, lists in lists_of.items():
+                for task, name in lists:
+                    files += run(slugs=[slug], task=task, candidates=name)
         cells = list(verify(board, data=collections))
 
     read = Board.read(board)
     render(read, board / "site", progress=job.report("pages"))
-    trained = [plan.recipe.name for plan in plans.values()]
+    trained = [plan.recipe.name for plan in plans]
     return Demo(page, read, board / "site" / "index.html", files, cells, audits, trained, job.builds)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A candidate list that the recipe asks for; without a name it is called as its file."""
+
+    task: str
+    name: str | None
+    retriever: str
+    depth: int
+    options: Mapping[str, Any]
+    credit: Mapping[str, Any] | None
+
+
+def _stages(job: _DemoRun) -> list[_Stage]:
+    """The lists of the runs beside each collection, then those of the first stages in the recipe.
+
+    In this order, because a fusion reads lists that are frozen already.
+    """
+    values = job.recipe.values
+    published = values.get("published", {})
+    stages = []
+    if job.data is not None:
+        credits = published.get("first_stages", {})
+        for task in _single_tasks(job, values["tasks"]):
+            for file in sorted((job.data / task / "runs").glob("*.trec")):
+                depth = published.get("depth", 100)
+                stages.append(_Stage(task, None, "run_file", depth, {"file": str(file)}, credits.get(file.stem)))
+    for name, about in values["first_stages"].items():
+        shared = dict(about)  # what is no option is taken out of it
+        retriever = shared.pop("retriever")
+        depth = shared.pop("depth")
+        credit = shared.pop("credit", None)
+        for task in _single_tasks(job, shared.pop("tasks", values["tasks"])):
+            options = dict(shared)
+            if retriever == "fusion":  # a recipe names the lists of this board that it fuses
+                options["runs"] = [str(job.ledger.candidates_file(task, run)) for run in shared["runs"]]
+            stages.append(_Stage(task, name, retriever, depth, options, credit))
+    return stages
+
+
+def _single_tasks(job: _DemoRun, names: Sequence[str]) -> list[str]:
+    """The names of the tasks that names of tasks and suites stand for."""
+    return [one.name for one in expand(names, data=job.data)]
 
 
 def _submit_published_runs(job: _DemoRun) -> None:
@@ -208,30 +260,31 @@ def _submit_published_runs(job: _DemoRun) -> None:
     if not published or job.data is None:
         return
     runs_of: dict[str, list[str]] = {}  # as `submit` takes them
-    for task in [one.name for one in expand(job.recipe.values["tasks"], data=job.data)]:
+    for task in _single_tasks(job, job.recipe.values["tasks"]):
         for file in sorted((job.data / task / "rerank_runs").glob("*.trec")):
-            first_stage, _, sample = file.stem.partition("+")  # <first stage>+<system>.<sample>.trec
+            first_stage, _, sample = file.stem.partition("+")  # <first stage>+<system>.<number>.trec
             runs_of.setdefault(sample, []).append(f"{task}@{first_stage}-{published['depth']}={file}")
 
     report = job.report("published runs")
     for done, (sample, runs) in enumerate(sorted(runs_of.items()), 1):
-        system = re.sub(r"\.\d+$", "", sample)
+        system, _, number = sample.rpartition(".")
         about = published["systems"].get(system)
         if about is None:
             job.note(f"left out: the recipe says nothing of {sample}")
             continue
         values = {"kind": "run", "licence": "unknown", "contact": about["link"], **about}
-        values["name"] = f"{values.pop('owner')}/{sample}"
+        owner = values.pop("owner")
+        values |= {"name": f"{owner}/{sample}", "system": f"{owner}/{system}", "sample": int(number)}
         _submit(job, values, runs)
         report(done, len(runs_of), values["name"])
 
 
-def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> None:
+def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> Submission:
     """Submit as everybody does: by a file, so that a recipe is checked as hard."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "submission.toml"
         write(draft, toml_lines(values.items()))
-        submit(draft, runs, job.ledger.folder)
+        return submit(draft, runs, job.ledger.folder)[0]
 
 
 # -- trained models -----------------------------------------------------------------------------------------------
@@ -266,7 +319,10 @@ def _train_model(job: _DemoRun, plan: Plan) -> Submission:
         if release.is_dir():  # else it is a repository on the Hub
             table = {**table, "release": Path(os.path.relpath(release, home)).as_posix()}
         tables.append(table)
-    recipe = Recipe(name, {**plan.recipe.values, "data": tables}, plan.recipe.file)
+    values = {**plan.recipe.values, "data": tables}
+    if not job.recipe.values.get("checked", True):
+        values["check"] = []
+    recipe = Recipe(name, values, plan.recipe.file)
 
     with contextlib.chdir(home), tempfile.TemporaryDirectory() as folder:
         if elsewhere is None and not _is_trained(model, recipe, job.ledger):

@@ -71,7 +71,7 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
         ("bench candidates mini --set k1=-1", "BM25 needs"),
         ("board build --board nowhere", "board.toml is missing"),
         ("demo --set titel=1 --to out", "did you mean title"),
-        ("demo --recipe collections --to out", "replays published runs; name the folder that holds them with --data"),
+        ("demo --recipe leaderboard --to out", "replays published runs; name the folder that holds them with --data"),
         ("bench scoer", "did you mean score"),
         ("parts losses klm", "did you mean lm or kl"),
         ("parts metrcs", "did you mean metrics"),
@@ -260,13 +260,13 @@ def test_the_demo_takes_over_a_model_that_was_trained_before_by_its_recipe_alone
 def test_the_demo_on_real_collections_reaches_the_published_figures(
     real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quick = ["--set", "trained=[]", "--set", "datasets=[]"]  # an hour of training less
+    quick = ["--set", "trained=[]", "--set", "datasets=[]", "--set", "models={}"]  # what takes most of an hour
     assert main(["demo", "--to", str(tmp_path / "demo"), "--data", str(real_data), *quick]) == 0
     lines = capsys.readouterr().out.splitlines()
     [splade] = [line.split() for line in lines if line.startswith("first stage splade-pp-ed-100")]
     assert splade[-2:] == ["73.1", "72.0"]
-    [vicuna] = [line.split() for line in lines if line.startswith("castorini/rankvicuna-7b.1 (splade-pp-ed-100)")]
-    assert vicuna[-2:] == ["73.2", "75.5"]  # RankLLM prints .7325 and .7458 for another run of the same model
+    [vicuna] = [line.split() for line in lines if line.startswith("castorini/rankvicuna-7b (splade-pp-ed-100)")]
+    assert vicuna[-2:] == ["73.9", "75.1"]  # RankLLM prints .7325 and .7458 for another run of the same model
     for name, shown in (("bm25-100", ["67.9", "32.2"]), ("minilm-100", ["64.5", "31.6"])):  # scifact, nfcorpus
         rows = [line.split() for line in lines if line.startswith(f"first stage {name} ")]
-        assert shown in [row[-2:] for row in rows], name
+        assert shown in [row[-3:-1] for row in rows], name

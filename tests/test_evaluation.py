@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from faults import killed_at_each_call
+from models import classifier_folder
 from toys import Given, ShortestFirst, contents, write_beir, write_run, write_submission
 
 from exabench.bench.candidates import make_candidates
@@ -296,3 +297,22 @@ def test_in_arguanas_way_a_self_match_helps_nobody(tmp_path):
     oracle, _ = rerank(RERANKERS["oracle"]({"d1": {"d2": 1}}), run, {}, {}, "oracle")
     assert "d1" not in run.ranking("d1")
     assert measurement(oracle, {"d1": {"d2": 1}}, entry.convention, ["RR@10"])["RR@10"] == 1.0
+
+
+def test_results_go_on_where_they_stopped_and_no_model_runs_again_for_one_that_its_run_still_gives(board, tmp_path):
+    folder = classifier_folder(tmp_path / "bert")
+    about = {"name": "acme/m", "kind": "model", "reranker": "cross_encoder", "model": str(folder)}
+    submit(write_submission(tmp_path / "m", **about), [], board)
+    [file] = run_board(board, slugs=["acme/m"])
+    made = file.read_bytes()
+    shutil.rmtree(folder)  # a model that had to run again would be missed
+    assert run_board(board, slugs=["acme/m"], resume=True) == [file]
+    assert file.read_bytes() == made
+    file.unlink()
+    with pytest.raises(BadInput, match="bert"):
+        run_board(board, slugs=["acme/m"], resume=True)
+    # Nor is a result kept whose run is another one now, or that was edited.
+    file.write_bytes(made)
+    file_other_run(board, "acme--m")
+    with pytest.raises(BadInput, match="bert"):
+        run_board(board, slugs=["acme/m"], resume=True)

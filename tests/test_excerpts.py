@@ -35,8 +35,8 @@ def candidates(task: str = "mini") -> Candidates:
     )  # fmt: skip
 
 
-def of(task: str = "mini") -> dict[str, Any]:
-    return build_excerpts(tasks()[task], candidates(task), RUN, COLLECTION, QRELS)
+def of(task: str = "mini", **options: Any) -> dict[str, Any]:
+    return build_excerpts(tasks()[task], candidates(task), RUN, COLLECTION, QRELS, **options)
 
 
 def test_passages_stand_in_first_stage_order_with_their_grades_and_relevant_counts_all_judgements() -> None:
@@ -60,6 +60,12 @@ def test_under_any_other_licence_and_under_none_there_are_ids_alone(task: str) -
     assert not found["texts"] and found["passages"] == {}
     assert {query["text"] for query in found["queries"]} == {""}
     assert found["queries"][0]["grades"] == [None, 2, 0]
+
+
+def test_a_board_may_do_without_texts_that_it_may_show() -> None:
+    found = of(texts=False)
+    assert not found["texts"] and found["passages"] == {}
+    assert found["queries"] == [{**query, "text": ""} for query in of()["queries"]]
 
 
 def test_an_open_licence_is_one_that_lets_everybody_pass_texts_on() -> None:

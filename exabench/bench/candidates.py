@@ -277,6 +277,7 @@ def freeze_candidates(
     depth: int,
     *,
     data: str | Path | None = None,
+    texts: bool = True,
     note: Callable[[str], None] = lambda line: None,
     **choices: Any,
 ) -> tuple[Candidates, Path]:
@@ -285,7 +286,8 @@ def freeze_candidates(
     `choices` are `name`, `options`, `credit` and `progress` of `make_candidates`; its notes come before anything is
     written. Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in
     tasks/, and lock.json holds what was read of it. A list that is there already takes another credit over and stays
-    as it is otherwise. Returns the candidates and the file that describes them.
+    as it is otherwise. `texts`: pages may show those whose licence allows it. Returns the candidates and the file
+    that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
     is_new = ledger.is_new()
@@ -298,8 +300,9 @@ def freeze_candidates(
     if task.documents is None and RETRIEVERS[retriever].whole:  # the pages say how many there are
         passages = count_passages(evaluator.collection)
     # Before anything is filed: texts that the pages show and that cannot be read refuse the list, and leave no half.
-    texts = evaluator.collection if is_open_for_texts(task.licence) else evaluator.judged
-    shown = build_excerpts(task, candidates, run, texts, evaluator.qrels)
+    texts = texts and is_open_for_texts(task.licence)
+    source = evaluator.collection if texts else evaluator.judged
+    shown = build_excerpts(task, candidates, run, source, evaluator.qrels, texts=texts)
     if is_new:  # after the work, so that a task or an option that is refused leaves no board behind
         ledger.create("My leaderboard", [candidates.task])
     file = ledger.add_candidates(candidates, run)

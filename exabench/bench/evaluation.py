@@ -14,7 +14,8 @@ from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
-from exabench.core.nouns import FIRST_STAGE, BoardChange, Progress, Result, Run, Submission, silent
+from exabench.core.files import digest_of, read_bytes
+from exabench.core.nouns import FIRST_STAGE, RESULT_FORMAT, BoardChange, Progress, Result, Run, Submission, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.measure.runs import read_run
@@ -57,6 +58,7 @@ def run_board(
     candidates: str | None = None,
     data: str | Path | None = None,
     trusted: bool = True,
+    resume: bool = False,
     reason: str = "",
     engine: str = "local",
     workers: int = 0,
@@ -69,6 +71,7 @@ def run_board(
 
     A baseline and a model are run on every candidate list of the board, runs are measured on the list they were filed
     for; what was withdrawn is left as it is. A model that is not `trusted` runs in the sandbox, never in this process.
+    `resume` spares models what they have done: a result of today's format that its stored run still gives is kept.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
     from the results; one that would change for no reason is an error (CheckFailed). `engine` and `workers` as in
     `parallel.run_items`. Returns the result files, new and kept; `work` gets what each of them took.
@@ -114,8 +117,8 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = functools.partial(BoardWorker, ledger, data, trusted)
-    begin_here = functools.partial(BoardWorker, ledger, data, trusted, progress)
+    begin = functools.partial(BoardWorker, ledger, data, trusted, resume)
+    begin_here = functools.partial(BoardWorker, ledger, data, trusted, resume, progress)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
     outcomes = run_items(
@@ -204,14 +207,18 @@ class WorkItem(NamedTuple):
 class BoardWorker:
     """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
-    A model that is not `trusted` runs in the sandbox, never in this process. `progress` is told of pairs.
+    A model that is not `trusted` runs in the sandbox, never in this process. With `resume` none runs for a result that
+    its stored run still gives. `progress` is told of pairs.
     """
 
-    def __init__(self, ledger: Ledger, data: str | Path | None, trusted: bool, progress: Progress = silent) -> None:
+    def __init__(
+        self, ledger: Ledger, data: str | Path | None, trusted: bool, resume: bool = False, progress: Progress = silent
+    ) -> None:
         self._pairs = PairProgress(progress)
         self._ledger = ledger
         self._data = data
         self._trusted = trusted
+        self._resume = resume
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
         self._submission: Submission | None = None  # the one of `_reranker`
         self._reranker: Any = None
@@ -239,6 +246,8 @@ class BoardWorker:
         if submission.kind == "baseline":
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
+        elif self._resume and _is_done(file, run_file, submission, evaluator):
+            return Computed(Work(0, time.monotonic() - started, is_new=False))
         else:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
@@ -298,6 +307,22 @@ def _is_current(file: Path, result: Result) -> bool:
     if cost is not None and filed.cost is not None:
         cost = replace(cost, timing=filed.cost.timing)
     return filed == replace(result, created=filed.created, cost=cost)
+
+
+def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: RerankEvaluator) -> bool:
+    """Is the filed result one of today's format, of this very model and list, and what its stored run gives?"""
+    filed = _read_filed(file)
+    if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
+        return False
+    asked = {**submission.options, "reranker": submission.reranker}
+    if submission.revision:
+        asked["revision"] = submission.revision
+    if any(filed.model.get(key, value) != value for key, value in asked.items()):
+        return False
+    if digest_of(read_bytes(run_file)) != filed.run_digest or filed.candidates != evaluator.candidates:
+        return False
+    again = evaluator.result(submission.slug, submission.kind, read_run(run_file, submission.slug), filed.command)
+    return again.measurement.per_query == filed.measurement.per_query and again.qrels_digest == filed.qrels_digest
 
 
 def _read_filed(file: Path) -> Result | None:

@@ -54,15 +54,15 @@ class Shown(Record, frozen=True):
 
 
 def build_excerpts(
-    about: Task, candidates: Candidates, run: Run, collection: Collection, qrels: Qrels
+    about: Task, candidates: Candidates, run: Run, collection: Collection, qrels: Qrels, *, texts: bool = True
 ) -> dict[str, Any]:
     """Everything that a page may show of a list: for each query its passages in first-stage order, with their grades.
 
-    A grade is None where a passage was not judged. Where the licence of the task is open also the query's text and, as
-    `passages`, the title and the first CUT characters of MOST passages. `relevant` counts the query's judgements from
-    the task's threshold on, wherever those passages are.
+    A grade is None where a passage was not judged. With `texts`, where the licence of the task is open, also the
+    query's text and, as `passages`, the title and the first CUT characters of MOST passages. `relevant` counts the
+    query's judgements from the task's threshold on, wherever those passages are.
     """
-    texts = is_open_for_texts(about.licence)
+    texts = texts and is_open_for_texts(about.licence)
     query_texts = {query.id: query.text for query in collection.queries()} if texts else {}
     queries = []
     for query_id in run.query_ids:

@@ -102,7 +102,8 @@ def accept_judgements(
         run = ledger.candidates_run(candidates)
         shown = ledger.shown_file(candidates.task, candidates.name)
         if shown.is_file():
-            write_excerpts(build_excerpts(found, renewed, run, collection, qrels), shown)
+            texts = read_excerpts(shown)["texts"]  # as it was frozen: with or without them
+            write_excerpts(build_excerpts(found, renewed, run, collection, qrels, texts=texts), shown)
         ledger.replace_description(renewed)
     # The lock comes last: a call that is killed before it is made again.
     lock_judgements(ledger.lock, found.name, qrels, reason.strip())

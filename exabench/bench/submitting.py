@@ -90,10 +90,10 @@ def withdraw(board: str | Path, slug: str, reason: str) -> Path:
     return ledger.add_submission(replace(filed[slug], withdrawn=reason))
 
 
-def add_baselines(board: str | Path) -> None:
+def add_baselines(board: str | Path, names: Sequence[str] = BASELINES) -> None:
     """File the rerankers that need no model: the scorer's self-test and the bounds of every task page."""
     ledger = Ledger(Path(board))
-    for reranker in BASELINES:
+    for reranker in names:
         ledger.add_submission(
             Submission(
                 name=f"exabench/{reranker}",

@@ -16,7 +16,7 @@ from exabench.core.errors import CheckFailed, plural
     examples=("exabench demo", "exabench demo --data collections --to my-demo --set trained=[]"),
 )
 @to_option("Leaderboard folder; datasets and models are made beside it.", default="exabench-demo")
-@click.option("--recipe", help="A board recipe; else mini, or collections with --data.")
+@click.option("--recipe", help="A board recipe; else mini, or leaderboard with --data.")
 @set_option
 @data_option
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None) -> None:
@@ -32,7 +32,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         # Only --data itself asks for the long demo; EXABENCH_DATA may be set for other commands.
         source = click.get_current_context().get_parameter_source("data")
         if source is click.core.ParameterSource.COMMANDLINE:
-            recipe = "collections"
+            recipe = "leaderboard"
     with progress("demo") as report:
         made = run_demo(to, recipe, overrides=pairs, data=data, progress=report, note=note)
     wrong = len(made.wrong)
@@ -54,7 +54,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         for row in ranking.rows:
             if row.mean is None or row.interval is None:
                 continue
-            name = f"{row.submission.name} ({row.candidates})"
+            name = f"{row.name} ({row.candidates})"
             if row.is_first_stage:
                 name = f"first stage {row.candidates}"
             low, high = row.interval

@@ -101,14 +101,18 @@ def test_the_heat_map_says_what_each_line_gains_in_the_colour_of_its_number(file
 
 def test_groups_are_those_of_the_board(board: Board, files: dict[str, bytes]) -> None:
     for ranking in board.rankings:
-        rows = handed_over(files[f"data/groups/view.{ranking.slug}.js"], "groups")["rows"]
-        wanted = [(row.submission.slug, row.candidates, row.group) for row in ranking.rows if row.mean is not None]
-        assert [(row[0], row[1], row[3]) for row in rows] == wanted and len(wanted) > 5
-    rows = handed_over(files["data/groups/task.scifact.js"], "groups")["rows"]
-    entries = [entry for entry in board.entries["scifact"] if entry.group is not None]
-    assert [(row[0], row[2], row[3]) for row in rows] == [
-        (entry.result.submission, pytest.approx(entry.result.value, abs=1e-6), entry.group) for entry in entries
-    ]
+        contests = {f"{ranking.slug}.{one.candidates}": one.rows for one in ranking.contests}
+        for key, ranked in {ranking.slug: ranking.rows, **contests}.items():
+            rows = handed_over(files[f"data/groups/view.{key}.js"], "groups")["rows"]
+            wanted = [([row.submission.slug], row.candidates, row.group) for row in ranked if row.mean is not None]
+            assert [(row[0], row[1], row[4]) for row in rows] == wanted and wanted
+    for name, contests in board.contests.items():
+        for contest in contests:
+            rows = handed_over(files[f"data/groups/task.{name}.{contest.candidates}.js"], "groups")["rows"]
+            ranked = [row for row in contest.rows if row.mean is not None]
+            for row, told in zip(ranked, rows, strict=True):
+                assert told[3] == pytest.approx(row.mean, abs=1e-6)
+                assert (told[4], told[5]) == (row.group, pytest.approx(row.limit, rel=1e-5))
 
 
 def test_the_data_show_the_numbers_of_the_command(folder: Path, files: dict[str, bytes]) -> None:
@@ -131,7 +135,7 @@ def test_without_scripts_the_groups_of_the_first_twenty_lines_are_a_table(tmp_pa
     render(board, tmp_path / "site")
     text = (tmp_path / "site" / "significance.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<td class="n group">\d+</td>', text)) == 20
-    assert "the first 20 of 23 lines" in text
+    assert "the first 20 of 23 systems" in text
     assert "acme/line22" in text and "acme/line02<" not in text
     assert "exabench bench compare" in (tmp_path / "site" / "compare.html").read_text(encoding="utf-8")
 

@@ -21,11 +21,18 @@ from exabench.measure.statistics import (
     bootstrap_intervals,
     holm,
     mean_intervals,
+    more_queries,
     paired_test,
-    rank_groups,
+    standings,
 )
 
 RNG = np.random.default_rng(0)
+
+
+def rank_groups(systems: list[list[np.ndarray]]) -> list[int]:
+    return [standing.group for standing in standings(systems)]
+
+
 P_VALUES = st.lists(st.floats(0, 1), max_size=8)
 
 
@@ -224,26 +231,60 @@ def test_the_order_of_queries_does_not_matter_for_means_and_t_tests():
         assert permuted[0] == pytest.approx(permuted[1], abs=0.03)
 
 
-def _groups_one_pair_at_a_time(systems: list[list[np.ndarray]], families: list[str]) -> list[int]:
+def _groups_one_pair_at_a_time(systems: list[list[np.ndarray]]) -> list[int]:
     """The definition of rank groups, as it reads."""
     groups: list[int] = []
     leader = 0
     while leader < len(systems):
         below = systems[leader + 1 :]
-        corrected = holm([paired_test(systems[leader], other).p for other in below], families[leader + 1 :])
+        corrected = holm([paired_test(systems[leader], other).p for other in below])
         size = 1 + next((i for i, p in enumerate(corrected) if p < ALPHA), len(below))
         groups += [groups[-1] + 1 if groups else 1] * size
         leader += size
     return groups
 
 
-def test_groups_computed_together_are_those_of_one_pair_at_a_time():
+def test_standings_computed_together_are_those_of_one_pair_at_a_time():
     rng = np.random.default_rng(8)
     for sizes in ((12,), (20, 9), (15,)):
         means = np.linspace(0.8, rng.uniform(0.3, 0.8), 7)
         systems = [[rng.normal(mean, 0.15, size).clip(0, 1).round(2) for size in sizes] for mean in means]
-        for families in (["one"] * 7, ["one", "other"] * 3 + ["one"]):
-            assert rank_groups(systems, families) == _groups_one_pair_at_a_time(systems, families)
+        systems.sort(key=lambda system: -np.mean([values.mean() for values in system]))
+        found = standings(systems, reference=3)
+        assert [one.group for one in found] == _groups_one_pair_at_a_time(systems)
+        for place, system in enumerate(systems[:-1]):
+            p_values = [paired_test(system, other).p for other in systems[place + 1 :]]
+            corrected = holm(p_values)
+            # One limit says of every system below what its corrected p says.
+            assert [p < found[place].limit for p in p_values] == [p < ALPHA for p in corrected]
+            if place < 3:
+                assert found[place].p == pytest.approx(corrected[3 - place - 1])
+            if place == 3:
+                assert [one.p for one in found[4:]] == pytest.approx(corrected)
+        assert found[3].p is None
+
+
+def test_so_many_more_queries_give_the_test_its_power():
+    """By drawing: with as many queries as it says, 8 of 10 tests find a difference of that mean and spread."""
+    rng = np.random.default_rng(5)
+    shape = rng.normal(0, 1, 50)
+    differences = 0.2 + (shape - shape.mean()) / shape.std(ddof=1)  # mean 0.2, standard deviation 1
+    more = more_queries([differences], [np.zeros(50)])
+    assert more == pytest.approx((1.959964 + 0.841621) ** 2 / 0.2**2 - 50, rel=1e-6)
+    drawn = rng.normal(0.2, 1, (4000, 50 + round(more)))
+    found = scipy.stats.ttest_1samp(drawn, 0, axis=1).pvalue < ALPHA
+    assert found.mean() == pytest.approx(0.8, abs=0.025)
+    # Over two tasks of one shape each query counts half, and there are twice as many.
+    both = more_queries([differences, differences], [np.zeros(50)] * 2)
+    assert both == pytest.approx(more + 50 - 100)
+
+
+def test_no_number_of_queries_is_told_where_there_is_no_difference_or_these_show_it():
+    values = RNG.random(40)
+    assert more_queries([values], [values]) is None
+    assert more_queries([values], [values - 0.5 + RNG.normal(0, 0.01, 40)]) is None
+    assert more_queries([values], [values - 0.5]) is None
+    assert [one.more_queries for one in standings([[values], [values]])] == [None, None]
 
 
 def test_an_interval_does_not_depend_on_its_company_and_is_the_same_every_time():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from exabench.bench.contests import TaskContest, system_of
 from exabench.bench.ledger import Ledger
 from exabench.bench.scoring import RunScorer, values_of
 from exabench.bench.suite_means import Suite
@@ -25,7 +27,8 @@ from exabench.measure.statistics import ALPHA, PairedTest, holm, paired_test
 class TaskComparison:
     """A against B on one task (and candidates): means, the paired test, and every query's two values.
 
-    `corrected` is the test's p after Holm's correction over the comparisons on the same candidate list.
+    `corrected` is the test's p after Holm's correction: of runs over all comparisons of the table, of submissions
+    over the tests of the better one against all below it over the same candidate list, as on the board's pages.
     """
 
     task: str
@@ -208,8 +211,9 @@ def compare_submissions(
 ) -> ComparisonTable:
     """Compare two submissions of a leaderboard, or each two of several, wherever both have a result.
 
-    `task` and `candidates` (a list's name) choose among the results; Holm's correction is over those of one list that
-    are compared. Raises BadInput for a submission without results, with like names, and where two share no result.
+    `task` and `candidates` (a list's name) choose among the results. Holm's correction is that of the board's pages
+    (bench/contests.py). Raises BadInput for a submission without results, with like names, and where two share no
+    result.
     """
     ledger = Ledger(Path(board))
     names = (a, b, *others)
@@ -223,7 +227,7 @@ def compare_submissions(
             raise _no_result(name, ledger)
         results[slug] = found
     pairs = []
-    families = []
+    places = []  # task and candidate list of each pair
     compared: dict[tuple[str, str, str], Measurement] = {}
     # Each two once: a test of B against A is that of A against B with another sign.
     for (slug, first), (other, second) in combinations(results.items(), 2):
@@ -235,7 +239,7 @@ def compare_submissions(
             shared.append(label)
             if task in (None, of_task) and candidates in (None, of_list):
                 chosen.append((label, first[key], second[key]))
-                families.append(of_list)
+                places.append((slug, other, *key))
                 compared[slug, *key] = first[key]
                 compared[other, *key] = second[key]
         if not chosen:
@@ -245,7 +249,17 @@ def compare_submissions(
             there = ", ".join(shared) or "nothing"
             raise BadInput(f"{slug} and {other} share no result{wanted}; they share: {there}", file=board)
         pairs += chosen
-    return ComparisonTable(_compare_pairs(pairs, metric, test, families), list(compared.values()))
+    comparisons = []
+    contest_of = cache(TaskContest.read)
+    filed, _ = ledger.readable_submissions()
+    for one, (slug, other, of_task, of_list) in zip(_compare_pairs(pairs, metric, test), places, strict=True):
+        in_order = [one.per_query[query_id] for query_id in sorted(one.per_query)]
+        own, theirs = np.array(in_order).T
+        contest = contest_of(ledger, of_task, of_list, one.metric)
+        systems = {system_of(filed[name]) for name in (slug, other) if name in filed}
+        p = contest.corrected((slug, own), (other, theirs), systems, test)
+        comparisons.append(replace(one, corrected=p))
+    return ComparisonTable(comparisons, list(compared.values()))
 
 
 def _no_board(names: Sequence[str], folder: Path) -> BadInput:

@@ -385,6 +385,11 @@ class Ledger:
         for file in self.result_files(slug):
             yield read_result(file)
 
+    def results_on(self, task: str, candidates: str) -> Iterator[Result]:
+        """Every result over one list of a task, in the order of the submissions."""
+        for file in sorted(self.folder.glob(f"results/*/{task}.{candidates}.json")):
+            yield read_result(file)
+
     def add_result(self, result: Result) -> Path:
         """Keep a result."""
         file = self.result_file(result.submission, result.task, result.candidates.name)

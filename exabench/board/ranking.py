@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from exabench.bench.contests import is_alike, is_bound, missing_queries, system_of
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.board.records import FORMAT, result_records
@@ -30,10 +31,9 @@ from exabench.measure.statistics import (
     PairedTest,
     as_one_task,
     differences_of,
-    holm,
     mean_intervals,
     paired_test,
-    rank_groups,
+    standings,
 )
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import expand, task
@@ -116,7 +116,9 @@ class Row:
     `values` holds a number for each finished task, and `per_query` the float64 array (queries,) that it is the mean of;
     `mean`, `interval`, `group` and `gain` (over the mean of the first stage) are None where a task is missing, because
     a mean over other tasks is another number. Of a system with `samples` every number is the mean over them, and
-    `submission` is the first. `group` is that of the contest which the row is in.
+    `submission` is the first. `group` is that of the contest which the row is in, and so are `limit`, under which the p
+    of a test against a system below it is significant, `p` of its test against the first stage (corrected), and
+    `more_queries`, which would separate it from the next row of its group: see statistics.Standing.
     """
 
     submission: Submission
@@ -129,6 +131,9 @@ class Row:
     mean: float | None = None
     interval: tuple[float, float] | None = None
     group: int | None = None
+    limit: float | None = None
+    p: float | None = None
+    more_queries: float | None = None
     gain: float | None = None
     spent: CostSummary = CostSummary()
     samples: tuple[RunSample, ...] = ()
@@ -158,7 +163,7 @@ class Row:
     @property
     def name(self) -> str:
         """The name on pages: a first stage's own, or the system's."""
-        return f"first stage: {self.stage}" if self.is_first_stage else _system(self.submission)
+        return f"first stage: {self.stage}" if self.is_first_stage else system_of(self.submission)
 
     @property
     def kind(self) -> str:
@@ -296,8 +301,8 @@ class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
     What board.toml leaves out (bench/settings has its keys) is empty. `submissions` are in the order of their slugs,
-    `digests` those of their files. `entries` are the lines of each task, best first. `unlike` holds the digests of
-    results that were measured otherwise than their frozen list tells.
+    `digests` those of their files. `entries` are the lines of each task, best first, and `contests` those on each task
+    alone. `unlike` holds the digests of results that were measured otherwise than their frozen list tells.
     """
 
     folder: Path
@@ -318,6 +323,7 @@ class Board:
     datasets: tuple[Release, ...]
     trainings: Mapping[str, Training]
     entries: Mapping[str, tuple[Entry, ...]]
+    contests: Mapping[str, tuple[Contest, ...]]
     changes: tuple[BoardChange, ...]
     digests: Mapping[str, str]
     unlike: Collection[str]
@@ -341,11 +347,7 @@ class Board:
         counted = []
         competing = {}
         for summary in results:
-            result = summary.result
-            listed = lists.get((summary.task, summary.candidates))
-            # A result without a frozen list of that name is taken as it is.
-            own = (result.candidates.digest, result.measurement.convention.digest, result.qrels_digest)
-            if listed and own != (listed.digest, listed.convention_digest, listed.qrels_digest):
+            if not is_alike(summary.result, lists.get((summary.task, summary.candidates))):
                 unlike.add(summary.digest)
             sent = submissions.get(summary.submission)
             if sent is None or sent.withdrawn:
@@ -362,21 +364,23 @@ class Board:
                 raise BadInput(f"two views of the board would be called {slug}; give them other titles")
             chosen = tuple(expand(names, board=ledger.folder))
             rows = _measured_rows(chosen, submissions, competing.values())
-            rankings[slug] = Ranking(title, slug, chosen, _grouped(rows), _contests(rows))
+            rankings[slug] = Ranking(title, slug, chosen, _ranked(rows), _contests(rows))
 
         # Task pages also list bounds and results that are not alike, without a group.
         by_task = group_by(counted, lambda one: one.task)
+        contests = {}
         entries = {}
         for name in single_names(tasks):
+            alone = (task(name, board=ledger.folder),)
+            contests[name] = _contests(_measured_rows(alone, submissions, competing.values()))
+            groups: dict[str, int | None] = {}
+            for contest in contests[name]:
+                for row in contest.rows:
+                    groups.update(dict.fromkeys((summary.digest for summary in row.results), row.group))
             listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
-            ranked = [one for one in listing if one.digest in competing and not one.missing]
-            groups = iter(_rank_groups(ranked))
             lines = []
             for one in listing:
-                group = None
-                if one.digest in competing and not one.missing:
-                    group = next(groups)
-                lines.append(Entry(submissions[one.submission], one, group, one.digest not in unlike))
+                lines.append(Entry(submissions[one.submission], one, groups.get(one.digest), one.digest not in unlike))
             entries[name] = tuple(lines)
 
         reported = []
@@ -406,6 +410,7 @@ class Board:
             trainings={slug: report for slug, report in ledger.trainings().items() if slug in submissions},
             reported=tuple(reported),
             entries=entries,
+            contests=contests,
             changes=ledger.changes(),
             digests={slug: file_digest(ledger.submission_file(slug)) for slug in submissions},
             unlike=unlike,
@@ -546,12 +551,30 @@ class Board:
         stored["interval"] = tuple(stored["interval"])  # JSON has no tuples
         return PairedTest(**stored)
 
-    def tests(self, slug: str) -> list[tuple[ResultSummary, PairedTest, float]]:
-        """Every result of a submission with its test against the first stage, and p after Holm within its list."""
-        summaries = self.by_submission[slug]
-        tests = [self.test(summary) for summary in summaries]
-        corrected = holm([test.p for test in tests], [summary.candidates for summary in summaries])
-        return list(zip(summaries, tests, corrected, strict=True))
+    @cached_property
+    def _competing(self) -> dict[str, Row]:
+        """The row in which each ranked result competes on its task, by the digest of its file."""
+        rows: dict[str, Row] = {}
+        for contests in self.contests.values():
+            for contest in contests:
+                for row in contest.rows:
+                    if row.mean is not None:
+                        rows.update(dict.fromkeys((summary.digest for summary in row.results), row))
+        return rows
+
+    def row(self, summary: ResultSummary) -> Row | None:
+        """The row of a result in the contest on its task and candidate list; None where it is not ranked."""
+        return self._competing.get(summary.digest)
+
+    def corrected(self, summary: ResultSummary) -> float | None:
+        """The p of a result against the first stage, corrected in its contest; None where that does not test it.
+
+        It tests neither the first stage itself nor a sample: a system is tested as a whole.
+        """
+        row = self.row(summary)
+        if row is None or row.samples:
+            return None
+        return row.p
 
 
 def _folder_of(place: str | Path) -> Path:
@@ -604,11 +627,6 @@ def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def is_bound(submission: Submission) -> bool:
-    """Is a submission a baseline that needs no model? The first stage is none: rerankers are measured against it."""
-    return submission.kind == "baseline" and submission.slug != FIRST_STAGE
-
-
 @cache
 def _type_of_part(reranker: str) -> str:
     return RERANKERS.constant(reranker, "TYPE") if reranker in RERANKERS else ""
@@ -617,10 +635,6 @@ def _type_of_part(reranker: str) -> str:
 def system_type(submission: Submission) -> str:
     """The type of system that a submission says it is; else that of its reranker; else its kind, such as "run"."""
     return submission.type or _type_of_part(submission.reranker) or submission.kind
-
-
-def _system(submission: Submission) -> str:
-    return submission.system or submission.name
 
 
 def _read_results(ledger: Ledger) -> list[ResultSummary]:
@@ -644,8 +658,6 @@ def _read_result(file: Path) -> ResultSummary:
         if headline not in part:
             raise BadInput(f"lacks a value of {headline}; run `exabench bench verify`", file=file)
     values = measured.per_query[headline]
-    unanswered = candidates.queries - measured.queries + measured.missing_queries
-    lacked = (candidates.coverage or {}).get("missing", 0)
     return ResultSummary(
         submission=result.submission,
         task=result.task,
@@ -655,7 +667,7 @@ def _read_result(file: Path) -> ResultSummary:
         value=result[headline],
         first_stage=result.first_stage[headline],
         ceiling=result.ceiling[headline],
-        missing=max(0, unanswered) + lacked,
+        missing=missing_queries(result),
         digest=file_digest(file),
         file=file,
         result=replace(result, measurement=replace(measured, per_query={})),
@@ -672,7 +684,7 @@ def _measured_rows(
     by_row: dict[tuple[str, str], dict[str, dict[str, ResultSummary]]] = {}
     for summary in competing:
         if summary.task in wanted:
-            system = _system(submissions[summary.submission])
+            system = system_of(submissions[summary.submission])
             by_slug = by_row.setdefault((system, summary.candidates), {})
             by_slug.setdefault(summary.submission, {})[summary.task] = summary
 
@@ -771,13 +783,18 @@ def _arrays(row: Row) -> list[np.ndarray]:
     return list(row.per_query.values())
 
 
-def _grouped(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows with the groups that they form among themselves; rows without a mean have none, and come last."""
+def _ranked(rows: Iterable[Row], reference: bool = False) -> tuple[Row, ...]:
+    """The rows with what the tests among them say; rows without a mean are not tested, and come last.
+
+    With a `reference` the first stage among them is what the others are tested against.
+    """
     rows = list(rows)
     complete = [row for row in rows if row.mean is not None]
-    groups = rank_groups(list(map(_arrays, complete)), [row.candidates for row in complete])
-    for place, group in enumerate(groups):
-        rows[place] = replace(rows[place], group=group)
+    place = None
+    if reference:
+        place = next((place for place, row in enumerate(complete) if row.is_first_stage), None)
+    for number, found in enumerate(standings(list(map(_arrays, complete)), place)):
+        rows[number] = replace(rows[number], **found._asdict())
     return tuple(rows)
 
 
@@ -794,7 +811,7 @@ def _contests(rows: Sequence[Row]) -> tuple[Contest, ...]:
             for row in finished[other]:
                 if row.is_first_stage and row.stage != first_stage(name):
                     others.setdefault(row.stage, row)  # the order of a first stage is the same at any depth
-        contests.append(Contest(name, _grouped(by_list[name]), tuple(others.values())))
+        contests.append(Contest(name, _ranked(by_list[name], reference=True), tuple(others.values())))
     return tuple(contests)
 
 
@@ -813,14 +830,6 @@ def _unlike_queries(summary: ResultSummary) -> BadInput:
         "was measured on another number of queries than other results of its task; run `exabench bench run` again",
         file=summary.file,
     )
-
-
-def _rank_groups(summaries: Sequence[ResultSummary]) -> list[int]:
-    """The rank group of each result of one task, best first. Raises BadInput for unlike queries."""
-    for summary in summaries:
-        if len(summary.values) != len(summaries[0].values):
-            raise _unlike_queries(summary)
-    return rank_groups([[summary.values] for summary in summaries], [summary.candidates for summary in summaries])
 
 
 def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary]], is_whole: bool) -> CostSummary:

@@ -30,7 +30,8 @@ def result_records(board: Board) -> list[dict[str, Any]]:
     metrics = sorted(names)
     records = []
     for slug, submission in board.submissions.items():
-        for summary, test, corrected in board.tests(slug):
+        for summary in board.by_submission[slug]:
+            test = board.test(summary)
             result = summary.result
             measured = result.measurement
             low, high = result.interval
@@ -51,7 +52,7 @@ def result_records(board: Board) -> list[dict[str, Any]]:
                 "ceiling": summary.ceiling,
                 "difference": test.difference,
                 "p": test.p,
-                "p_holm": corrected,
+                "p_holm": board.corrected(summary),
                 "effect_size": test.effect_size,
                 "wins": test.wins,
                 "losses": test.losses,

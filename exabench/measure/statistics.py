@@ -1,4 +1,4 @@
-"""Statistics over per-query values: intervals, the paired test, Holm's correction, effect size, rank groups.
+"""Statistics over per-query values: intervals, the paired test, Holm's correction, effect size, rank groups, power.
 
 One question, one test: whether A is better than B is answered by Student's paired t-test and its interval, everywhere.
 With the permutation test it kept its error rates best on simulated topics (Urbano, Lima and Hanjalic, "Statistical
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ ALPHA = 0.05
 LEVEL = 0.95  # of every interval
 _BOUNDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 TESTS = ("t", "permutation")
+POWER = 0.8  # with which a test should find a difference; 0.8 is the convention (Cohen 1988)
+TESTED = 1000  # best systems of a contest that are tested against all below them: of more that would take minutes
 _BLOCK = 4_000_000  # random draws held at a time
 _CACHED = 1 << 16  # of them counted together: they stay in a cache of the processor
 _AT_ONCE = 64  # systems whose intervals are computed together
@@ -151,46 +153,107 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     by_family: dict[Hashable, list[int]] = {}
     for place in range(len(p_values)):
         by_family.setdefault(families[place] if families else "", []).append(place)
-    adjusted = [0.0] * len(p_values)
+    adjusted = np.zeros(len(p_values))
+    values = np.asarray(p_values, np.float64)
     for places in by_family.values():
-        # Smallest p first, times the number of hypotheses that are left; never below the one before.
-        places.sort(key=lambda place: p_values[place])
-        lowest = 0.0
-        for rank, place in enumerate(places):
-            corrected = (len(places) - rank) * p_values[place]
-            lowest = max(lowest, min(1.0, corrected))
-            adjusted[place] = lowest
+        adjusted[places] = _step_down(values[places])
+    return adjusted.tolist()
+
+
+def _step_down(p_values: np.ndarray) -> np.ndarray:
+    """Holm's correction of one family."""
+    # Smallest p first, times the number of hypotheses that are left; never below the one before.
+    order = np.argsort(p_values, kind="stable")
+    left = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * left))
     return adjusted
 
 
-def rank_groups(systems: Sequence[Sequence[np.ndarray]], families: Sequence[Hashable] | None = None) -> list[int]:
-    """Groups of systems, best first in and 1, 2, ... out, that the data cannot tell from their group's best.
+def family_p(system: Sequence[np.ndarray], below: Sequence[Sequence[np.ndarray]], test: str = "t") -> list[float]:
+    """The corrected p of a system against each of those below it in its contest: one family, as in `standings`."""
+    return holm([paired_test(system, other, test).p for other in below])
 
-    Walking down from a group's best system, every next one is tested against it (paired t-test; Holm over the systems
-    below that leader which rerank the same candidate list, named in `families`); the first that is significantly worse
-    opens the next group. Raises BadInput for a value that is no number.
+
+class Standing(NamedTuple):
+    """What the tests say of one system in a contest.
+
+    `limit` is the p under which its difference to a system below it is significant; None from place TESTED on. `p` is
+    that of its test against the contest's reference, corrected, and `more_queries` those that would separate it from
+    the next system of its group (see `more_queries`).
+    """
+
+    group: int
+    limit: float | None
+    p: float | None
+    more_queries: float | None
+
+
+def standings(systems: Sequence[Sequence[np.ndarray]], reference: int | None = None) -> list[Standing]:
+    """The standing of each system of a contest, best first; an array of values for each task.
+
+    Every system is tested against all below it, with Holm's correction over these: they are the family of each test,
+    whichever pair is asked for. Groups follow from the same tests: the best system leads group 1, and the first that is
+    significantly worse than the leader of a group leads the next one. `reference` is the place of the system (the first
+    stage) that `p` is against. Raises BadInput for a value that is no number.
     """
     if not systems:
         return []
-    families = families or [""] * len(systems)
     lengths = [len(values) for values in systems[0]]
     rows = np.stack([np.concatenate(system) for system in systems])
-    groups: list[int] = []
+    found = []
+    of_reference: list[float] = []  # the corrected p of the reference against those below it
     number = 0
-    while len(groups) < len(rows):
-        number += 1
-        leader = len(groups)
-        groups.append(number)
-        below = rows[leader + 1 :]
-        if not len(below):
-            break
-        differences = differences_of(rows[leader], below, ROUNDING)
-        p_values, _ = _student(differences, lengths, ROUNDING)
-        for p in holm(p_values.tolist(), families[leader + 1 :]):
-            if p < ALPHA:
-                break
-            groups.append(number)
-    return groups
+    next_leader = 0
+    for place in range(len(rows)):
+        leads = place == next_leader
+        limit = None
+        p = None
+        if place < TESTED or leads:
+            differences = differences_of(rows[place], rows[place + 1 :], ROUNDING)
+            p_values, _ = _student(differences, lengths, ROUNDING)
+            corrected = _step_down(p_values)
+            worse = np.flatnonzero(corrected < ALPHA)
+            # The p that Holm refuses to reject first would have to be below this.
+            limit = ALPHA / max(1, len(corrected) - len(worse))
+            if leads:
+                number += 1
+                next_leader = len(rows)
+                if len(worse):
+                    next_leader = place + 1 + int(worse[0])
+            if reference is not None and place < reference:
+                p = float(corrected[reference - place - 1])
+            if place == reference:
+                of_reference = corrected.tolist()
+        if reference is not None and place > reference and of_reference:
+            p = of_reference[place - reference - 1]
+        more = None
+        if place + 1 < min(next_leader, len(rows)):
+            more = more_queries(systems[place], systems[place + 1])
+        found.append(Standing(number, limit, p, more))
+    return found
+
+
+def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float | None:
+    """How many more queries of the same kind would show the difference that these show, an array for each task.
+
+    Then a two-sided paired test at 0.05 would find it with power 0.8: n is (z(0.975) + z(0.8))^2 variances of the
+    difference over its square (Webber, Moffat and Zobel, "Statistical Power in Retrieval Experimentation", CIKM 2008).
+    Over several tasks their shares stay as they are. None for no difference, and where these queries are enough.
+    """
+    from scipy.special import ndtri
+
+    lengths = [len(values) for values in a]
+    differences = differences_of(np.concatenate(a), np.concatenate(b), ROUNDING)
+    means, variances, _ = _mean_difference(differences[None], lengths, ROUNDING)
+    mean = float(means[0])
+    variance = float(variances[0])
+    if abs(mean) <= ROUNDING or variance == 0:
+        return None
+    reach = ndtri(1 - ALPHA / 2) + ndtri(POWER)
+    queries = sum(lengths)
+    needed = queries * float(reach) ** 2 * variance / mean**2
+    return needed - queries if needed > queries else None
 
 
 def bootstrap_intervals(table: np.ndarray) -> np.ndarray:
@@ -257,19 +320,7 @@ def _student(differences: np.ndarray, lengths: Sequence[int], rounding: float) -
     """
     from scipy.special import stdtr, stdtrit  # a third of what a small board takes to build
 
-    # Each task weighs the same, whatever its number of queries.
-    tasks = np.split(differences, np.cumsum(lengths)[:-1], axis=1)
-    means = np.mean([task.mean(axis=1) for task in tasks], axis=0)
-    variance = np.zeros(len(differences))
-    below = np.zeros(len(differences))  # the denominator of Welch and Satterthwaite's freedom
-    for task in tasks:
-        size = task.shape[1]
-        if size > 1:
-            spread = task.var(axis=1, ddof=1)
-            spread[spread <= rounding**2] = 0.0
-            share = spread / size / len(tasks) ** 2
-            variance += share
-            below += share**2 / (size - 1)
+    means, variance, below = _mean_difference(differences, lengths, rounding)
     error = np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = variance**2 / below
@@ -280,6 +331,30 @@ def _student(differences: np.ndarray, lengths: Sequence[int], rounding: float) -
     constant = np.where(np.abs(means) <= rounding, 1.0, p_if_constant)
     varies = variance > 0
     return np.where(varies, p_values, constant), np.where(varies, reach, 0.0)
+
+
+def _mean_difference(
+    differences: np.ndarray, lengths: Sequence[int], rounding: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means over tasks of many systems' mean differences, the variances of these, and a part of their freedom.
+
+    (systems, queries of all tasks) in, three times (systems,) out; the last is the denominator of Welch and
+    Satterthwaite's degrees of freedom.
+    """
+    # Each task weighs the same, whatever its number of queries.
+    tasks = np.split(differences, np.cumsum(lengths)[:-1], axis=1)
+    means = np.mean([task.mean(axis=1) for task in tasks], axis=0)
+    variance = np.zeros(len(differences))
+    below = np.zeros(len(differences))
+    for task in tasks:
+        size = task.shape[1]
+        if size > 1:
+            spread = task.var(axis=1, ddof=1)
+            spread[spread <= rounding**2] = 0.0
+            share = spread / size / len(tasks) ** 2
+            variance += share
+            below += share**2 / (size - 1)
+    return means, variance, below
 
 
 def _resample_counts(size: int) -> Iterator[np.ndarray]:

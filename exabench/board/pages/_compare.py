@@ -1,4 +1,4 @@
-"""Two lines against each other, and many: the pages that compare, and the data files from which a browser does it.
+"""Two systems against each other, and many: the pages that compare, and the data files that a browser does it with.
 
 Per-query values are exact, because a rounded one moves a p-value.
 """
@@ -7,35 +7,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from exabench.board.pages._page import Page, queries_data, script
+from exabench.board.pages._format import more_queries
+from exabench.board.pages._page import Page, Values, queries_data, script
 from exabench.board.pages.downloads import short
-from exabench.board.ranking import Board, ResultSummary, group_by
+from exabench.board.ranking import Board, ResultSummary, Row, group_by
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
 
 _DIGITS = 16  # of a digest: told apart, not proven
 
 
-def pages(board: Board) -> Iterator[Page]:
-    """Both pages, the lines of the board, the groups of its rankings and tasks, and the queries of every list."""
-    yield Page("compare.html", dict, "compare.html")
-    yield Page("significance.html", dict, "significance.html")
-    yield Page("data/lines.js", partial(lines_script, board))
+class NamedContest(NamedTuple):
+    """A contest as the pages that compare offer it: of a view or a task, over one list or (best pipeline) over all."""
+
+    key: str
+    title: str
+    tasks: Sequence[str]
+    rows: Sequence[Row]
+
+
+def named_contests(board: Board) -> list[NamedContest]:
+    """Every contest of the board: those of each view and its best pipelines, then those of each task."""
+    found = []
     for ranking in board.rankings:
-        means = []
-        for row in ranking.rows:
-            if row.group is not None:
-                means.append((row.submission.slug, row.candidates, short(row.mean), row.group))
-        yield _groups(f"view.{ranking.slug}", means)
-    for name, entries in board.entries.items():
-        values = []
-        for entry in entries:
-            one = entry.result
-            if entry.group is not None:
-                values.append((one.submission, one.candidates, short(one.value), entry.group))
-        yield _groups(f"task.{name}", values)
+        over = [t.name for t in ranking.tasks]
+        for contest in ranking.contests:
+            key = f"view.{ranking.slug}.{contest.candidates}"
+            found.append(NamedContest(key, f"{ranking.title} over {contest.candidates}", over, contest.rows))
+        if len(ranking.contests) > 1:
+            title = f"{ranking.title}: best pipeline, over any list"
+            found.append(NamedContest(f"view.{ranking.slug}", title, over, ranking.rows))
+    for name, contests in board.contests.items():
+        for contest in contests:
+            key = f"task.{name}.{contest.candidates}"
+            found.append(NamedContest(key, f"{name} over {contest.candidates}", [name], contest.rows))
+    return found
+
+
+def pages(board: Board) -> Iterator[Page]:
+    """Both pages, the lines of the board, its contests, and the queries of every list."""
+    contests = named_contests(board)
+    yield Page("compare.html", dict, "compare.html")
+    yield Page("significance.html", partial(significance, contests), "significance.html")
+    yield Page("data/lines.js", partial(lines_script, board, contests))
+    for contest in contests:
+        yield Page(f"data/groups/{contest.key}.js", partial(groups_script, contest))
     # The first result over a list stands for all of them.
     first: dict[str, ResultSummary] = {}
     for summary in board.shown_results:
@@ -45,7 +63,12 @@ def pages(board: Board) -> Iterator[Page]:
         yield Page(path, partial(script, "queries", queries))
 
 
-def lines_script(board: Board) -> bytes:
+def significance(contests: Sequence[NamedContest]) -> Values:
+    """The groups of each contest of a view as tables, for readers without scripts."""
+    return {"contests": [contest for contest in contests if contest.key.startswith("view.")], "written": 20}
+
+
+def lines_script(board: Board, contests: Sequence[NamedContest]) -> bytes:
     """Every line of the board: a submission over a candidate list, and the tasks that it was measured on.
 
     Lines name their tasks by a place in `sets`, for there are few different ones.
@@ -63,25 +86,34 @@ def lines_script(board: Board) -> bytes:
         elif submission.withdrawn:
             name = f"{name} (withdrawn)"
         lines.append([slug, name, candidates, place])
-    rankings = []
-    for ranking in board.rankings:
-        over = [t.name for t in ranking.tasks]
-        rankings.append({"key": f"view.{ranking.slug}", "title": ranking.title, "tasks": over})
+    told = [{"key": one.key, "title": one.title, "tasks": one.tasks} for one in contests]
     return script(
         "lines",
         {
             "tasks": [{"name": t.name, "members": t.members} for t in board.tasks],
             "singles": [t.name for t in board.single_tasks],
-            "rankings": rankings,
+            "contests": told,
             "sets": list(sets),
             "lines": lines,
         },
     )
 
 
-def _groups(key: str, rows: Sequence[tuple[str, str, float | None, int]]) -> Page:
-    """The lines of a ranking or a task that have a group, best first: slug, candidates, value, rank group."""
-    return Page(f"data/groups/{key}.js", partial(script, "groups", {"key": key, "rows": rows}))
+def groups_script(contest: NamedContest) -> bytes:
+    """The systems of a contest, best first, with what the tests among them say.
+
+    For each: its slug (those of all samples of a system), candidates, name, score, rank group, the p under which a
+    difference to a system below it is significant, and how many more queries would separate it from the next one.
+    """
+    rows = []
+    for row in contest.rows:
+        if row.group is not None:
+            slugs = [sample.submission.slug for sample in row.samples] or [row.submission.slug]
+            more = ""
+            if row.more_queries is not None:
+                more = more_queries(row.more_queries)
+            rows.append((slugs, row.candidates, row.name, short(row.mean), row.group, short(row.limit), more))
+    return script("groups", {"key": contest.key, "rows": rows})
 
 
 def vector_script(summary: ResultSummary) -> bytes:

@@ -73,9 +73,21 @@ def signed_span(bounds: Iterable[float]) -> str:
     return " to ".join(map(signed, bounds))
 
 
-def p_value(value: float) -> str:
+def p_value(value: float | None) -> str:
     """A p-value with three decimals, or the bound below which they say no more."""
+    if value is None:
+        return NOTHING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def more_queries(value: float | None) -> str:
+    """A number of queries to two digits, for it is a rough one; beyond 10,000 it says no more than that."""
+    if value is None:
+        return NOTHING
+    if value > 10_000:
+        return "more than 10,000"
+    digits = len(str(math.ceil(value)))
+    return f"{round(value, min(0, 2 - digits)) or 1:,.0f}"
 
 
 def percent(value: float) -> str:
@@ -189,7 +201,7 @@ def anchor(id: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        score, signed, span, signed_span, p_value, percent, share, effect, count, three_digits, https, address,
-        model_link, site, short_name, training, first_stage, flat, toml_text, anchor
+        score, signed, span, signed_span, p_value, percent, share, more_queries, effect, count, three_digits, https,
+        address, model_link, site, short_name, training, first_stage, flat, toml_text, anchor
     )
 }  # fmt: skip

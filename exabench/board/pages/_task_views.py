@@ -9,9 +9,8 @@ import numpy as np
 
 from exabench.board.pages._page import WRITTEN, Page, Values, stamp, task_page
 from exabench.board.pages._training_views import overlaps
-from exabench.board.pages.figures import ListScores, panels
-from exabench.board.ranking import Board, Entry, first_stage, group_by
-from exabench.core.nouns import FIRST_STAGE, Task
+from exabench.board.ranking import Board, Entry, group_by
+from exabench.core.nouns import Task
 from exabench.tasks.catalogue import task
 
 HARDEST = 10
@@ -30,10 +29,12 @@ def pages(board: Board) -> Iterator[Page]:
 def single_task(board: Board, one: Task) -> Values:
     """The page of a task that has judgements."""
     entries = board.entries[one.name]
-    ranked = []
+    contests = board.contests[one.name]
+    # Beside those that are ranked the page lists bounds, runs that leave queries out, and what is not alike.
     bounds = []
     incomplete = []
     others = []
+    ranked = []
     oracle = []
     ceilings: dict[str, float] = {}
     for entry in entries:
@@ -57,23 +58,12 @@ def single_task(board: Board, one: Task) -> Values:
         hardest.append((query, value, entry, ceiling))
     hardest.sort(key=lambda line: (line[1], -(line[3] or 0.0), line[0]))
 
-    # The figure: a column for each candidate list.
-    by_list = group_by(ranked, lambda entry: entry.result.candidates)
-    lists = []
-    for name, listed in sorted(by_list.items()):
-        values = [entry.result.value for entry in listed if entry.submission.slug != FIRST_STAGE]
-        # Every result over a list has the same first stage and the same ceiling.
-        top = listed[0].result
-        lists.append(ListScores(first_stage(name), f"top {top.depth}", top.first_stage, top.ceiling, values))
-    about = "For each candidate list: the first stage's score, the scores of all who reranked it, and the ceiling."
-    about = f"{about} The numbers are in the table below."
     results = [entry.result for entry in entries]
-    figure = panels("scores", [(f"{one.headline} x 100", lists)], f"{one.title}: score by first stage", about)
     return {
         "task": one,
         "ceilings": ceilings,
-        "ranked": ranked[:WRITTEN],
-        "competing": len(ranked),
+        "contests": contests,
+        "written": WRITTEN,
         "bounds": bounds,
         "incomplete": incomplete[:WRITTEN],
         "others": others[:WRITTEN],
@@ -81,7 +71,8 @@ def single_task(board: Board, one: Task) -> Values:
         "judgements": sorted({one.result.qrels_digest for one in results}),
         "hardest": hardest[:HARDEST],
         "overlaps": overlaps(board, one)[:WRITTEN],
-        "scores": figure,
+        "knows_cut": any(result.cut_share is not None for result in results),
+        "knows_cost": any(result.result.cost for result in results),
         "stamp": stamp(results),
     }
 

@@ -1,4 +1,4 @@
-/* Compare two lines of the board query by query. All state is in the address: #a=LINE&b=LINE&task=TASK.CANDIDATES */
+/* Compare two systems of the board query by query. All state is in the address: #a=LINE&b=LINE&task=TASK.CANDIDATES */
 (() => {
   "use strict";
 
@@ -53,8 +53,18 @@
   async function loaded(one, a, b) {
     try {
       const [own, other] = await Promise.all([a, b].map(({ slug }) => load(`data/queries/${slug}/${one.task}.${one.candidates}.js`)));
-      return { ...one, why: unlike(own, other), a: own.values, b: other.values, metric: own.metric };
+      return { ...one, why: unlike(own, other), a: own.values, b: other.values, metric: own.metric, limit: await limit(one, a, b) };
     } catch (error) { return { ...one, why: `the values could not be loaded: ${error.message}` }; }
+  }
+
+  /* The p under which A and B differ significantly on a task: that of the better one in the contest there, against every
+     system below it; null where one of them is not ranked, or both are samples of one system. */
+  async function limit({ task, candidates }, a, b) {
+    const key = `task.${task}.${candidates}`;
+    if (!board.contests.some((one) => one.key === key)) { return null; }
+    const { rows } = await load(`data/groups/${key}.js`);
+    const [first, second] = [a, b].map(({ slug }) => rows.findIndex(([slugs]) => slugs.includes(slug)));
+    return first < 0 || second < 0 || first === second ? null : rows[Math.min(first, second)][5];
   }
 
   /* -- computing it ------------------------------------------------------------------------------------------- */
@@ -67,7 +77,7 @@
     done = null;
     out.textContent = "";
     if (!a || !b || a === b) {
-      status.textContent = a && a === b ? "A and B are the same line: choose another." : unknown(a, b);
+      status.textContent = a && a === b ? "A and B are the same system: choose another." : unknown(a, b);
       return;
     }
     const pairs = paired(a, b);
@@ -76,17 +86,16 @@
     if (mine !== turn) { return; }
     const rows = all.filter((one) => !one.why);
     rows.forEach((one) => { one.test = t.pairedTest([one.a], [one.b]); });
-    const corrected = t.holm(rows.map(({ test }) => test.p), rows.map(({ candidates }) => candidates));
-    rows.forEach((one, i) => { one.p_holm = corrected[i]; });
+    rows.forEach((one) => { one.differ = one.limit !== null && one.test.p < one.limit; });
     done = { key, a, b, rows, means: means(rows), refused: [...all.filter((one) => one.why), ...pairs.refused] };
     exabench.compared = done;
     show();
   }
 
   function unknown(a, b) {
-    if (board.lines.length < 2) { return "This board has fewer than two lines: there is nothing to compare yet."; }
+    if (board.lines.length < 2) { return "This board has fewer than two systems: there is nothing to compare yet."; }
     const lost = [!a && state.a, !b && state.b].filter(Boolean);
-    return lost.length ? `Not on this board: ${lost.join(", ")}.` : "Choose two lines.";
+    return lost.length ? `Not on this board: ${lost.join(", ")}.` : "Choose two systems.";
   }
 
   /* The mean over the board's tasks for each candidate list, every task of the same weight (CQADupStack is one). */
@@ -107,7 +116,8 @@
   /* -- showing it ----------------------------------------------------------------------------------------------- */
 
   function verdict(one) {
-    if (one.p_holm >= t.ALPHA) { return "cannot\u00a0tell"; }
+    if (one.limit === null) { return "not ranked"; }
+    if (!one.differ) { return "not significantly different"; }
     return one.test.difference > 0 ? "A is better" : "B is better";
   }
 
@@ -115,7 +125,7 @@
     const { rows } = done, [a, b] = ["A", "B"].map((side) => rows.filter((one) => verdict(one) === `${side} is better`).length);
     const lists = new Set(rows.map((one) => one.candidates)).size;
     status.textContent = rows.length ? `Compared on ${say.counted(rows.length, "task", lists > 1 && "tasks and lists")}: A is better on ${a}, `
-      + `B on ${b}, ${rows.length - a - b} without a difference that can be shown.` : "A and B cannot be compared on any task.";
+      + `B on ${b}, not significantly different on ${rows.length - a - b}.` : "A and B cannot be compared on any task.";
     out.replaceChildren(...rows.length ? [el("h2", { id: "tasks" }, "Task by task"), el("p", {}, who("a"), ", ", who("b"), "."), overview(rows), forest(rows)] : [],
       ...done.refused.length ? [refused(done.refused)] : []);
     const chosen = rows.find((one) => `${one.task}.${one.candidates}` === state.task) || rows[0];
@@ -128,23 +138,23 @@
 
   const link = (one) => el("a", { href: exabench.hashOf({ ...state, task: `${one.task}.${one.candidates}` }) }, one.task);
 
-  function numbers({ a, b, test, p_holm }, said) {
+  function numbers({ a, b, test, limit = null }, said) {
     const none = "\u2013", [low, high] = test.interval;
     return [say.score(a), say.score(b), [el("b", {}, say.signed(test.difference)), " ",
       el("span", { class: "between" }, `${say.signed(low)} to ${say.signed(high)}`)], said || none, say.p(test.p),
-    p_holm === undefined ? none : say.p(p_holm), say.effect(test.effect_size),
+    limit === null ? none : String(Number(limit.toPrecision(2))), say.effect(test.effect_size),
     [test.wins, test.ties, test.losses].map(say.count).join(" / ")];
   }
 
   function overview(rows) {
-    const heads = [["Task"], ["Candidates"], ["Metric"], ["Queries", 1], ["A", 1], ["B", 1], ["A less B", 1],
-      ["Verdict"], ["p", 1], ["p, Holm", 1], ["Effect size", 1], ["A wins / ties / loses", 1]];
+    const heads = [["Task"], ["Candidates"], ["Metric"], ["Queries", 1], ["A", 1], ["B", 1], ["A \u2212 B", 1],
+      ["Verdict"], ["p", 1], ["Significant below p", 1], ["Effect size", 1], ["A wins / ties / loses", 1]];
     const body = rows.map((one) => [link(one), one.candidates, one.metric, say.count(one.a.length),
       ...numbers({ ...one, a: t.mean(one.a), b: t.mean(one.b) }, verdict(one))]);
     done.means.forEach((one) => body.push([`Mean over ${one.tasks} tasks`, one.candidates, "", say.count(one.test.queries), ...numbers(one)]));
-    return table("cap-tasks", "Student\u2019s paired t-test of A less B, with its 95 % intervals. Holm\u2019s correction is over the lines of "
-      + `this table with the same candidates${done.means.length ? ", means left out" : ""}. The verdict is by the corrected p at 0.05: where it `
-      + "cannot tell, that does not make A and B equal. A task\u2019s name shows its queries below.", heads, body);
+    return table("cap-tasks", "Student\u2019s paired t-test of A \u2212 B, two-sided, with its 95 % interval. The difference is significant where p is below the "
+      + "limit beside it: that of Holm\u2019s correction over the better system\u2019s tests against every system below it over the same candidate list. "
+      + "Not significantly different does not mean equal. A task\u2019s name shows its queries below.", heads, body);
   }
 
   const refused = (rows) => el("div", {}, el("h2", { id: "refused" }, "Not compared"),
@@ -174,10 +184,10 @@
       const y = top + high * i + 12, [from, to] = one.test.interval;
       parts.push(words(left - 12, y + 4, done.means.length > 1 ? name(one) : one.task, "lab end", 28),
         path("interval", `M${x(from).toFixed(1)} ${y}H${x(to).toFixed(1)}`),
-        dot(one.p_holm < t.ALPHA ? "own" : "hollow", x(one.test.difference), y, 5));
+        dot(one.differ ? "own" : "hollow", x(one.test.difference), y, 5));
     });
-    return figure("forest", left + wide + 40, bottom + 30, "Difference on every task", "A less B in points, with 95 % t intervals. "
-      + "Filled points are significant with Holm\u2019s correction. The numbers are in the table above.", parts);
+    return figure("forest", left + wide + 40, bottom + 30, "Difference on every task", "A \u2212 B in points, with 95 % t intervals. "
+      + "Filled points are significant. The numbers are in the table above.", parts);
   }
 
   function bars(one, order) {
@@ -248,7 +258,7 @@
 
   function queries(one, ids, key, caption, places) {
     if (!places.length) { return el("p", { class: "soft" }, caption.replace(/^The largest wins of (.)\.$/, "$1 wins no query.")); }
-    return table(key, caption, [["Query"], ["A", 1], ["B", 1], ["A less B", 1], ["Rankings"]], places.map((i) => {
+    return table(key, caption, [["Query"], ["A", 1], ["B", 1], ["A \u2212 B", 1], ["Rankings"]], places.map((i) => {
       const id = ids ? ids[i] : `number ${i + 1}`;
       return [el("bdi", {}, id), say.score(one.a[i]), say.score(one.b[i]), say.signed(t.differenceOf(one.a[i], one.b[i])),
         [ranking("A", done.a, one, ids && id), " \u00b7 ", ranking("B", done.b, one, ids && id)]];

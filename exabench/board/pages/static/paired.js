@@ -1,4 +1,4 @@
-/* The paired t-test of per-query values and Holm's correction, as exabench.measure.statistics computes them. */
+/* The paired t-test of per-query values, as exabench.measure.statistics computes it. */
 (() => {
   "use strict";
 
@@ -104,19 +104,5 @@
     };
   }
 
-  /* Holm's step-down correction (1979), in the order given, within each family of those named beside the p-values. */
-  function holm(given, families) {
-    const adjusted = [];
-    for (const family of new Set(families)) {
-      const order = given.map((_, i) => i).filter((i) => families[i] === family).sort((i, j) => given[i] - given[j] || i - j);
-      let largest = 0;
-      order.forEach((i, rank) => {
-        largest = Math.max(largest, Math.min(1, (order.length - rank) * given[i]));
-        adjusted[i] = largest;
-      });
-    }
-    return adjusted;
-  }
-
-  exabench.paired = { ALPHA, studentP, differenceOf, pairedTest, holm, mean, joined };
+  exabench.paired = { ALPHA, studentP, differenceOf, pairedTest, mean, joined };
 })();

@@ -1,0 +1,84 @@
+"""Contests: which results over one candidate list are ranked and tested together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from exabench.bench.ledger import Ledger
+from exabench.core.nouns import FIRST_STAGE, Candidates, Result, Submission
+from exabench.measure.statistics import family_p
+
+
+def is_bound(submission: Submission) -> bool:
+    """Is a submission a baseline that needs no model? The first stage is none: rerankers are measured against it."""
+    return submission.kind == "baseline" and submission.slug != FIRST_STAGE
+
+
+def system_of(submission: Submission) -> str:
+    """The name of the system that a submission is, or is a sample of."""
+    return submission.system or submission.name
+
+
+def is_alike(result: Result, listed: Candidates | None) -> bool:
+    """Was a result measured as its frozen list tells? One without a frozen list of that name is taken as it is."""
+    if listed is None:
+        return True
+    own = (result.candidates.digest, result.measurement.convention.digest, result.qrels_digest)
+    return own == (listed.digest, listed.convention_digest, listed.qrels_digest)
+
+
+def missing_queries(result: Result) -> int:
+    """Queries of the candidates that the run does not answer, and judged queries that the candidates lack."""
+    measured = result.measurement
+    unanswered = result.candidates.queries - measured.queries + measured.missing_queries
+    lacked = (result.candidates.coverage or {}).get("missing", 0)
+    return max(0, unanswered) + lacked
+
+
+@dataclass(frozen=True)
+class TaskContest:
+    """The systems that rerank one list of one task, by name: values of a metric, float64 (queries,).
+
+    Those of a system with several samples are their means.
+    """
+
+    systems: Mapping[str, np.ndarray]
+
+    @classmethod
+    def read(cls, ledger: Ledger, task: str, candidates: str, metric: str) -> TaskContest:
+        """The contest of a board's list, without bounds, withdrawn and incomplete results and those measured otherwise.
+
+        Raises BadInput for a file that is no result.
+        """
+        filed, _ = ledger.readable_submissions()
+        lists = {one.name: one for one in ledger.candidates(task)}
+        samples: dict[str, list[np.ndarray]] = {}
+        for result in ledger.results_on(task, candidates):
+            sent = filed.get(result.submission)
+            if sent is None or sent.withdrawn or is_bound(sent) or missing_queries(result):
+                continue
+            if is_alike(result, lists.get(candidates)) and metric in result.measurement.per_query:
+                by_query = result.measurement.per_query[metric]
+                values = np.array([by_query[query_id] for query_id in sorted(by_query)])
+                samples.setdefault(system_of(sent), []).append(values)
+        return cls({name: np.mean(values, axis=0) for name, values in samples.items()})
+
+    def corrected(
+        self, a: tuple[str, np.ndarray], b: tuple[str, np.ndarray], of_systems: Collection[str], test: str = "t"
+    ) -> float:
+        """The p of A against B, as (name, values), corrected over the better one's tests against all below it.
+
+        They stand for the systems that they are `of`, so that one sample of a system is tested as the system would be,
+        and one that does not compete as if it did.
+        """
+        systems = {name: values for name, values in self.systems.items() if name not in of_systems}
+        systems.update((a, b))
+        # The order of a ranking: best mean first, and by name where means are equal.
+        order = sorted(systems, key=lambda name: (-systems[name].mean(), name))
+        better, worse = sorted((a[0], b[0]), key=order.index)
+        below = order[order.index(better) + 1 :]
+        p_values = family_p([systems[better]], [[systems[name]] for name in below], test)
+        return p_values[below.index(worse)]

@@ -305,10 +305,10 @@ class Scripted:
 
 def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place, tmp_path):
     file = made(place, tmp_path / "recipe.toml", dev={"every": 1, "patience": 2})
-    run = fits.parts(file, tmp_path / "run", dev=Scripted(0.9, 0.1, 0.5, 0.7, 0.7, 0.6))
+    run = fits.parts(file, tmp_path / "run", dev=Scripted(0.0, 0.1, 0.5, 0.7, 0.7, 0.6))
     done = run.run()
     assert (done.steps, done.journal.best, done.journal.stale) == (5, 3, 2)
-    assert done.journal.dev == {"0": 0.9, "1": 0.1, "2": 0.5, "3": 0.7, "4": 0.7, "5": 0.6}
+    assert done.journal.dev == {"0": 0.0, "1": 0.1, "2": 0.5, "3": 0.7, "4": 0.7, "5": 0.6}
     straight = fits.parts(made(place, tmp_path / "s.toml", dev={"every": 1}), tmp_path / "s", dev=Scripted(*[0.0] * 9))
     with pytest.raises(fits.Stopped):
         straight.run(fits.stops_at(3))
@@ -318,6 +318,23 @@ def test_without_gain_it_stops_and_the_best_step_is_kept_and_not_the_last(place,
     ended = again.run()
     assert (ended.steps, ended.journal, again.seen) == (5, done.journal, [])
     assert all(torch.equal(done.weights[name], ended.weights[name]) for name in third)
+
+
+def test_where_no_step_is_better_the_start_is_kept_whole_or_resumed(place, tmp_path):
+    """A tie is no gain. The head that the start lacked is the one that the run drew."""
+    model = encoder_folder(tmp_path / "bert", "bert")
+    changes = {"reranker": "cross_encoder", "model": str(model), "steps": {"steps": 3}, "dev": {"every": 1}}
+    file = made(place, tmp_path / "r.toml", **changes)
+    run = fits.parts(file, tmp_path / "r", dev=Scripted(0.9, 0.5, 0.9, 0.8))
+    before = {name: tensor.clone() for name, tensor in run.learner.module.state_dict().items()}
+    done = run.run()
+    assert (done.steps, done.best, done.journal.stale) == (3, 0, 3)
+    again = fits.parts(file, tmp_path / "r", dev=Scripted()).run()
+    for end in (done, again):
+        assert end.best == 0 and end.weights.keys() == before.keys()
+        assert all(torch.equal(end.weights[name], before[name]) for name in before)
+    patient = made(place, tmp_path / "p.toml", **{**changes, "dev": {"every": 1, "patience": 2}})
+    assert fits.parts(patient, tmp_path / "p", dev=Scripted(0.9, 0.5, 0.8)).run().steps == 2
 
 
 def test_the_best_step_is_kept_however_long_it_is_ago(place, tmp_path):

@@ -95,6 +95,8 @@ def run(
     weights = f"{trained.steps} steps, the weights of step {trained.best}"
     if trained.best in trained.dev:
         weights += f", dev {trained.dev[trained.best]:.4f}"
+    if trained.best == 0:
+        weights += "; no step was better than the model that it began with, which is kept"
     lines = [weights]
     rows = []
     for check in trained.checks:

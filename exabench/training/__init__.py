@@ -43,6 +43,7 @@ LIBRARIES = "accelerate exabench safetensors tokenizers torch transformers".spli
 class Trained:
     """A finished run: its model folder, the optimiser steps done and the best one, dev values by step, checks.
 
+    The best step is 0 where none did better on dev than the model that the run began with, which is then kept.
     `skipped` names checkpoints that were not whole when the run was resumed. Of several processes, only that of `rank`
     0 has the checks.
     """
@@ -94,7 +95,7 @@ def train(
     from exabench.training.evaluation import make_evaluation, run_checks
     from exabench.training.gradients import Gradient
     from exabench.training.loop import Fit
-    from exabench.training.start_model import load_start
+    from exabench.training.start_model import LOCK, load_start
 
     folder = Path(to)
     ranks = Ranks()
@@ -106,7 +107,7 @@ def train(
         loss = _loss(plan)
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
         with ranks.first_rank_first():
-            lock = folder / "recipe.lock.json"
+            lock = folder / LOCK
             locked = {}
             if lock.is_file():
                 locked = read_json(lock)

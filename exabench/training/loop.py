@@ -28,6 +28,7 @@ from exabench.training.evaluation import Evaluation
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader
 from exabench.training.recipe import Plan, Steps
+from exabench.training.start_model import LOCK, load_start
 
 CHECKPOINTS = 10  # of a run without dev evaluations; with them, each evaluation saves one
 NAMED_IDS = 32  # most groups that the message on a diverged step names: a whole batch of the default size
@@ -44,10 +45,8 @@ class Journal:
     stale: int = 0
 
     def record(self, step: int, value: float) -> None:
-        """Add an evaluation; that of step 0 is of the model that a run began with, and never the best."""
+        """Add an evaluation. That of step 0 is of the model that a run began with: a step that is no better is not kept."""
         self.dev[str(step)] = value
-        if step == 0:
-            return
         if self.best is None or value > self.dev[str(self.best)]:
             self.best = step
             self.stale = 0
@@ -64,6 +63,7 @@ class Journal:
 class FitResult:
     """A finished fit: optimiser steps done, the best of them by dev (else the last), its weights, and the journal.
 
+    The best is 0 where no step did better than the model that the run began with, which are the weights then.
     `skipped` names the checkpoints that were not whole when it was resumed.
     """
 
@@ -82,6 +82,7 @@ class Fit:
         self._module = learner.module
         self._gradient = gradient
         self._ranks = ranks
+        self._run_folder = folder
         self._folder = folder / "checkpoints"
         self._curves = Curves(folder / "curves.csv")
         self._parameters = dict(learner.module.named_parameters())
@@ -125,8 +126,13 @@ class Fit:
             if self._out_of_patience:
                 break
 
-        best = self.journal.best or done
-        if best != done:
+        best = done
+        if self.journal.best is not None:
+            best = self.journal.best
+        if best == 0:  # no checkpoint holds it: it is read again from where it came
+            start, _ = load_start(self._plan, self._run_folder, self._run_folder / LOCK, ("cpu",))
+            weights = start.module.state_dict()
+        elif best != done:
             weights = read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
         else:
             weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
@@ -192,7 +198,7 @@ class Fit:
                 {WEIGHTS: weights, MOMENTS: moments},
                 {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
                 fingerprint=self._plan.recipe.fingerprint,
-                protect=self.journal.best or 0,  # its weights are what the run ends with; there is no step 0
+                protect=self.journal.best or 0,  # its weights are what the run ends with; step 0 has no checkpoint
             )
         self._ranks.wait_for_all()
         self._saved = step

@@ -69,8 +69,9 @@ class Steps(Record, frozen=True):
 
 
 class DevPlan(Record, frozen=True):
-    """Evaluation in the loop, `every` so many steps; training stops after `patience` of them without gain (0: never).
+    """Evaluation in the loop, before the first step and `every` so many; the best of them is kept, the start included.
 
+    Training stops after `patience` of them without gain (0: never).
     It is on the held-out rows of the releases; where there are none, on the last `groups` of the fitted ones, which are
     then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
     """

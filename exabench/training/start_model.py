@@ -19,6 +19,9 @@ from exabench.parts.assembly import reranker
 from exabench.parts.rerankers import RERANKERS
 from exabench.training.recipe import Plan, Steps
 
+LOCK = "recipe.lock.json"
+"""The file of a run's folder with its recipe, and the commits that were looked up for it."""
+
 
 def trainable_class(plan: Plan) -> Any:
     """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""

@@ -14,6 +14,7 @@ from transformers import AutoModel
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.assembly import reranker, retriever
+from exabench.training.evaluation import scores_of
 
 QUERIES = [Query("q1", "Why is the sky blue?"), Query("q2", "How do cells store energy?"), Query("long", "why " * 400)]
 PASSAGES = [
@@ -123,9 +124,10 @@ def test_a_module_lies_inside_the_folder(dual, path):
 def test_what_is_trained_scores_as_the_reranker_does(dual, pooling, similarity):
     part = reranker("bi_encoder", model=str(dual(pooling=pooling, prompts=PROMPTS, similarity_fn_name=similarity)))
     learner = part.learner()
-    learner.module.eval()
-    for query in QUERIES:
-        found = learner.module(*learner.inputs(learner.items(query, PASSAGES)))
+    learner.module.eval()  # the reranker has the same module
+    lists = [learner.items(query, PASSAGES) for query in QUERIES]
+    scores = scores_of(learner, lists, [len(PASSAGES)] * len(QUERIES))
+    for query, found in zip(QUERIES, scores, strict=True):
         assert found.tolist() == pytest.approx(part.score(query, PASSAGES), abs=1e-5, rel=1e-5)
 
 

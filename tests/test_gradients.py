@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from fits import KINDS, WORDS, apart, encoded, gradient_of, gradients, learner_of
-from models import CLASSIFIERS, DECODERS, classifier_folder, decoder_folder
+from models import CLASSIFIERS, DECODERS, classifier_folder, decoder_folder, minilm_folder
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
@@ -80,6 +83,56 @@ def test_with_dropout_both_passes_of_the_cache_see_the_same_masks(bert, loss):
     assert cached[0] == pytest.approx(plain[0], rel=1e-5)
     assert apart(plain[1], cached[1]) < 1e-5
     assert apart(plain[1], still[1]) > 1e-3  # dropout was on
+
+
+def in_batch_groups() -> list[Group]:
+    """Four queries with a positive and two negatives each; no text is twice among them."""
+    made = []
+    for number in range(4):
+        texts = [f"{' '.join(WORDS[number : number + 9])} {word}" for word in ("first", "second", "third")]
+        passages = tuple(Passage(f"p{number}{i}", text) for i, text in enumerate(texts))
+        made.append(Group(f"g{number}", Query(f"q{number}", f"{WORDS[number]} {number}"), passages, (1.0, 0.0, 0.0)))
+    return made
+
+
+ALONE = {"options": {"temperature": 0.05}}
+IN_BATCH = {"in_batch": True, **ALONE}
+
+
+def test_in_batch_negatives_are_those_of_sentence_transformers_and_have_one_gradient():
+    """Its MultipleNegativesRankingLoss: a query's positive against all other passages of the batch."""
+    folder = minilm_folder()
+    given = in_batch_groups()
+    learner = learner_of(folder, "bi_encoder")
+    value, plain, _ = step(learner, "contrastive", given, micro=100_000, mode="plain", **IN_BATCH)
+    theirs = SentenceTransformer(str(folder), device="cpu").eval()
+    columns = [[group.query.text for group in given]]
+    for place in range(3):
+        columns.append([group.passages[place].text for group in given])
+    features = [theirs.preprocess(texts) for texts in columns]
+    expected = MultipleNegativesRankingLoss(theirs, scale=20.0)(features, None)
+    assert value == pytest.approx(expected.item(), rel=1e-4)
+    assert value > 1.1 * step(learner, "contrastive", given, micro=100_000, mode="plain", **ALONE)[0]
+    for micro, mode in ((60, "cached"), (60, "plain"), (100, "auto")):
+        other, found, _ = step(learner, "contrastive", given, micro=micro, mode=mode, **IN_BATCH)
+        assert other == pytest.approx(value, rel=1e-5)
+        assert apart(plain, found) < 1e-5, (micro, mode)
+
+
+def test_what_may_be_relevant_is_no_negative_of_another_group(folders):
+    """A passage that two groups share counts once, with each group's label; a second group of a query adds nothing."""
+    learner = learner_of(folders["bi_encoder"][1], "bi_encoder")
+    first, second, *_ = in_batch_groups()
+    shared = replace(second, passages=(second.passages[0], first.passages[0], first.passages[2]))
+    again = replace(shared, query=first.query)
+
+    def value(*given, **options):
+        return step(learner, "contrastive", given, micro=100_000, mode="plain", **options)[0]
+
+    assert value(first, again, **IN_BATCH) == pytest.approx(value(first, again, **ALONE), rel=1e-5)
+    longer = replace(first, passages=(*first.passages, second.passages[0]), labels=(1.0, 0.0, 0.0, 0.0))
+    other = replace(shared, passages=(*shared.passages, first.passages[1]), labels=(1.0, 0.0, 0.0, 0.0))
+    assert value(first, shared, **IN_BATCH) == pytest.approx(value(longer, other, **ALONE), rel=1e-5)
 
 
 @each_kind

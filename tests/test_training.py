@@ -437,13 +437,28 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
     run = fits.parts(made(place, tmp_path / "r.toml", steps={"steps": 1}, **changes), tmp_path / "r")
     done = run.run()
     query, passages = Query("q", "blue sky"), [Passage("a", "light waves"), Passage("b", "sun and moon " * 9)]
-    now = scores_of(run.learner, run.learner.items(query, passages)).tolist()
+    [scores] = scores_of(run.learner, [run.learner.items(query, passages)], [len(passages)])
+    now = scores.tolist()
     assert run.learner.module.training  # as it was before
     run.learner.save(tmp_path / "saved", done.weights)
     read = reranker(part, model=str(tmp_path / "saved"), devices=("cpu",), max_length=64).score(query, passages)
     assert read == pytest.approx(now, abs=1e-5)
     before = reranker(part, model=str(tmp_path / "m"), devices=("cpu",), max_length=64).score(query, passages)
     assert max(abs(one - other) for one, other in zip(before, now, strict=True)) > 1e-3
+
+
+def test_in_batch_negatives_need_a_dual_encoder_and_passages_without_a_teachers_score(place, tmp_path):
+    with pytest.raises(BadInput, match="steps.in_batch is for reranker bi_encoder"):
+        train(made(place, tmp_path / "cross.toml", steps={"in_batch": True}), tmp_path / "cross")
+    model = encoder_folder(tmp_path / "bert", "bert")
+    changes = {"reranker": "bi_encoder", "model": str(model), "steps": {"in_batch": True}, "loss": {"part": "kl"}}
+    with pytest.raises(BadInput, match="other groups' passages have no score of the teacher"):
+        train(made(place, tmp_path / "soft.toml", "soft", **changes), tmp_path / "soft")
+    assert not (tmp_path / "cross").exists()
+    changes = {**changes, "loss": {"part": "contrastive", "temperature": 0.1}, "dev": {}}
+    changes["steps"] = {"in_batch": True, "steps": 2, "groups": 4}
+    done = train(made(place, tmp_path / "pairs.toml", "pairs", **changes), tmp_path / "pairs")
+    assert done.steps == 2 and (done.folder / "modules.json").is_file()
 
 
 def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):

@@ -32,7 +32,7 @@ from exabench.models.loading import (
     tokenizer_of,
     weights_of,
 )
-from exabench.models.templates import PASSAGE, QUERY, ModelInput
+from exabench.models.templates import ModelInput
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways to make one vector of a text's states, by the names of sentence-transformers."""
@@ -224,10 +224,9 @@ class Encoder(Head):
 
 @dataclass(frozen=True)
 class DualHead(Head):
-    """A dual encoder that learns: a number for each item of DualTemplate, the product of its two vectors.
+    """A dual encoder that learns: the vector of each text, query or passage.
 
-    A vector is made of the states of a text as `pooling` (one of POOLINGS) says, at length 1 where `normal`. The
-    trainer batches items, so the two texts of a pair go through it as one item and are taken apart here, by types.
+    It is made of the text's states as `pooling` (one of POOLINGS) says, at length 1 where `normal`.
     """
 
     kind = "bi_encoder"
@@ -235,30 +234,20 @@ class DualHead(Head):
     normal: bool = False
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        """The products `[n, 1]`."""
-        vectors = []
-        for side in (QUERY, PASSAGE):
-            # the side's tokens, brought to the front of each row and padded there
-            part = mask & (types == side)
-            lengths = part.sum(1, keepdim=True)
-            front = (~part).long().argsort(dim=1, stable=True)[:, : int(lengths.max())]
-            real = torch.arange(front.shape[1], device=ids.device) < lengths
-            side_ids = ids.gather(1, front).masked_fill(~real, self.pad)
-
-            states = self.model(input_ids=side_ids, attention_mask=real).last_hidden_state.float()
-            counted = real[..., None]
-            if self.pooling == "cls":
-                vector = states[:, 0]
-            elif self.pooling == "lasttoken":
-                vector = states[torch.arange(len(states), device=ids.device), real.sum(1) - 1]
-            elif self.pooling == "max":
-                vector = states.masked_fill(~counted, -torch.inf).amax(1)
-            else:
-                vector = (states * counted).sum(1) / counted.sum(1)
-            if self.normal:
-                vector = nn.functional.normalize(vector, dim=-1)
-            vectors.append(vector)
-        return (vectors[0] * vectors[1]).sum(1, keepdim=True)
+        """The vectors `[n, width]`."""
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        real = mask[..., None]
+        if self.pooling == "cls":
+            vectors = states[:, 0]
+        elif self.pooling == "lasttoken":
+            vectors = states[torch.arange(len(states), device=ids.device), mask.sum(1) - 1]
+        elif self.pooling == "max":
+            vectors = states.masked_fill(~real, -torch.inf).amax(1)
+        else:
+            vectors = (states * real).sum(1) / real.sum(1)
+        if self.normal:
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        return vectors
 
 
 def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -32,9 +32,12 @@ _OLD_NAMES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "l
 
 
 class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy here
-    """A head and its strategy as one module, which DDP, FSDP and torch.compile can wrap."""
+    """A head and its strategy as one module, which DDP, FSDP and torch.compile can wrap.
 
-    def __init__(self, head: Any, strategy: Strategy, answers: tuple[int, ...]) -> None:
+    A dual encoder has no strategy: its output is a vector.
+    """
+
+    def __init__(self, head: Any, strategy: Strategy | None, answers: tuple[int, ...]) -> None:
         super().__init__()
         if isinstance(head, Encoder):  # one more layer, which the model does not know
             self.dense = head.dense
@@ -44,21 +47,28 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
         self._answers = answers
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, targets: Tensor | None = None) -> Tensor:
-        """Scores `[n]`; or with `targets` int64 `[n, t]` the logits `[n, t, vocabulary]` of writing them."""
+        """Scores `[n]`, or a dual encoder's vectors `[n, width]`; with `targets` int64 `[n, t]` the logits of writing
+        them, `[n, t, vocabulary]`."""
         if targets is not None:
             return self._head.target_logits(ids, mask, targets)
-        return self._strategy(self._head.logits(ids, mask, types), self._answers)
+        logits = self._head.logits(ids, mask, types)
+        if self._strategy is None:
+            return logits
+        return self._strategy(logits, self._answers)
 
 
 class Learner:
     """A reranker's model while it learns, on one device. `kind` is how transformers loads what `save` writes:
-    classifier, seq2seq, decoder, encoder, bi_encoder."""
+    classifier, seq2seq, decoder, encoder, bi_encoder.
+
+    A query and its passages become `items`, the inputs of `module`; `scores` makes the passages' scores of its outputs.
+    """
 
     def __init__(
         self,
         loaded: Loaded,
         template: Template | DualTemplate,
-        strategy: Strategy,
+        strategy: Strategy | None,
         answers: tuple[int, ...],
         *,
         max_length: int,
@@ -92,6 +102,10 @@ class Learner:
             items.append(self._template.build(fields, self._max_length))
         return items
 
+    def scores(self, outputs: Tensor, sizes: Sequence[int]) -> Tensor:
+        """The scores `[passages]` of groups with these numbers of passages, of the outputs for all of their items."""
+        return outputs
+
     def target_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids int64 `[<= 512]` of each text that the model learns to write, the end token included.
 
@@ -124,10 +138,33 @@ class Learner:
         with silence():
             model.save_pretrained(folder, state_dict=flat)
         self._tokenizer.save_pretrained(folder)
-        if self.kind != "bi_encoder":
-            return
 
-        # what sentence-transformers reads of a dual encoder: modules, pooling, longest input, prompts
+
+class DualLearner(Learner):
+    """A dual encoder while it learns: its items are texts, the query's and then the passages', each encoded alone."""
+
+    def items(self, query: Query, passages: Sequence[Passage]) -> list[ModelInput]:
+        """The query's input, then one for each passage."""
+        texts = [passage.flat(self._fields) for passage in passages]
+        return self._template.inputs(query.text, texts, self._max_length)
+
+    def scores(self, outputs: Tensor, sizes: Sequence[int]) -> Tensor:
+        """The products of each query's vector and its passages'."""
+        products = []
+        for vectors in outputs.split([1 + size for size in sizes]):
+            products.append(vectors[1:] @ vectors[0])
+        return torch.cat(products)
+
+    def scores_of_all(self, outputs: Tensor, sizes: Sequence[int]) -> Tensor:
+        """`[groups, passages]`: the products of each query's vector and the vectors of the passages of all groups."""
+        groups = outputs.split([1 + size for size in sizes])
+        queries = torch.stack([vectors[0] for vectors in groups])
+        passages = torch.cat([vectors[1:] for vectors in groups])
+        return queries @ passages.T
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """The same, and what sentence-transformers reads beside it: modules, pooling, longest input, prompts."""
+        super().save(folder, weights)
         head = self._head
         parts = {"Transformer": "", "Pooling": "1_Pooling"}
         if head.normal:

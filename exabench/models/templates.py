@@ -49,6 +49,13 @@ class ModelInput:
     cut_passage: bool
     cut_query: bool
 
+    @property
+    def key(self) -> bytes:
+        """What makes two inputs the same one."""
+        if self.types is None:
+            return self.ids.tobytes()
+        return self.ids.tobytes() + self.types.tobytes()
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -159,30 +166,27 @@ class Template:
 
 
 class DualTemplate:
-    """How a dual encoder reads a query and a passage: each behind its prompt, between the tokenizer's special tokens.
-
-    An item holds the ids of both, the query's first, and its types say which is which.
-    """
+    """How a dual encoder reads a query or a passage: behind its prompt, between the tokenizer's special tokens."""
 
     def __init__(self, prompts: Mapping[str, str], tokenizer: Any) -> None:
         self.prompts = prompts
+        self._tokenizer = tokenizer
         self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
 
-    def wrap(self, texts: Sequence[str]) -> list[str]:
-        """The two texts as they are to be tokenised."""
-        return [self.prompts["query"] + texts[QUERY], self.prompts["passage"] + texts[PASSAGE]]
-
-    def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
-        """Both inputs behind one another, each cut at its end to `limit` tokens."""
+    def inputs(self, query: str, passages: Sequence[str], limit: int) -> list[ModelInput]:
+        """The query's input, then that of each passage, each cut at its end to `limit` tokens."""
         start, end = self._ends
         room = limit - len(start) - len(end)
-        rows = []
-        types = []
-        for side, ids in enumerate(fields):
-            rows.append(np.concatenate([start, ids[:room], end]))
-            types.append(np.full(len(rows[-1]), side, np.int8))
-        cut = [len(ids) > room for ids in fields]
-        return ModelInput(np.concatenate(rows), np.concatenate(types), cut[PASSAGE], cut[QUERY])
+        texts = [self.prompts["query"] + query]
+        for passage in passages:
+            texts.append(self.prompts["passage"] + passage)
+        inputs = []
+        for place, ids in enumerate(bare_ids(self._tokenizer, texts)):
+            cut = len(ids) > room
+            is_query = place == 0
+            row = np.concatenate([start, ids[:room], end])
+            inputs.append(ModelInput(row, None, cut and not is_query, cut and is_query))
+        return inputs
 
 
 def text_template(

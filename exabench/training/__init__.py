@@ -95,8 +95,9 @@ def train(
     from exabench.training.evaluation import make_evaluation, run_checks
     from exabench.training.gradients import Gradient
     from exabench.training.loop import Fit
-    from exabench.training.start_model import LOCK, load_start
+    from exabench.training.start_model import LOCK, load_start, trainable_class
 
+    trainable_class(plan)  # raises before anything is written
     folder = Path(to)
     ranks = Ranks()
     if devices and ranks.count > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def make_evaluation(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
         )
     groups = [loader.encode(held_out[number]) for number in range(len(held_out))]
-    has_lists = any(len(group.items) > 1 for group in groups[:SAMPLED_GROUPS])
+    has_lists = any(len(group.labels) > 1 for group in groups[:SAMPLED_GROUPS])
     if has_lists and dev.metric != "loss":
         return held_out_ndcg(dev.metric or "nDCG@10", loader.learner, groups)
     return Evaluation("held-out -loss", lambda: -gradient.value(groups))  # single passages make no ranking
@@ -74,13 +75,12 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
     name = MetricName.parse(metric)
     if name.metric != "nDCG":
         raise BadInput(f"held-out groups are measured by nDCG@k, not {metric}")
-    items = [item for group in groups for item in group.items]
-    ends = np.cumsum([len(group.items) for group in groups])
+    lists = [group.items for group in groups]
+    sizes = [len(group.labels) for group in groups]
 
     def value() -> float:
         values = []
-        lists = np.split(scores_of(learner, items), ends[:-1])
-        for scores, group in zip(lists, groups, strict=True):
+        for scores, group in zip(scores_of(learner, lists, sizes), groups, strict=True):
             values.append(ndcg(scores, gains_of(group.labels), name.k))
         return mean(values)
 
@@ -108,33 +108,50 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
     passages = SelectedTexts(passages_of(collection, wanted), wanted, convention.text_fields)
 
     rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
-    items = []
+    lists = []
     for query_id, ids in rankings.items():
-        items += learner.items(queries[query_id], [passages[id] for id in ids])
+        lists.append(learner.items(queries[query_id], [passages[id] for id in ids]))
+    sizes = [len(ids) for ids in rankings.values()]
 
     def value() -> float:
-        scores = iter(scores_of(learner, items).tolist())
         reranked = {}
-        for query_id, ids in rankings.items():
-            reranked[query_id] = {id: next(scores) for id in ids}
+        for (query_id, ids), scores in zip(rankings.items(), scores_of(learner, lists, sizes), strict=True):
+            reranked[query_id] = dict(zip(ids, scores.tolist(), strict=True))
         _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=convention.relevance_threshold)
         return mean(values[metric].tolist())
 
     return Evaluation(f"{metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})", value)
 
 
-def scores_of(learner: Learner, items: Sequence[ModelInput]) -> np.ndarray:
-    """The scores float32 `[n]` of items, with dropout off; the module is then in the mode that it was in before."""
-    values = np.zeros(len(items), np.float32)
+def scores_of(learner: Learner, lists: Sequence[Sequence[ModelInput]], sizes: Sequence[int]) -> Sequence[np.ndarray]:
+    """The scores float32 of each list of `sizes` passages, given its items, with dropout off.
+
+    Equal items (a passage in several lists of a dual encoder) are computed once. The module is then in the mode that it
+    was in before.
+    """
+    places: dict[bytes, int] = {}
+    distinct: list[ModelInput] = []
+    wanted = []  # for each item, its place among the distinct ones
+    for item in chain.from_iterable(lists):
+        if item.key not in places:
+            places[item.key] = len(distinct)
+            distinct.append(item)
+        wanted.append(places[item.key])
+
+    outputs = []
+    order = []
     trains = learner.module.training
     learner.module.eval()
     with torch.no_grad():  # what a module keeps of a forward in inference mode could not be learnt through later
-        lengths = [len(item.ids) for item in items]
+        lengths = [len(item.ids) for item in distinct]
         for batch in batches(lengths, budget_of(learner.device)):
-            inputs = learner.inputs([items[i] for i in batch])
-            values[batch] = learner.module(*inputs).float().cpu().numpy()
+            inputs = learner.inputs([distinct[i] for i in batch])
+            outputs.append(learner.module(*inputs).float().cpu())
+            order.append(batch)
+        back = np.argsort(np.concatenate(order))[wanted]  # batches are cut by length
+        scores = learner.scores(torch.cat(outputs)[torch.from_numpy(back)], sizes)
     learner.module.train(trains)
-    return values
+    return [part.numpy() for part in scores.split(list(sizes))]
 
 
 def gains_of(labels: Sequence[float]) -> np.ndarray:

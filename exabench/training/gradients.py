@@ -1,9 +1,10 @@
 """One optimiser step's gradient: micro-batches by token budget, and for lists of any length exact with little memory.
 
-A group's loss needs all its scores at once, but not all their graphs. "cached" scores every item without a graph, takes
-the loss's gradient on the scores, and goes back through the model in micro-batches with that gradient: the chain rule,
-so the same sum as with all graphs alive (the distance cache of luyug/Reranker; GradCache, Gao et al. 2021). Dropout is
-drawn from (seed, rank, step, micro-batch), so both passes see the same masks, and a resumed run the same ones again.
+A group's loss needs all its scores at once, but not all their graphs. "cached" computes every output (a score, or the
+vector of a dual encoder) without a graph, takes the loss's gradient on the outputs, and goes back through the model in
+micro-batches with that gradient: the chain rule, so the same sum as with all graphs alive (the distance cache of
+luyug/Reranker; GradCache, Gao et al. 2021). Dropout is drawn from (seed, rank, step, micro-batch), so both passes see
+the same masks, and a resumed run the same ones again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
-from exabench.models.learner import Learner
+from exabench.models.learner import DualLearner, Learner
 from exabench.models.loading import out_of_memory
 from exabench.models.templates import ModelInput
 from exabench.parts.losses import Loss
@@ -147,7 +148,7 @@ class MicroBatches:
     def forward(
         self, place: tuple[int, int, int], items: Sequence[ModelInput], chunk: np.ndarray, targets: Tensor | None = None
     ) -> Tensor:
-        """The scores float32 `[n]` of the items of a chunk, with the dropout masks of their `place` in the run.
+        """The outputs float32, a row for each item of a chunk, with the dropout masks of their `place` in the run.
 
         A place is the step, a part of the step that is computed alone, and the chunk's number in that part.
         With `targets` int64 `[n, t]`, the logits `[n, t, vocabulary]` of writing them. An empty chunk is a forward
@@ -165,12 +166,12 @@ class MicroBatches:
             return result
         return result.float()[: len(chunk)]
 
-    def scores(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
-        """The scores float32 `[n]` of items in their order, which go through the model by `chunks`."""
+    def outputs(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
+        """The outputs float32 of items in their order, which go through the model by `chunks`."""
         rows = [self.forward((step, part, number), items, chunk) for number, chunk in enumerate(chunks)]
-        scores = torch.cat(rows)
+        outputs = torch.cat(rows)
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))  # chunks are cut by length
-        return scores[back.to(scores.device)]
+        return outputs[back.to(outputs.device)]
 
 
 class ListBatches(MicroBatches):
@@ -187,21 +188,24 @@ class ListBatches(MicroBatches):
 
     def backward(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """Groups with their graphs alive, as many as the budget takes, or all of them cached."""
+        parts = list(_by_tokens(groups, self.tokens_in_memory))
+        if self.steps.in_batch and groups:  # each needs the outputs of all
+            parts = [list(groups)]
         mode = self.mode
         if mode == "auto":
-            longest = max((sum(group.lengths) for group in groups), default=0)
+            longest = max((sum(map(_tokens, part)) for part in parts), default=0)
             mode = "cached" if longest > self.tokens_in_memory else "plain"
         if mode == "cached":
             return self._cached(step, groups, weight)
         value = 0.0
-        for part, some in enumerate(_by_tokens(groups, self.tokens_in_memory)):
-            value += self._plain(step, part, some, weight)
+        for number, part in enumerate(parts):
+            value += self._plain(step, number, part, weight)
         return value
 
     def _plain(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """The loss of some groups, and its gradient through the graphs of all their micro-batches."""
         items, chunks = self.chunks_of(groups)
-        value = self._loss(self.scores(step, part, items, chunks), groups) / weight
+        value = self._loss(self.outputs(step, part, items, chunks), groups) / weight
         value.backward()
         return float(value.detach())
 
@@ -211,35 +215,39 @@ class ListBatches(MicroBatches):
         if not chunks:  # a rank without groups, where the others do not wait for its forwards
             return 0.0
         with torch.no_grad():
-            scores = self.scores(step, 0, items, chunks)
-        scores.requires_grad_()  # a leaf: the loss's gradient stops here, and is what goes on below
-        value = scores.sum()  # 0, of a rank without groups, which only keeps in step with the others
+            outputs = self.outputs(step, 0, items, chunks)
+        outputs.requires_grad_()  # a leaf: the loss's gradient stops here, and is what goes on below
+        value = outputs.sum()  # 0, of a rank without groups, which only keeps in step with the others
         if groups:
-            value = self._loss(scores, groups) / weight
+            value = self._loss(outputs, groups) / weight
         value.backward()
-        assert scores.grad is not None
+        assert outputs.grad is not None
         for number, chunk in enumerate(chunks):
-            rows = torch.from_numpy(chunk).to(scores.device)
+            rows = torch.from_numpy(chunk).to(outputs.device)
             again = self.forward((step, 0, number), items, chunk)  # the same place, so the same masks as above
-            again.backward(scores.grad[rows])
+            again.backward(outputs.grad[rows])
         return float(value.detach())
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
         """The sum over groups; one by one, so that rounding does not depend on which are looked at together."""
         items, chunks = self.chunks_of(groups)
-        scores = self.scores(0, 0, items, chunks)
-        rows = scores.split([len(group.items) for group in groups])
+        rows = self.outputs(0, 0, items, chunks).split([len(group.items) for group in groups])
         total = 0.0
         for row, group in zip(rows, groups, strict=True):  # `sum` would round otherwise from Python 3.12 on
             total += float(self._loss(row, [group]))
         return total
 
-    def _loss(self, scores: Tensor, groups: Sequence[EncodedGroup]) -> Tensor:
-        """The sum of the losses of groups, given their flat scores: a row of the loss is a group, padded and masked."""
-        sizes = [len(group.items) for group in groups]
-        rows = pad_sequence(scores.split(sizes), batch_first=True)
-        labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
-        mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
+    def _loss(self, outputs: Tensor, groups: Sequence[EncodedGroup]) -> Tensor:
+        """The sum of the losses of groups, given the outputs for all of their items: a row of the loss is a group."""
+        sizes = [len(group.labels) for group in groups]
+        if self.steps.in_batch:
+            assert isinstance(self.learner, DualLearner)
+            rows = self.learner.scores_of_all(outputs, sizes)
+            labels, mask = _labels_of_all(groups)
+        else:
+            rows = pad_sequence(self.learner.scores(outputs, sizes).split(sizes), batch_first=True)
+            labels = pad_sequence([torch.tensor(group.labels) for group in groups], batch_first=True)
+            mask = torch.arange(rows.shape[1]) < torch.tensor(sizes)[:, None]
         return self.loss(rows, labels.to(rows.device), mask.to(rows.device)).sum()
 
 
@@ -282,12 +290,43 @@ class TextBatches(MicroBatches):
             yield self.loss(logits, targets, weights).sum()
 
 
+def _labels_of_all(groups: Sequence[EncodedGroup]) -> tuple[Tensor, Tensor]:
+    """Labels and mask `[groups, passages of all groups]`: another group's passages are negatives, of label 0.
+
+    Left out are those that the group has itself, and all of a group with the same query, which may be relevant to it;
+    of equal ones the first counts.
+    """
+    owners = []
+    texts = []
+    for number, group in enumerate(groups):
+        for item in group.items[1:]:
+            owners.append(number)
+            texts.append(item.key)
+    queries = [group.items[0].key for group in groups]
+    labels = torch.zeros(len(groups), len(texts))
+    mask = torch.zeros(len(groups), len(texts), dtype=torch.bool)
+    for number, group in enumerate(groups):
+        own = [place for place, owner in enumerate(owners) if owner == number]
+        labels[number, own] = torch.tensor(group.labels)
+        mask[number, own] = True
+        seen = {texts[place] for place in own}
+        for place, owner in enumerate(owners):
+            if queries[owner] != queries[number] and texts[place] not in seen:
+                mask[number, place] = True
+                seen.add(texts[place])
+    return labels, mask
+
+
+def _tokens(group: EncodedGroup) -> int:
+    return sum(group.lengths)
+
+
 def _by_tokens(groups: Sequence[EncodedGroup], budget: int) -> Iterator[list[EncodedGroup]]:
     """Groups in order, cut where their tokens go over the budget."""
     some: list[EncodedGroup] = []
     held = 0
     for group in groups:
-        size = sum(group.lengths)
+        size = _tokens(group)
         if some and held + size > budget:
             yield some
             some = []

@@ -56,7 +56,7 @@ class Group:
 
 @dataclass(frozen=True)
 class EncodedGroup:
-    """A group as token ids: an input of the model for each passage, its label, and the ids of the text to write."""
+    """A group as token ids: the items of Learner.items, a label for each passage, and the ids of the texts to write."""
 
     id: str
     items: Sequence[ModelInput]
@@ -125,6 +125,9 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
                 f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}",
                 file=plan.recipe.file,
             )
+        if plan.steps.in_batch and table.family == "scored":
+            wrong = "other groups' passages have no score of the teacher; leave steps.in_batch out"
+            raise BadInput(f"table {data.table} holds scores, but {wrong}", file=plan.recipe.file)
         rows = _matching(rows, data)
         count = len(rows)
         if not count:

@@ -45,7 +45,7 @@ class Journal:
     stale: int = 0
 
     def record(self, step: int, value: float) -> None:
-        """Add an evaluation. That of step 0 is of the model that a run began with: a step that is no better is not kept."""
+        """Add an evaluation; step 0 is the model that a run began with, and is kept where no step does better."""
         self.dev[str(step)] = value
         if self.best is None or value > self.dev[str(self.best)]:
             self.best = step

@@ -45,6 +45,7 @@ class Steps(Record, frozen=True):
     micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
     what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` is a lower precision for the
     forward pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
+    `in_batch`: the passages of a step's other groups (on the same rank) are negatives, too; of a dual encoder alone.
     """
 
     epochs: Annotated[float, Meta(gt=0)] = 1.0
@@ -66,6 +67,7 @@ class Steps(Record, frozen=True):
     attention: Literal["", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] = ""
     dropout: bool = True
     sharded: bool = False
+    in_batch: bool = False
 
 
 class DevPlan(Record, frozen=True):

@@ -29,6 +29,8 @@ def trainable_class(plan: Plan) -> Any:
     if not hasattr(part, "learner"):
         fitting = ", ".join(name for name in RERANKERS if hasattr(RERANKERS[name], "learner"))
         raise BadInput(f"reranker {plan.reranker} cannot be trained; take one of {fitting}", file=plan.recipe.file)
+    if plan.steps.in_batch and part.head != "bi_encoder":  # others would read each query with every passage of a step
+        raise BadInput("steps.in_batch is for reranker bi_encoder; leave it out", file=plan.recipe.file)
     return part
 
 

@@ -15,9 +15,8 @@ from exabench.hub.client import model_folder
 from exabench.models.costs import usage_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
-from exabench.models.learner import Learner
+from exabench.models.learner import DualLearner
 from exabench.models.loading import INT8, device_of
-from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import DualTemplate
 from exabench.parts.rerankers import Job, Outcome
 
@@ -121,7 +120,7 @@ class BiEncoder:
             self._seconds += time.perf_counter() - started
             yield from scored
 
-    def learner(self) -> Learner:
+    def learner(self) -> DualLearner:
         """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
 
         Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
@@ -145,7 +144,7 @@ class BiEncoder:
         devices = (str(self._device),)
         loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._shape, self.parameters, self.precision, devices)
         sides = DualTemplate(encoder.prompts, encoder.tokenizer)
-        return Learner(loaded, sides, STRATEGIES["logit"](), (0,), max_length=limit, fields=self._fields)
+        return DualLearner(loaded, sides, None, (), max_length=limit, fields=self._fields)
 
     @property
     def pairs_per_second(self) -> float | None:

@@ -55,11 +55,20 @@ Note: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class TrainedModel:
+    """A model that the demo trained: its recipe, its folder, and its training as training.json tells it."""
+
+    recipe: str
+    folder: Path
+    training: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Demo:
     """A finished demo: its recipe, its board, the board's first page and its result files.
 
     `cells` are the board's numbers, recomputed from their stored runs. `audits` are by the name of the dataset's
-    recipe, `trained` are the names of training recipes; the work folder of each lies in `builds`.
+    recipe; the work folders of datasets and models lie in `builds`.
     """
 
     recipe: Recipe
@@ -68,7 +77,7 @@ class Demo:
     results: Sequence[Path]
     cells: Sequence[Cell]
     audits: Mapping[str, Audit]
-    trained: Sequence[str]
+    trained: Sequence[TrainedModel]
     builds: Path
 
     @property
@@ -206,7 +215,10 @@ def run_demo(
 
     read = Board.read(board)
     render(read, board / "site", progress=job.report("pages"))
-    trained = [plan.recipe.name for plan in plans]
+    trained = []
+    for plan in plans:
+        model = job.builds / plan.recipe.name / "model"
+        trained.append(TrainedModel(plan.recipe.name, model, read_training(model).values))
     return Demo(page, read, board / "site" / "index.html", files, cells, audits, trained, job.builds)
 
 

@@ -22,6 +22,8 @@ from exabench.core.files import only_writer, read_json
 from exabench.core.nouns import Passage, Query, silent
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
+from exabench.tasks.catalogue import single_task
+from exabench.tasks.collections import open_collection
 from exabench.training import train
 from exabench.training.curves import Curves
 from exabench.training.distributed import Ranks
@@ -397,6 +399,26 @@ def test_dev_on_a_task_never_reads_what_boards_test_on_and_needs_rows_without_on
     run = fits.parts(made(place, tmp_path / "s.toml", dev=dev), tmp_path / "s")
     done = run.run()
     assert done.journal.dev.keys() == {"0", "4", "8"} and all(0 < value < 1 for value in done.journal.dev.values())
+
+
+def test_dev_leaves_out_the_queries_that_are_fitted(place, tmp_path):
+    collection = open_collection(single_task("mini"), None, None)
+    judged = collection.qrels("train")
+    texts = [query.text for query in collection.queries() if query.id in judged]
+    rows = [{**row, "query": f" {text} "} for row, text in zip(fits.listwise(24), texts, strict=True)]
+    dev = {"every": 1, "task": "mini", "split": "train", "depth": 5}
+    for count, left in ((20, 4), (24, 0)):
+        release = fits.write_release(tmp_path / f"{count}", {"lists": ("listwise", {"train": rows[:count]})})
+        data = [{"release": str(release), "table": "lists"}]
+        model = {"reranker": "rankt5", "model": str(place / "rankt5")}
+        file = fits.recipe(tmp_path / f"{count}.toml", data, dev=dev, steps={"steps": 1}, **model)
+        if left:
+            trained = train(file, tmp_path / f"run-{count}")
+            metric = read_json(trained.folder / "training.json")["dev"]["metric"]
+            assert metric == "nDCG@10 on mini (4 queries of train, best 5 of bm25)"
+        else:
+            with pytest.raises(BadInput, match="split train of mini has no query but those that are fitted"):
+                train(file, tmp_path / f"run-{count}")
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)

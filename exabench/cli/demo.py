@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._command import Command, answer, data_option, note, progress, set_option, table, to_option
+from exabench.cli._command import Command, answer, data_option, note, p_value, progress, set_option, table, to_option
 from exabench.core.errors import CheckFailed, plural
+
+if TYPE_CHECKING:
+    from exabench.demo import TrainedModel
 
 
 @click.command(
@@ -42,6 +47,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         "recipe": made.recipe.name,
         "fingerprint": made.recipe.fingerprint,
         "datasets": [audit.as_json() for audit in made.audits.values()],
+        "trained": [{"model": model.folder, "checks": model.training["checks"]} for model in made.trained],
         "results": len(made.results),
         "numbers": len(made.cells),
         "wrong": wrong,
@@ -67,8 +73,15 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     lines = ["\n\n".join(overviews)]
     for name in made.audits:
         lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
-    for name in made.trained:
-        lines.append(f"model: {name} ({made.builds / name / 'model'})")
+    for model in made.trained:
+        lines.append(f"model: {model.recipe} ({model.folder})")
+        for check in model.training["checks"]:
+            lines += ["", _check_text(model, check)]
+    for model in made.trained[:1]:
+        lines += ["", "next:"]
+        lines.append(f"  exabench evaluate {model.folder} --task {made.board.rankings[0].tasks[0].name}")
+        lines.append(f"  exabench train run {model.recipe} --to my-model --set seed=2")
+        lines.append(f"  exabench train publish {model.folder} --repo OWNER/{model.recipe}")
     lines.append(f"page: {made.page}")
     answer(value, "\n".join(lines))
     results = plural(len(made.results), "result")
@@ -78,3 +91,37 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     if wrong:
         failures = plural(wrong, "number does not hold", "numbers do not hold")
         raise CheckFailed(f"{to}: {failures}; exabench bench verify --board {to} names them")
+
+
+def _check_text(model: TrainedModel, check: Mapping[str, Any]) -> str:
+    """A check of a trained model beside its first stage and the model that it began as, and what its queries show."""
+    from exabench.measure.statistics import ALPHA
+
+    training = model.training
+    baselines = {
+        "first stage": (check["candidates"], check["first_stage"]),
+        "start": (training["base"]["model"], check["start"]),
+    }
+    rows = []
+    verdicts = []
+    for kind, (name, baseline) in baselines.items():
+        low, high = baseline["interval"]
+        p = baseline["p_holm"]
+        verdict = "not significantly different from"
+        if p < ALPHA and baseline["difference"] > 0:
+            verdict = "significantly better than"
+        elif p < ALPHA:
+            verdict = "significantly worse than"
+        verdicts.append(f"{verdict} its {kind}")
+        gain = f"{100 * baseline['difference']:+.1f}"  # times 100, as on the page
+        interval = f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+        rows.append((f"{kind}: {name}", f"{100 * baseline['value']:.1f}", gain, interval, p_value(p)))
+    rows.append((f"trained: {model.recipe}", f"{100 * check['value']:.1f}", "", "", ""))
+
+    over = f"{check['task']}, {plural(check['queries'], 'query', 'queries')}"
+    kept = f"step {training['best']} of {training['steps']}"
+    dev = training["dev"]
+    if dev["values"]:
+        kept += f", the best on dev: {dev['metric']}"
+    said = f"The trained model ({kept}) is {' and '.join(verdicts)} (paired t-test, p after Holm)."
+    return table((over, check["metric"], "trained gains", "95 %", "p"), rows) + "\n" + said

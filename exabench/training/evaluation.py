@@ -54,7 +54,7 @@ def make_evaluation(
     if not dev.every:
         return None
     if dev.task:
-        return _ranking_of_task(plan, loader.learner, data)
+        return _ranking_of_task(plan, loader.learner, loader.groups.query_texts, data)
     if not len(held_out):
         raise BadInput(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
@@ -87,8 +87,11 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
     return Evaluation(f"held-out {name}", value)
 
 
-def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluation:
-    """A task's metric over a first stage's candidates, on a split that is not the one that boards test on."""
+def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path | None) -> Evaluation:
+    """A task's metric over a first stage's candidates, on a split that is not the one that boards test on.
+
+    Queries whose text is `fitted` are left out: of those a higher value would say nothing.
+    """
     dev = plan.dev
     task = single_task(from_recipe(dev.task, plan.recipe.file), data=data)
     convention = task.convention
@@ -100,8 +103,16 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.
     collection = open_collection(task, data, None)
-    qrels = dict(sorted(collection.qrels(dev.split).items())[: dev.queries])  # sorted: the same queries everywhere
-    queries = {query.id: query for query in collection.queries() if query.id in qrels}
+    judged = collection.qrels(dev.split)
+    fresh = {}
+    for query in collection.queries():
+        if query.id in judged and query.text.strip() not in fitted:
+            fresh[query.id] = query
+    if not fresh:
+        wrong = f"split {dev.split} of {task.name} has no query but those that are fitted; take another one for dev"
+        raise BadInput(wrong, file=plan.recipe.file)
+    queries = dict(sorted(fresh.items())[: dev.queries])  # sorted: the same queries everywhere
+    qrels = {query_id: judged[query_id] for query_id in queries}
     first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields, task=task)
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
     wanted = set(run.passage_ids.to_pylist())
@@ -120,7 +131,8 @@ def _ranking_of_task(plan: Plan, learner: Learner, data: Path | None) -> Evaluat
         _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=convention.relevance_threshold)
         return mean(values[metric].tolist())
 
-    return Evaluation(f"{metric} on {task.name} ({dev.split}, best {dev.depth} of {dev.retriever})", value)
+    over = f"{len(queries)} queries of {dev.split}, best {dev.depth} of {dev.retriever}"
+    return Evaluation(f"{metric} on {task.name} ({over})", value)
 
 
 def scores_of(learner: Learner, lists: Sequence[Sequence[ModelInput]], sizes: Sequence[int]) -> Sequence[np.ndarray]:

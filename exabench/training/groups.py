@@ -93,6 +93,14 @@ class Groups:
     def __getitem__(self, number: int) -> Group:
         return self.read(number, 0)
 
+    @property
+    def query_texts(self) -> set[str]:
+        """The texts of all queries."""
+        texts: set[str] = set()
+        for table in self.tables:
+            texts.update(query.strip() for query in table.rows["query"])
+        return texts
+
     def read(self, number: int, epoch: int) -> Group:
         """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
         for table in self.tables:

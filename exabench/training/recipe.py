@@ -75,7 +75,8 @@ class DevPlan(Record, frozen=True):
 
     Training stops after `patience` of them without gain (0: never).
     It is on the held-out rows of the releases; where there are none, on the last `groups` of the fitted ones, which are
-    then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on.
+    then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on, nor on a
+    query that is fitted.
     """
 
     every: Count = 0

@@ -236,8 +236,8 @@ class Contest:
 
     @property
     def shown(self) -> list[Row]:
-        """All rows in the order of a table."""
-        return sorted((*self.rows, *self.others), key=_place)
+        """All rows in the order of a table, those for reference last."""
+        return [*self.rows, *self.others]
 
 
 @dataclass(frozen=True)
@@ -799,18 +799,27 @@ def _ranked(rows: Iterable[Row], reference: bool = False) -> tuple[Row, ...]:
 
 
 def _contests(rows: Sequence[Row]) -> tuple[Contest, ...]:
-    """A contest for each candidate list that some system finished all tasks over, or for every list where none is."""
+    """A contest for each candidate list that some system reranked on all tasks.
+
+    Where nobody did on any list, those whose own order has all tasks are contests, and where there is none, all lists.
+    """
     by_list = group_by(rows, lambda row: row.candidates)
-    finished = {name: [row for row in own if row.mean is not None] for name, own in by_list.items()}
-    names = [name for name in by_list if finished[name]] or list(by_list)
-    names.sort(key=lambda name: (-len(finished[name]), name))
+    finished: dict[str, int] = {}
+    first_stages = []
+    for row in rows:
+        if row.is_first_stage and row.mean is not None:
+            first_stages.append(row)
+        elif row.mean is not None:
+            finished[row.candidates] = finished.get(row.candidates, 0) + 1
+    names = list(finished) or [row.candidates for row in first_stages] or list(by_list)
+    names.sort(key=lambda name: (-finished.get(name, 0), name))
+
     contests = []
     for name in names:
         others: dict[str, Row] = {}
-        for other in names:
-            for row in finished[other]:
-                if row.is_first_stage and row.stage != first_stage(name):
-                    others.setdefault(row.stage, row)  # the order of a first stage is the same at any depth
+        for row in first_stages:
+            if row.stage != first_stage(name):
+                others.setdefault(row.stage, row)  # the order of a first stage is the same at any depth
         contests.append(Contest(name, _ranked(by_list[name], reference=True), tuple(others.values())))
     return tuple(contests)
 

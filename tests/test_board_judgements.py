@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from toys import Given, write_beir
 
-from exabench.bench.ledger import Ledger
+from exabench.bench.ledger import Ledger, read_result
 from exabench.cli import main
 from exabench.core.files import read_json, read_toml
 from exabench.core.nouns import Passage, Query
@@ -118,6 +118,19 @@ def test_what_differs_is_shown_and_taken_over_with_a_reason_in_the_change_log(bo
     assert len(reasons) == 1 and "judgements sha256:" in min(reasons) and "(q2 had been judged twice)" in min(reasons)
     assert exabench("bench", "judgements", "animals", "--board", board) == 0
     assert "these are the judgements that are locked" in capsys.readouterr().err
+
+
+def test_judgements_taken_over_twice_between_two_runs_are_one_change_with_both_reasons(board: Path) -> None:
+    accept = ("bench", "judgements", "animals", "--board", board, "--accept", "--reason")
+    before = read_result(board / "results/exabench--oracle/animals.bm25-3.json").qrels_digest
+    file = board.parent / "data" / "animals" / "qrels" / "test.tsv"
+    for text, reason in ((CORRECTED, "q2 had been judged twice"), (CORRECTED.replace("q1\td1\t1", "q1\td1\t2"), "d1")):
+        file.write_text(text)
+        assert exabench(*accept, reason) == 0
+    assert exabench("bench", "run", "--board", board) == 0
+    after = read_result(board / "results/exabench--oracle/animals.bm25-3.json").qrels_digest
+    told = [one.reason for one in Ledger(board).changes() if "judgements" in one.reason]
+    assert told and set(told) == {f"judgements {before[:19]} became {after[:19]} (q2 had been judged twice; d1)"}
 
 
 def test_judgements_of_the_table_are_not_for_a_board_to_change(board: Path, tmp_path: Path, capsys) -> None:

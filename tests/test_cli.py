@@ -17,6 +17,16 @@ from exabench import run_demo
 from exabench.cli import exabench, main
 
 
+def test_a_variable_that_names_no_folder_is_told_by_its_own_name(monkeypatch, capsys):
+    monkeypatch.setenv("EXABENCH_DATA", "/none/of/it")
+    assert main(["bench", "tasks"]) == 2
+    assert capsys.readouterr().err == (
+        "exabench: /none/of/it: EXABENCH_DATA names no folder that is there; correct or unset it\n"
+    )
+    assert main(["bench", "tasks", "--data", "/none"]) == 2
+    assert "'--data'" in capsys.readouterr().err
+
+
 def test_a_run_is_scored_by_judgements_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "qrels").write_text("q 0 a 1\nq 0 b 2\n")
     (tmp_path / "run.trec.gz").write_bytes(gzip.compress(b"q Q0 a 1 2.0 x\nq Q0 b 2 1.0 x\n"))

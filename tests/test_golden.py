@@ -382,7 +382,7 @@ def write_trec(file: Path, rankings: Mapping[str, list[str]]) -> None:
                 lines.write(f"{query_id} Q0 {passage_id} {rank} {len(ranking) - rank} golden\n")
 
 
-UNSTEADY = {"created", "date", "versions", "timing", "hardware", "commit", "sha256", "bytes", "exabench"}
+UNSTEADY = {"created", "date", "versions", "timing", "hardware", "commit", "sha256", "bytes", "exabench", "seconds"}
 DIGEST = re.compile(r"(?<![0-9a-f])(?=[0-9a-f]*[a-f])[0-9a-f]{32,64}(?![0-9a-f])")
 NUMBER = re.compile(r"(?<![\w@.-])[+−-]?\d[\d,]*(\.\d+)?(e-?\d+)?(?![\w-])")
 TIMED = "Seconds per query"  # a column that no two machines fill alike

@@ -47,12 +47,36 @@ COMMANDS = [
     Mistake(
         "an argument too many", "exabench data list mini", "unexpected extra argument (mini); see exabench data list"
     ),
+    Mistake(
+        "a task given twice",
+        "exabench bench score run.trec --task mini --task scifact",
+        "--task is given twice; it takes one value",
+    ),
+    Mistake(
+        "a depth given twice",
+        "exabench bench candidates mini --depth=5 --depth 9 --board new",
+        "--depth is given twice",
+    ),
     Mistake("a flag with a value", "exabench bench tasks --json=yes", "does not take a value"),
     Mistake("a shelf with a typo", "exabench parts rerankres", "did you mean rerankers"),
     Mistake("a part without its shelf", "exabench parts cross_encoder", "exabench parts rerankers cross_encoder"),
     Mistake("a part with a typo", "exabench parts losses ranknett", "did you mean ranknet"),
 ]
 SCORES = [
+    Mistake(
+        "RBP's p like a cutoff",
+        "exabench bench score run.trec --task mini --metric rbp.95",
+        "'rbp.95' could mean RBP's p or a cutoff: write RBP(p=0.95) or RBP@95",
+    ),
+    Mistake("one input for run and judgements", "exabench bench score - --qrels -", "- is standard input, and can be"),
+    Mistake(
+        "one input for two runs", "exabench bench compare - - --task mini", "- is standard input, and can be given"
+    ),
+    Mistake(
+        "two files of judgements for one split",
+        "exabench bench score run.trec --task twofold",
+        "twofold/qrels: holds test.tsv and test.txt, two files for the split test; keep one",
+    ),
     Mistake(
         "a run that is not there",
         "exabench bench score none.trec --task mini",
@@ -271,6 +295,16 @@ TRAINING = [
         """exabench train run mini-minilm --dry-run --set 'data=[{release="none",table="x"}]'""",
         "'none' is no release folder here",
     ),
+    Mistake(
+        "a check with a typo, which is none of the recipe",
+        """exabench train run mini-minilm --set 'check=[{tsak="mini"}]'""",
+        "exabench: --set: has an unknown key 'tsak' in check[0]; did you mean task",
+    ),
+    Mistake(
+        "a metric with a typo, which is none of the recipe",
+        "exabench train run mini-minilm --set dev.metric=ndgc@10",
+        "exabench: --set: unknown metric",
+    ),
     Mistake("no model to publish", "exabench train publish data --to out", "data: is no model folder"),
     Mistake("a demo with a typo", "exabench demo --recipe minni", "did you mean mini"),
     Mistake(
@@ -365,6 +399,8 @@ def write_workplace(folder: Path) -> None:
     finished_board(folder / "board")
     write_run(folder / "run.trec", read_run(folder / "board/candidates/mini/bm25-20.trec.gz"))
     write_beir(folder / "data/mine", Given([Query("q", "a b")], [Passage("d", "a b")], {"q": {"d": 1}}))
+    write_beir(folder / "twofold", Given([Query("q", "a b")], [Passage("d", "a b")], {"q": {"d": 1}}))
+    (folder / "twofold/qrels/test.txt").write_text("q 0 d 2\n")
     exabench.build("mini-explanations", folder / "built")
     (folder / "built/release").rename(folder / "release")
     for name in ("nothing", "pickled", "typo"):

@@ -105,8 +105,12 @@ def accept_judgements(
             texts = read_excerpts(shown)["texts"]  # as it was frozen: with or without them
             write_excerpts(build_excerpts(found, renewed, run, collection, qrels, texts=texts), shown)
         ledger.replace_description(renewed)
+    reason = reason.strip()
+    if changes.locked is not None and changes.locked.reason and changes.added is None:
+        # Nothing was measured with the judgements that go: their reason was told to nobody, and is one of this change.
+        reason = f"{changes.locked.reason}; {reason}"
     # The lock comes last: a call that is killed before it is made again.
-    lock_judgements(ledger.lock, found.name, qrels, reason.strip())
+    lock_judgements(ledger.lock, found.name, qrels, reason)
     return changes
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -23,6 +24,7 @@ from exabench.measure.qrels import positives_only, qrels_digest
 from exabench.measure.runs import complete_run, leave_out, run_digest
 from exabench.measure.statistics import bootstrap_intervals, paired_test_of_format
 from exabench.measure.ties import ceiling, measure_with_ties, tie_report
+from exabench.tasks.collections import judgements_command
 
 # nDCG@10 first, as in BEIR and TREC-DL; Judged@10 last: it says how far the others can be trusted.
 METRICS = tuple("nDCG@10 RR@10 AP@100 R@100 P@10 Success@5 Judged@10".split())
@@ -140,6 +142,8 @@ class CandidateEvaluator:
     judgements or under another convention.
     """
 
+    _lock: str | Path | None = None  # the lock file of the board that the list lies on, for messages
+
     def __init__(
         self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str, metrics: Sequence[str] = ()
     ) -> None:
@@ -155,8 +159,7 @@ class CandidateEvaluator:
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
-                f"`exabench bench judgements {task.name}` says what differs, or "
-                "make them again under another name"
+                f"`{judgements_command(task, self._lock)}` says what differs, or make them again under another name"
             )
 
     def by(self, metric: str) -> CandidateEvaluator:

@@ -14,6 +14,7 @@ from exabench.bench.measurement import METRICS, measurement, metrics_of, read_me
 from exabench.bench.notes import equal_runs
 from exabench.bench.suite_means import Suite, suite_of
 from exabench.bench.systems import read_systems
+from exabench.core.files import check_standard_input
 from exabench.core.nouns import Measurement, Run, Task
 from exabench.core.tables import csv_text, data_frame, html_table, latex_table, latex_text
 from exabench.measure.statistics import mean_intervals
@@ -226,6 +227,15 @@ def values_of(measured: Measurement, metric: str) -> np.ndarray:
     return np.array(list(measured.per_query[metric].values()))
 
 
+def _runs_of(systems: Sequence[Any]) -> Iterator[Any]:
+    """Every run of the systems, as it was given; on a suite a system may be a mapping of them."""
+    for system in systems:
+        if isinstance(system, Mapping) and not isinstance(system, Run):
+            yield from system.values()
+        else:
+            yield system
+
+
 class Measured(NamedTuple):
     """For each system its measurement on each task, and notes on several runs at once."""
 
@@ -273,6 +283,7 @@ class RunScorer:
         self, systems: Sequence[Any], metrics: Sequence[str], default: Callable[[Task | None], Sequence[str]]
     ) -> Measured:
         """Measure each system on each task, by `metrics` or the `default` of the task (None: any judgements)."""
+        check_standard_input(self._qrels, *_runs_of(systems))
         read_metrics(metrics)  # what is wrong there is told before a file is read
         names = [task.name if task else "" for task in self._tasks]
         read = read_systems(systems, self.suite, names[0])

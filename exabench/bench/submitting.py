@@ -22,7 +22,7 @@ from exabench.bench.submissions import (
     submission_text,
 )
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, printable
-from exabench.core.files import digest_of, gzip_bytes, replacing_folder, write
+from exabench.core.files import check_standard_input, digest_of, gzip_bytes, replacing_folder, write
 from exabench.core.nouns import Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
@@ -143,6 +143,7 @@ def check(
     a Hub id at a commit and nothing else. `queued`: taken from a queue, where a model is pinned and an API's runs are
     there. Raises BadInput that lists every problem.
     """
+    check_standard_input(*(run.rpartition("=")[2] for run in runs))
     problems = []
     submission = None
     training = None

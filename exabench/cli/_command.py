@@ -75,6 +75,16 @@ class Command(WithExamples):
         option = click.Option([flag, name], flag_value=value, expose_value=False, callback=_keep_flag, help=help)
         self.params.append(option)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of the command line. Raises BadInput for a second value of an option that has one."""
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+            for place, option in enumerate(given):
+                has_one = isinstance(option, click.Option) and not option.multiple and not option.is_flag
+                if has_one and option in given[:place]:  # click would take the last one without a word
+                    raise BadInput(f"{option.opts[-1]} is given twice; it takes one value")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and let other libraries speak with --verbose alone."""
         if _flag("verbosity") != "verbose":
@@ -146,10 +156,25 @@ def _paths_by_name(command: click.Command, path: str = "exabench") -> dict[str, 
     return paths
 
 
+class _CollectionsFolder(click.Path):
+    """A folder that is there, named by an option or by a variable of the environment."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder as a Path. Raises BadInput where the variable, and not the option, names none."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            if ctx is None or param is None or not isinstance(param, click.Option):
+                raise
+            if ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.ENVIRONMENT:
+                raise
+            raise BadInput(f"{param.envvar} names no folder that is there; correct or unset it", file=value) from None
+
+
 data_option = click.option(
     "--data",
     envvar="EXABENCH_DATA",
-    type=EXISTING_FOLDER,
+    type=_CollectionsFolder(path_type=Path, exists=True, file_okay=False),
     help="Folder of test collections in BEIR layout (DATA/<task>/); else EXABENCH_DATA.",
 )
 board_option = click.option("--board", type=PATH, default="leaderboard", show_default=True, help="Leaderboard folder.")

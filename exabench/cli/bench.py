@@ -739,10 +739,11 @@ def _answer_results(
     if rows:
         header = "submission|task|candidates|metric|value|95 % interval|first stage|gain|pairs|seconds".split("|")
         text = table(header, rows, left=4)
-    total = f"{plural(len(files), 'result')}: {new} new or changed, {len(files) - new} as before; "
-    total += f"{plural(pairs, 'pair')} reranked in {duration(seconds)}"
+    total = {"results": len(files), "new": new, "pairs": pairs, "seconds": seconds}
+    line = f"{plural(len(files), 'result')}: {new} new or changed, {len(files) - new} as before; "
+    line += f"{plural(pairs, 'pair')} reranked in {duration(seconds)}"
     notes = [f"note: {remark}" for remark in remarks]
-    answer({"results": files, "values": values, "notes": remarks, "total": total}, text, *notes, total)
+    answer({"results": files, "values": values, "notes": remarks, "total": total}, text, *notes, line)
 
 
 @bench.command(examples=("exabench bench withdraw acme/good --reason 'The run was of another system.'",))

@@ -113,6 +113,12 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise BadInput(f"cannot be read ({getattr(error, 'strerror', None) or error})", file=path) from error
 
 
+def check_standard_input(*inputs: Any) -> None:
+    """Raise BadInput where "-" stands for more than one of the `inputs` of a call: it can be read only once."""
+    if sum(isinstance(one, str | Path) and str(one) == "-" for one in inputs) > 1:
+        raise BadInput("- is standard input, and can be given for one file only: name the others by their paths")
+
+
 @functools.lru_cache(maxsize=1)
 def _standard_input(stream: TextIO) -> bytes:
     """All that standard input holds. It can be read only once, so it is kept for whoever reads it again."""

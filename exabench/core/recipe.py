@@ -74,11 +74,12 @@ def read_recipe(
     # The Hub's spelling is taken on the command line as it is in a file.
     spelt = [re.sub(r"^\s*license\s*=", "licence=", pair) for pair in overrides]
     recipe = replace(recipe, values=override(written, spelt))
+    overridden = {re.split(r"[.=]", pair, maxsplit=1)[0].strip() for pair in spelt}
     if keys is None:
         return recipe
     for key, value in recipe.values.items():
         place: str | Path = recipe.file
-        if key not in written:  # the file has no line that could be mended
+        if key in overridden:  # no line of the file could be mended
             place = "--set"
         if key not in keys:
             raise UnknownName("key", key, keys, file=place)

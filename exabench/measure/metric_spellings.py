@@ -109,6 +109,8 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         at = str(options.pop("cutoff"))
     # Only behind a name that is known: else the number may be a part of the name itself.
     behind = _CUTOFF_BEHIND.fullmatch(name)
+    if behind and behind[1] == "rbp" and at is None:  # rbp.95 is RBP with p = 0.95 to many
+        raise BadInput(f"metric {printable(text)!r} could mean RBP's p or a cutoff: write RBP(p=0.95) or RBP@95")
     if behind and at is None and any(behind[1] in names for names in (OTHER_NAMES, known, NOT_COMPUTED)):
         name = behind[1]
         at = behind[2]

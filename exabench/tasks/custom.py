@@ -88,12 +88,19 @@ def is_collection(folder: Path) -> bool:
 
 
 def splits_in(folder: Path) -> dict[str, Path]:
-    """The files of judgements in a folder by their split: qrels/<split>.tsv, or TREC's .txt, .qrels; plain or .gz."""
+    """The files of judgements in a folder by their split: qrels/<split>.tsv, or TREC's .txt, .qrels; plain or .gz.
+
+    Raises BadInput for two files of one split: their judgements may differ.
+    """
     found: dict[str, Path] = {}
     for suffix in _SUFFIXES:
         for file in sorted((folder / "qrels").glob(f"*{suffix}")):
             if not file.name.startswith("."):  # macOS leaves ._test.tsv beside a file that it copied
-                found.setdefault(file.name.removesuffix(suffix), file)
+                split = file.name.removesuffix(suffix)
+                if split in found:
+                    both = f"{found[split].name} and {file.name}"
+                    raise BadInput(f"holds {both}, two files for the split {split}; keep one", file=folder / "qrels")
+                found[split] = file
     return found
 
 

@@ -133,14 +133,26 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
     A dot in a key reaches into a table, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not known,
     BadInput for an unknown key and for a value of another type or out of range.
     """
-    recipe = read_recipe("train", name, overrides=overrides)
-    settings = read(Settings, recipe.values, file=recipe.file)
+    pairs = [*overrides]
+    recipe = read_recipe("train", name, overrides=pairs)
+    try:
+        return _plan_of(recipe, recipe.file)
+    except BadInput:
+        if not pairs:
+            raise
+    _plan_of(read_recipe("train", name), recipe.file)  # raises where the file alone is wrong
+    return _plan_of(recipe, "--set")
+
+
+def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
+    """The plan of a recipe. Raises BadInput that names the `place` where its values were written."""
+    settings = read(Settings, recipe.values, file=place)
     if not isinstance(settings.loss.get("part"), str):
-        raise BadInput('loss must name a part, as in { part = "ranknet" }', file=recipe.file)
+        raise BadInput('loss must name a part, as in { part = "ranknet" }', file=place)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
         raise BadInput(
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
-            file=recipe.file,
+            file=place,
         )
     metrics = [settings.dev.metric]
     for check in settings.checks:
@@ -151,5 +163,5 @@ def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Pl
             try:
                 MetricName.parse(metric)
             except BadInput as error:
-                raise BadInput(str(error), file=recipe.file) from None
+                raise BadInput(str(error), file=place) from None
     return Plan(recipe=recipe, **asdict(settings))

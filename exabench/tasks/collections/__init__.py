@@ -234,10 +234,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
         judgements = [locked.judgements]
         digest = locked.digest
         says = f"{lock} says"
-        command = f"exabench bench judgements {task.name}"
-        if Path(str(lock)).name == "lock.json":
-            command += f" --board {shlex.quote(str(Path(str(lock)).parent))}"
-        advice = f"`{command}` shows what differs, and takes corrected judgements over"
+        advice = f"`{judgements_command(task, lock)}` shows what differs, and takes corrected judgements over"
     found_digest = found.digest
     if found.judgements != judgements[0]:  # another honest copy, by its count
         found_digest = summarise(_without_extra(qrels, judgements[0])).digest
@@ -260,6 +257,14 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
             f"their digest is sha256:{shown[0]}, not sha256:{shown[1]}; {advice}"
         )
     return qrels
+
+
+def judgements_command(task: Task, lock: str | Path | None) -> str:
+    """The command that shows how the judgements of a task differ from those in the `lock` file of a board."""
+    command = f"exabench bench judgements {task.name}"
+    if lock is not None and Path(lock).name == "lock.json":
+        command += f" --board {shlex.quote(str(Path(lock).parent))}"
+    return command
 
 
 def _without_extra(qrels: Qrels, judgements: int | None) -> Qrels:

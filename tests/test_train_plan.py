@@ -39,7 +39,7 @@ def test_an_override_reaches_into_a_table_and_changes_the_fingerprint(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"optmiser": "adamw"}, "has an unknown key 'optmiser'; did you mean optimiser"),
+        ({"optmiser": "adamw"}, "has an unknown key 'optmiser'; did you mean options"),
         ({"seed": "three"}, "seed: expected `int`, got `str`"),
         ({"steps": {"rat": 1e-3}}, "has an unknown key 'rat' in steps; did you mean rate"),
         ({"steps": {"rate": "fast"}}, "steps.rate: expected `float`, got `str`"),

@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -155,10 +155,14 @@ class Row:
         sent = self.submission
         if not self.is_first_stage:
             return Credit(sent.owner, sent.link, sent.licence, sent.training_data, sent.description)
+        # Lists of one name may have several makers: what they do not agree on is as unknown as what nobody said.
         said = {summary.result.candidates.credit for summary in self.results}
-        if len(said) == 1:
-            return said.pop()
-        return Credit()  # lists of one name that name several owners have none in common
+        agreed = {}
+        for one in fields(Credit):
+            values = {getattr(credit, one.name) for credit in said}
+            if len(values) == 1:
+                agreed[one.name] = values.pop()
+        return Credit(**agreed)
 
     @property
     def name(self) -> str:

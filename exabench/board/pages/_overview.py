@@ -67,6 +67,7 @@ COLUMNS = (
     Column("state", "State", "states"),
     Column("date", "Date", "date"),
     Column("family", "Family", "family", shown=0),
+    Column("more", "More queries", "more_queries", "up", "that would separate it from the next of its group", 0),
 )
 _ALWAYS = ("name", "mean")
 _SAME_IN_A_CONTEST = ("stage", "depth")

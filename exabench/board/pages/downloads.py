@@ -67,6 +67,7 @@ def row_record(row: Row) -> dict[str, Any]:
         "sample_low": sample_low,
         "sample_high": sample_high,
         "difference": row.gain,
+        "more_queries": row.more_queries,
         "flops_exact": spent.flops_exact,
         "flops_paper": spent.flops_paper,
         "parameters": spent.parameters,

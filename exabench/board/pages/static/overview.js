@@ -70,10 +70,21 @@
   };
   const badge = (name) => el("span", { class: `badge ${{ reproduced: "b-own", "re-computed": "b-sent" }[name] || "b-other"}` }, name);
   const words = (key) => (i) => el("td", {}, el("bdi", { class: "cut", title: lines[key][i] }, lines[key][i] || NOTHING));
+  /* The queries that would separate a row from the next of its group: a rough number, so two digits. */
+  function queries(i) {
+    const value = chosen() ? null : lines.more[i];
+    if (missing(value)) { return NOTHING; }
+    return value > 10_000 ? "more than 10,000" : say.count(Number(Math.ceil(value).toPrecision(2)) || 1);
+  }
   const plain = (key) => (i) => el("td", {}, lines[key][i]);
   const number = (text) => el("td", { class: "n" }, text);
   const CELLS = {
-    group: (i) => el("td", { class: "n group" }, chosen() || missing(lines.group[i]) ? NOTHING : String(lines.group[i])),
+    group: (i) => {
+      const text = chosen() || missing(lines.group[i]) ? NOTHING : String(lines.group[i]), more = queries(i);
+      return el("td", { class: "n group" }, more === NOTHING ? text
+        : el("abbr", { title: `about ${more} more queries would separate it from the next system` }, text));
+    },
+    more: (i) => number(queries(i)),
     name: (i) => el("th", { scope: "row" }, HEAT ? "" : chooser(i),
       el("a", { href: ROOT + (lines.page[i] || `submissions/${lines.slug[i]}.html`) }, named(lines.name[i])), samples(i)),
     owner: (i) => el("td", {}, isFirst(i) ? el("bdi", {}, lines.owner[i] || NOTHING)
@@ -308,7 +319,8 @@
     link.toggleAttribute("aria-disabled", !b);
     if (!b) { link.removeAttribute("href"); return; }
     link.removeAttribute("aria-disabled");
-    link.href = ROOT + (several ? `significance.html${exabench.hashOf({ of: table.dataset.view, lines: state.rows.join() })}`
+    const own = data.list && state.rows.every((key) => key.endsWith(`.${data.list}`)) ? `.${data.list}` : "";
+    link.href = ROOT + (several ? `significance.html${exabench.hashOf({ of: table.dataset.view + own, lines: state.rows.join() })}`
       : `compare.html${exabench.hashOf({ a, b })}`);
   }
 
@@ -506,7 +518,7 @@
     const given = data.lines, scaled = (values, unit) => values.map((value) => value === null ? null : value / unit);
     count = given.system.length;
     lines = {
-      ...given, name: given.system, kind: given.type, list: given.candidates, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
+      ...given, name: given.system, kind: given.type, list: given.candidates, more: given.more_queries, stage: given.first_stage, state: given.states, gain: given.difference, training: given.training_data,
       flops: scaled(given.flops_exact, 1e12), parameters: scaled(given.parameters, 1e6), latency: given.seconds_p50
     };
     stages = new Map(); // candidate list -> the line of its own order

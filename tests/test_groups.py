@@ -62,6 +62,16 @@ def test_an_explanation_is_one_passage_with_its_label_and_the_text_or_the_word_t
     assert [group.targets for group in found] == [("true",), ("false",)]
 
 
+def test_the_explanations_of_a_query_are_a_list_for_a_loss_on_lists(tmp_path):
+    rows = [{**row, "query_id": f"q{place // 3}"} for place, row in enumerate(explanations(8))]  # 3, 3 and 2 rows
+    rows[7]["relevant"] = rows[6]["relevant"]  # a query with one label alone has no order
+    found = one(tmp_path, "explanations", rows, "order")
+    assert [(group.query.id, group.labels) for group in found] == [("q0", (1.0, 0.0, 1.0)), ("q1", (0.0, 1.0, 0.0))]
+    assert [passage.text for passage in found[1].passages] == [row["passage"] for row in rows[3:6]]
+    with pytest.raises(BadInput, match="no query with a relevant passage and one that is not"):
+        one(tmp_path / "alone", "explanations", explanations(4), "positive")
+
+
 def test_limit_takes_the_first_rows_and_passages_the_first_of_a_list(tmp_path):
     found = one(tmp_path, "listwise", listwise(5, sizes=(4,)), "order", limit=3, passages=2)
     assert [group.id for group in found] == ["row-0", "row-1", "row-2"]
@@ -124,10 +134,13 @@ def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, family):
     assert {LOSSES[name].needs for name in LOSSES} <= set(FAMILIES_FOR)
     for needs, families in FAMILIES_FOR.items():
         if family in families:
-            assert len(one(tmp_path, family, ROWS[family](3), needs)) == 3
+            rows = ROWS[family](3)
+            if family == "explanations" and needs in ("positive", "order"):  # several rows of a query are a list
+                rows = [{**row, "query_id": f"q{place // 2}"} for place, row in enumerate(explanations(6))]
+            assert len(one(tmp_path / needs, family, rows, needs)) == 3
             continue
         with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
-            one(tmp_path, family, ROWS[family](3), needs)
+            one(tmp_path / needs, family, ROWS[family](3), needs)
         assert "recipe.toml" in str(error.value) and "\n" not in str(error.value)
 
 

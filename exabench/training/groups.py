@@ -30,11 +30,11 @@ if TYPE_CHECKING:  # both load torch
 FAMILIES_FOR = {
     "targets": ("explanations", "contrastive"),
     "binary": ("explanations", "contrastive"),
-    "positive": ("contrastive",),
-    "order": ("listwise", "contrastive", "scored"),
+    "positive": ("contrastive", "explanations"),
+    "order": ("listwise", "contrastive", "scored", "explanations"),
     "scores": ("scored",),
 }
-"""The families of rows that have what a loss `needs`."""
+"""The families of rows that have what a loss `needs`; for an order, the explanations of one query are a list."""
 
 WORDS = ("true", "false")
 """The target of a passage that has a label and no text to write: monoT5's two words."""
@@ -74,11 +74,26 @@ class EncodedGroup:
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows of one split of a release's table, as a `datasets.Dataset`."""
+    """Rows of one split of a release's table, as a `datasets.Dataset`.
+
+    Each is a group, or where there are `lists`, the rows of each list together are one.
+    """
 
     release: Release
     data: Data
     rows: Any
+    lists: Sequence[Sequence[int]] | None = None
+
+    def __len__(self) -> int:
+        if self.lists is None:
+            return len(self.rows)
+        return len(self.lists)
+
+    def read(self, number: int, epoch: int) -> Group:
+        """Group `number` as it is learnt in an epoch."""
+        if self.lists is None:
+            return _group(self.rows[number], self.data, epoch)
+        return _judged_list([self.rows[place] for place in self.lists[number]])
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class Groups:
     tables: Sequence[_Table]
 
     def __len__(self) -> int:
-        return sum(len(table.rows) for table in self.tables)
+        return sum(map(len, self.tables))
 
     def __getitem__(self, number: int) -> Group:
         return self.read(number, 0)
@@ -104,9 +119,9 @@ class Groups:
     def read(self, number: int, epoch: int) -> Group:
         """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
         for table in self.tables:
-            if 0 <= number < len(table.rows):
-                return _group(table.rows[number], table.data, epoch)
-            number -= len(table.rows)
+            if 0 <= number < len(table):
+                return table.read(number, epoch)
+            number -= len(table)
         raise IndexError("there is no group of this number")  # also for negative ones; it ends a loop over all groups
 
 
@@ -163,8 +178,30 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         for number, part in enumerate(fitted):
             fitted[number], last = _without_last(part, plan.dev.groups)
             held_out.append(last)
+    if needs in ("positive", "order"):
+        fitted = [_with_lists(part) for part in fitted]
+        held_out = [_with_lists(part) for part in held_out]
+        for part in fitted:
+            if not len(part):
+                wrong = "no query with a relevant passage and one that is not, so there is no order to learn"
+                raise BadInput(f"table {part.data.table} of {part.data.release} has {wrong}")
     sources = [source_of(part.release, part.data, len(part.rows)) for part in fitted]
     return Groups(fitted), Groups(held_out), sources
+
+
+def _with_lists(table: _Table) -> _Table:
+    """A table of explanations with its rows by query, those of a query whose labels are all equal left out."""
+    if "target" not in table.rows.column_names:
+        return table
+    places: dict[str, list[int]] = {}
+    for place, query_id in enumerate(table.rows["query_id"]):
+        places.setdefault(query_id, []).append(place)
+    relevant = list(table.rows["relevant"])
+    lists = []
+    for some in places.values():
+        if len({relevant[place] for place in some}) == 2:
+            lists.append(some)
+    return replace(table, lists=lists)
 
 
 def _without_last(table: _Table, most: int) -> tuple[_Table, _Table]:
@@ -264,6 +301,17 @@ def _group(row: Row, data: Data, epoch: int) -> Group:
             label = row["scores"][place]
         labels.append(float(label))
     return Group(row["id"], query, tuple(passages), tuple(labels))
+
+
+def _judged_list(rows: Sequence[Row]) -> Group:
+    """The labelled passages of one query as a group."""
+    first = rows[0]
+    passages = []
+    labels = []
+    for row in rows:
+        passages.append(Passage(row["passage_id"], row["passage"], row["title"]))
+        labels.append(float(row["relevant"]))
+    return Group(first["id"], Query(first["query_id"], first["query"]), tuple(passages), tuple(labels))
 
 
 def _places(row: Row, count: int, most: int, data: Data, epoch: int) -> Sequence[int]:

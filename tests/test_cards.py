@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import re
 from pathlib import Path
@@ -16,8 +17,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from toys import features_of
 
+from exabench.cli import main
 from exabench.core.errors import BadInput
-from exabench.core.rows import FAMILIES, DataFile, Release, Table
+from exabench.core.rows import FAMILIES, MEANINGS, DataFile, Release, Table
 from exabench.data.releases import read, save, write_table
 from exabench.hub.cards import card, changelog, template_for
 from exabench.hub.cards.front_matter import refresh
@@ -89,6 +91,34 @@ def front(text: str) -> dict[str, Any]:
 
 def tokens(text: str) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(text.split("---\n", 2)[2])
+
+
+def test_a_card_says_how_to_load_it_shows_a_row_and_says_what_each_field_means_before_it_counts(tmp_path: Path) -> None:
+    assert main(["data", "build", "mini-explanations", "--to", str(tmp_path)]) == 0
+    text = (tmp_path / "release" / "README.md").read_text()
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    order = ["How to load it", "A row", "How it was made", "Fields", "Version 1.0.0 in figures"]
+    assert headings[:5] == order
+    [shown] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert json.loads(shown).keys() == FAMILIES["explanations"].keys()
+    assert "| `relevant` | bool | the label: does the passage answer the query? |" in text
+    about = front(text)
+    assert (about["language_creators"], about["multilinguality"]) == (["other"], "monolingual")
+    assert about["source_datasets"] == ["original"] and "synthetic" in about["tags"]
+
+
+def test_every_field_of_every_family_has_a_meaning() -> None:
+    for fields in FAMILIES.values():
+        assert fields.keys() <= MEANINGS.keys()
+
+
+def test_what_a_model_wrote_is_synthetic_and_what_people_wrote_is_not() -> None:
+    people = a_table("by-people", "explanations", teacher={}, prompt="", tokens={})
+    assert "synthetic" in front(made(a_release("default")))["tags"]
+    about = front(made(a_release("default", tables={"by-people": people})))
+    assert "synthetic" not in about["tags"] and about["language_creators"] == ["found"]
+    known = card(a_release("default"), template_for("default"), sources=["mteb/scifact"])
+    assert front(known)["source_datasets"] == ["mteb/scifact"]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -163,13 +193,16 @@ def test_no_text_of_a_release_is_ever_markup(title: str, reason: str, key: str, 
         report={key: value, "matrix": {title: {reason: 1, "n": value}, "z": {"n": 2}}, "list": [title, value]},
     )
     release = a_release(name=title or "n", tables={"t": hostile}, files=())
-    text = card(release, template_for("default"))
+    samples = {"t": {"query": title, "passages": [reason, key, value, title], "extra": value}}
+    text = card(release, template_for("default"), samples=samples)
     assert front(text)["pretty_name"] == (title or "n")
     assert_only_our_marks(text)
     kinds = {token.type for token in tokens(text)} | {c.type for t in tokens(text) for c in t.children or ()}
     assert not kinds & {"link_open", "image", "em_open", "blockquote_open", "hr", "ordered_list_open"}
-    assert [t.content for t in tokens(text) if t.type == "fence"][0].count("\n") == len(hostile.recipe)
-    assert card(release, template_for("default"), existing=text) == text
+    fences = {t.info: t.content for t in tokens(text) if t.type == "fence"}
+    assert fences["toml"].count("\n") == len(hostile.recipe)
+    assert json.loads(fences["json"]).keys() == samples["t"].keys()
+    assert card(release, template_for("default"), samples=samples, existing=text) == text
 
 
 @settings(max_examples=15)

@@ -156,14 +156,14 @@ def diff(old: Path, new: Path) -> None:
 @folder_argument
 def card(folder: Path) -> None:
     """Print the card of the release in FOLDER, made anew from its manifest."""
+    from exabench.data.card import release_card
     from exabench.data.releases import read
-    from exabench.hub.cards import card, template_for
 
     release = read(folder)
     page = folder / "README.md"
     # What people wrote into the old card is taken over.
     existing = read_text(page) if page.is_file() else ""
-    text = card(release, template_for(release.name), existing=existing)
+    text = release_card(folder, release, existing=existing)
     answer({"card": text}, text)
 
 

@@ -79,6 +79,45 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
 }
 """The contract with those who load a dataset: field and type, in the order of the columns."""
 
+MEANINGS: Mapping[str, str] = {
+    "id": "the row's own id",
+    "query_id": "the query's id in its collection",
+    "query": "its text",
+    "query_source": "where the query comes from: a split of a collection, or what wrote it",
+    "passage_id": "the passage's id in its collection",
+    "title": "the passage's title; empty where it has none",
+    "passage": "its text",
+    "relevant": "the label: does the passage answer the query?",
+    "explanation": "why it does or does not, as the teacher or a person wrote it",
+    "input": "what an ExaRanker reads: query and passage in its template",
+    "target": "what it learns to write: the label, then the explanation",
+    "first_stage": "the first stage that found the passages",
+    "passage_ids": "the passages' ids in the teacher's order, best first",
+    "titles": "their titles, in the same order",
+    "passages": "their texts, in the same order",
+    "first_stage_ranks": "the rank, from 1, that the first stage gave to each of them",
+    "malformed": "1 where the teacher's answer was not in the form that was asked for, else 0",
+    "repeated": "how many passages the teacher named again; the first mention counts",
+    "missing": "how many passages it left out; they follow in their first-stage order",
+    "out_of_range": "how many numbers it named that are no passage; they are dropped",
+    "positive_id": "the id of the relevant passage",
+    "positive_title": "its title",
+    "positive": "its text",
+    "negative_ids": "the ids of the passages that are not relevant",
+    "negative_titles": "their titles, in the same order",
+    "negatives": "their texts, in the same order",
+    "negative_sources": "for each of them, the first stage that brought it",
+    "scores": "the teacher's score of each passage, falling; on the teacher's own scale",
+    "first_stages": "for each passage, the first stages that brought it, with commas between",
+    "source": "the collection that query and passages were read from",
+    "source_revision": "its commit or digest",
+    "teacher": "the model that answered, or the rule that scored; `human` where people did",
+    "teacher_revision": "its commit or version",
+    "prompt": "the prompt's name and digest; empty where nobody was asked",
+    "replies": "the keys of the teacher's replies that the row was made of",
+}
+"""What each field of the families means, in a line of a card."""
+
 _TYPES: Mapping[str, type] = {"string": str, "bool": bool, "int64": int, "double": float}
 
 

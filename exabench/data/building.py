@@ -23,12 +23,13 @@ from exabench.core.shelf import Shelf
 from exabench.data.build_folder import WorkFolder
 from exabench.data.builders import BUILDERS, Builder
 from exabench.data.builders.twolar import recorded_replies
+from exabench.data.card import release_card
 from exabench.data.pairs import PAIRS
 from exabench.data.quality import Duplicates, Leaks, Report
 from exabench.data.queries import QUERIES
 from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
-from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.cards import changelog
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
 from exabench.parts.replies import CachedTeacher, Replies, without_server
@@ -558,7 +559,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
     page = work.release / "README.md"
     # A person may have written into the card between two builds.
     existing = read_text(page) if page.is_file() else ""
-    write(page, card(release, template_for(release.name), existing=existing))
+    write(page, release_card(work.release, release, existing=existing))
     write(work.release / "CHANGELOG.md", changelog(release, [], ""))
     save(release, work.release)  # last: a folder without a manifest is no release
     progress(3, 3, "the release")

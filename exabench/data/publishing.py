@@ -11,8 +11,9 @@ from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.files import file_digest, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
+from exabench.data.card import release_card
 from exabench.data.releases import Diff, diff, next_version, raise_version, read, save, verify
-from exabench.hub.cards import card, changelog, template_for
+from exabench.hub.cards import changelog
 from exabench.hub.client import Repository
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 
@@ -116,7 +117,7 @@ class _ReleasePublication(Publication):
         if isinstance(self.place, Repository):
             repository = self.place.name
         existing = self.read_text(CARD, self.head, self.folder / CARD)
-        page = card(merged, template_for(merged.name), repository=repository, existing=existing)
+        page = release_card(self.folder, merged, repository=repository, existing=existing)
         history = changelog(merged, changes.lines(), self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}

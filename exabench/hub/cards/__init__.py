@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
-from exabench.core.rows import DataFile, Release, Table
+from exabench.core.rows import MEANINGS, DataFile, Release, Row, Table
 from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
 from exabench.hub.client import is_repo
@@ -30,6 +30,8 @@ _OF_MODELS = (
     "license license_name base_model base_model_relation datasets library_name pipeline_tag model-index".split()
 )
 _OF_DATASETS = "license license_name size_categories configs dataset_info".split()
+_SHOWN_SIGNS = 240  # of a text in a sample row: a screen holds the whole row
+_SHOWN_ITEMS = 3
 REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
 
@@ -61,10 +63,19 @@ def template_for(name: str) -> str:
     return read_text(_TEMPLATES / (file if file in known else "default.md"))
 
 
-def card(release: Release, template_text: str, *, repository: str = "", existing: str = "") -> str:
+def card(
+    release: Release,
+    template_text: str,
+    *,
+    samples: Mapping[str, Row] = MappingProxyType({}),
+    sources: Sequence[str] = (),
+    repository: str = "",
+    existing: str = "",
+) -> str:
     """README.md of a release: YAML front matter that the Hub can read, and the template filled in.
 
-    `repository` (owner/name) is where it is published, and what the lines that load it name.
+    `samples` are rows to show, by table, `sources` the datasets of the Hub that it was made of. `repository`
+    (owner/name) is where it is published, and what the lines that load it name.
     Of an `existing` card all stays but the computed keys of its front matter and our sections; a section that it
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter are ambiguous.
@@ -72,7 +83,14 @@ def card(release: Release, template_text: str, *, repository: str = "", existing
     tables = dict(sorted(release.tables.items()))
     listed = {file.path for file in release.files}
     replies = [f"replies/{name}.parquet" for name in tables if f"replies/{name}.parquet" in listed]
-    values = {"release": release, "tables": tables, "replies": replies, "repository": repository}
+    values = {
+        "release": release,
+        "tables": tables,
+        "replies": replies,
+        "repository": repository,
+        "samples": {name: _shorten(samples[name]) for name in tables if name in samples},
+        "meanings": MEANINGS,
+    }
 
     # The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
     configs = []
@@ -111,7 +129,34 @@ def card(release: Release, template_text: str, *, repository: str = "", existing
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
     computed = licence_keys(table.licence for table in tables.values())
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
+    # What follows is not ours to keep: a card that is there already keeps its own.
+    told = parse(split(template_text)[0], "the card's template")
+    has_model = any("model" in table.teacher for table in tables.values())
+    tags = told.get("tags", [])
+    if has_model and "synthetic" not in tags:
+        computed["tags"] = [*tags, "synthetic"]
+    if "language_creators" not in told:
+        computed["language_creators"] = ["found", "machine-generated"] if has_model else ["found"]
+    if sources and "source_datasets" not in told:
+        computed["source_datasets"] = list(sources)
     return fill_card(template_text, values, computed, keys=_OF_DATASETS, existing=existing)
+
+
+def _shorten(value: Any) -> Any:
+    """A value of a row as a sample shows it: the beginning of a long text and of a long list."""
+    if isinstance(value, str):
+        text = "".join(sign if sign.isprintable() else " " for sign in value)
+        if len(text) > _SHOWN_SIGNS:
+            text = text[:_SHOWN_SIGNS] + "\N{HORIZONTAL ELLIPSIS}"
+        return text
+    if isinstance(value, list):
+        shown = [_shorten(item) for item in value[:_SHOWN_ITEMS]]
+        if len(value) > _SHOWN_ITEMS:
+            shown.append(f"\N{HORIZONTAL ELLIPSIS} and {len(value) - _SHOWN_ITEMS} more")
+        return shown
+    if isinstance(value, Mapping):
+        return {str(key): _shorten(item) for key, item in value.items()}
+    return value
 
 
 def size_category(rows: int) -> str:
@@ -365,6 +410,8 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     )
     jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
+    # Values are printable, so no line can end the code block that it stands in.
+    jinja.filters["json"] = lambda value: Markdown(json.dumps(value, indent=2, ensure_ascii=False))
     jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
     return _render(jinja, template, values)
 

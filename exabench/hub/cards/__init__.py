@@ -129,7 +129,7 @@ def card(
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
     computed = licence_keys(table.licence for table in tables.values())
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
-    # What follows is not ours to keep: a card that is there already keeps its own.
+    # Not among the computed keys: a card that is there already keeps its own.
     told = parse(split(template_text)[0], "the card's template")
     has_model = any("model" in table.teacher for table in tables.values())
     tags = told.get("tags", [])
@@ -357,6 +357,8 @@ def fill_card(
     for key, value in parse(template_block, "the card's template").items():
         if key not in keys:
             fresh[key] = _fill_value(value, values)
+    # Keys that a card keeps come before those that are written anew each time, as they will when it is refreshed.
+    fresh |= {key: value for key, value in computed.items() if key not in keys}
     block = refresh(old_block, {**fresh, **computed}, keys)
     return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
 

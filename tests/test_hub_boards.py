@@ -144,6 +144,22 @@ def test_texts_that_nobody_may_pass_on_are_not_published(hub: HubDouble, lists: 
     assert "license" not in front(files(hub, "owner/bare")["README.md"])
 
 
+def test_the_lists_of_one_task_can_be_published_and_what_cannot_be_is_told(
+    hub: HubDouble, lists: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish = ["board", "publish-lists", "--board", str(lists), "--repo", "owner/some"]
+    assert main([*publish, "--task", "mini"]) == 0 and "data/mini.bm25-20.parquet" in files(hub, "owner/some")
+    refusals = {
+        ("--task", "scifact"): "unknown task with candidates 'scifact'",
+        ("--framework", "A b"): "framework 'A b'",
+    }
+    for choices, message in refusals.items():
+        assert main([*publish, *choices]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["board", "push-results", "--board", str(lists), "--lists", "nonsense"]) == 2
+    assert "'nonsense' must be a dataset of the Hub" in capsys.readouterr().err
+
+
 def test_a_list_with_a_score_too_few_is_refused(
     hub: HubDouble, lists: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -377,6 +393,8 @@ def test_results_of_older_versions_and_of_several_languages_are_read(board: Path
         ("[]", "is no result of MTEB"),
         ("{", "JSON"),
         (json.dumps(mteb_result(scores=[1])), "its scores are no table"),
+        (json.dumps(mteb_result(scores={"a\nb": [{"ndcg_at_10": 0.5}]})), "no line of text"),
+        (json.dumps(mteb_result(task_name="a\nb")), "it has no task_name"),
         (json.dumps(mteb_result(scores={"test": [{"ndcg_at_10": "high"}]})), "must be a number from 0 to 1"),
         (json.dumps(mteb_result(scores={"test": [{"ndcg_at_10": 71.2}]})), "must be a number from 0 to 1"),
         (json.dumps(mteb_result(scores={"test": [{"main_score": 0.5}]})), "no result of a retrieval task"),

@@ -116,7 +116,9 @@ def _rows(file: Path, system: str) -> Iterator[dict[str, str]]:
         raise BadInput("is no result of MTEB: its scores are no table", file=file)
     for split, of_split in sorted(scores.items()):
         for subset, measured in _subsets(of_split):
-            if _METRICS.keys().isdisjoint(measured) or "ndcg_at_10" not in measured:
+            if not f"{split}{subset}".isprintable() or len(f"{split}{subset}") > 200:
+                raise BadInput("a split or a subset of it has a name that is no line of text", file=file)
+            if "ndcg_at_10" not in measured:
                 continue
             model, model_revision = _model_of(file, system)
             dataset = aliases().get(task.lower(), task)
@@ -179,9 +181,11 @@ def _model_of(file: Path, system: str) -> tuple[str, str]:
 
 
 def _text(values: object, key: str) -> str:
-    """A text of a JSON object, on one line; empty where it has none."""
+    """A text of a JSON object; empty where it has none that is one line of at most 200 characters."""
     value = values.get(key) if isinstance(values, Mapping) else None
-    return " ".join(value.split()) if isinstance(value, str) else ""
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        return ""
+    return value.strip()
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +17,19 @@ import pyarrow.parquet as pq
 
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import digest_of, from_json, json_text
 from exabench.core.nouns import Candidates, Progress, silent
 from exabench.hub.cards.lists import lists_card
 from exabench.hub.cards.markdown import Markdown
-from exabench.hub.client import Repository
+from exabench.hub.client import Repository, is_repo
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
 from exabench.hub.eval_results import EVAL, BenchmarkTask, benchmark_yaml
 from exabench.measure.runs import ranks_in
 from exabench.tasks.catalogue import expand, task
 
 FRAMEWORK = "exabench"
+_FRAMEWORK = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SPLIT = "test"
 
 
@@ -61,6 +63,8 @@ def published_lists(repo: str) -> tuple[str, dict[str, dict[str, Any]]]:
 
     Raises BadInput where there is none, OutsideFailed.
     """
+    if not is_repo(repo):
+        raise BadInput(f"{printable(repo)!r} must be a dataset of the Hub (owner/name) that publish-lists made")
     place = Repository(repo)
     head = place.head()
     manifest = None
@@ -91,24 +95,28 @@ class _ListPublication(Publication):
         """Read every list. Raises BadInput."""
         ledger = Ledger(self.folder)
         self._settings = ledger.settings()
-        chosen = [one.name for one in expand(self.tasks, board=ledger.folder)]
+        if not _FRAMEWORK.fullmatch(self.framework):
+            raise BadInput(f"framework {printable(self.framework)!r} must be of a-z, 0-9 and -, as in exabench")
+        chosen: list[str] = []
+        for one in expand(self.tasks, board=ledger.folder):
+            chosen += one.members or (one.name,)
         for name in chosen:
             ledger.check_has_candidates(name, None)
         self._lists = {}
-        for one in ledger.candidates():
-            if not chosen or one.task in chosen:
-                self._lists[config_of(one.task, one.name)] = one
+        for listed in ledger.candidates():
+            if not chosen or listed.task in chosen:
+                self._lists[config_of(listed.task, listed.name)] = listed
         if not self._lists:
             raise BadInput("holds no candidate list; freeze one: exabench bench candidates", file=self.folder)
-        self._tasks = [task(one.task, board=ledger.folder) for one in self._lists.values()]
+        self._tasks = [task(listed.task, board=ledger.folder) for listed in self._lists.values()]
 
         licences = set()
         self._files: dict[str, bytes] = {}
-        for config, one in self._lists.items():
-            texts = _query_texts(ledger, one)
-            if texts and one.licence:
-                licences.add(one.licence)
-            self._files[_path_of(config)] = _parquet(ledger, one, texts)
+        for config, listed in self._lists.items():
+            texts = _query_texts(ledger, listed)
+            if texts and listed.licence:
+                licences.add(listed.licence)
+            self._files[_path_of(config)] = _parquet(ledger, listed, texts)
         if self._settings.licence:  # of what the board itself wrote: orders and scores
             licences.add(self._settings.licence)
         self._licences = sorted(licences)
@@ -153,7 +161,7 @@ class _ListPublication(Publication):
             command += ["--set", f"repo={repository}", "--set", f"config={config}"]
             command += ["--depth", str(one.depth), "--name", one.name]
             described = {"config": config, "path": _path_of(config), "command": Markdown(shlex.join(command))}
-            lists.append({**one.as_json(), **described})
+            lists.append({**one.as_json(), "credit": one.credit, **described})
         page = lists_card(
             lists,
             title=self._settings.title,

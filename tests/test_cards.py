@@ -246,7 +246,7 @@ def test_what_people_wrote_survives_any_number_of_refreshes_byte_for_byte() -> N
 def test_a_card_without_our_marks_gets_our_sections_added_and_tables_that_left_leave_it() -> None:
     theirs = "---\nlicense: mit\ndataset_info:\n  x: 1\n# about tags\ntags: [a]\n---\n# Their card\n\nTheir words."
     new = made(a_release(), theirs)
-    assert new.split("---\n", 2)[2].startswith("# Their card\n\nTheir words.\n\n<!-- exabench: figures -->\n")
+    assert new.split("---\n", 2)[2].startswith("# Their card\n\nTheir words.\n\n<!-- exabench: loading -->\n")
     assert front(new)["tags"] == ["a"] and front(new)["license"] == ["cc-by-4.0", "cc0-1.0"]
     assert "# about tags\ntags: [a]\n" in new and "x: 1" not in new
     assert made(a_release(), new) == new

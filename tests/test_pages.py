@@ -386,22 +386,43 @@ def test_the_overview_says_what_each_line_takes(site: Path) -> None:
     assert "the model behind its server is not known" in {e.attributes.get("title", "") for e in page.all("abbr")}
 
 
-def test_the_front_holds_those_that_nothing_cheaper_beats_and_every_point_is_in_the_table(site: Path) -> None:
+def test_the_front_begins_with_the_first_stage_and_every_point_is_named_linked_and_in_the_table(site: Path) -> None:
     page = page_at(site, "efficiency.html")
     rows = table_of(page)
-    assert {name: row[8] for name, row in rows.items() if row and name} == {
+    # The first stage (69.9) costs nothing: acme/cheap (50.0) is on no front, acme/dear (75.0) on all.
+    assert {name: row[7] for name, row in rows.items() if row and name} == {
         "acme/dear": "exact, paper, parameters, latency",
-        "acme/cheap": "exact, paper, latency",
-        "acme/beaten": "latency-2",
+        "acme/cheap": "–",
+        "acme/beaten": "–",
         "acme/hidden": "–",
         "acme/good": "–",
-        "first stage: bm25": "–",
+        "first stage: bm25": "exact, paper, parameters, latency, latency-2",
     }
     assert [e.text for e in page.all("h2")][3:5] == ["Latency on a processor", "Latency on another processor"]
     assert len([e for e in page.all("svg") if "fig" in e.attributes["class"].split()]) == 5
-    points = [e.text for e in page.all("title")[1:] if " over bm25-20: " in e.text]
-    assert points.count("acme/cheap over bm25-20: 50.0") == 4 and len(points) == 3 + 3 + 4 + 2 + 1
-    assert {point.split(" over ")[0] for point in points} <= rows.keys()
+    points = {e.attributes["aria-label"]: e.attributes["href"] for e in page.all("a") if "aria-label" in e.attributes}
+    assert points["acme/cheap: 50.0"] == "submissions/acme--cheap.html" and "first stage: bm25: 69.9" in points
+    assert {point.rpartition(": ")[0] for point in points} <= rows.keys()
+
+
+def test_a_system_no_better_than_its_first_stage_is_on_no_front_and_names_stand_beside_their_own_points() -> None:
+    def of(label: str, cost: float, value: float, best: bool) -> figures.CostPoint:
+        return figures.CostPoint(label, label, f"{label}.html", cost, value, (value - 0.01, value + 0.01), best)
+
+    points = [of("stage", 0, 0.865, True), of("same", 0.158, 0.865, False), of("near", 0.16, 0.868, True)]
+    drawn = ElementTree.fromstring(figures.frontier("k", points, axis="x", title="t", about="a"))
+    circles = {link.attrib["href"]: link.find("circle").attrib for link in drawn.iter("a")}
+    for text in drawn.iter("text"):
+        if text.get("class") == "lab":
+            distances = {}
+            for page, at in circles.items():
+                left = float(text.attrib["x"])
+                right = left + 6.6 * len(text.text)
+                aside = max(left - float(at["cx"]), float(at["cx"]) - right, 0)
+                distances[page] = aside + abs(float(text.attrib["y"]) - 4 - float(at["cy"]))
+            assert min(distances, key=distances.__getitem__) == f"{text.text}.html"
+    ticks = [float(text.text) for text in drawn.iter("text") if text.get("class") == "num end"]
+    assert min(ticks) >= 85 and max(ticks) <= 88, "the axis fits what is drawn"
 
 
 def test_the_page_of_an_older_result_says_that_its_judged_at_10_is_over_ten_ranks(board: Path, tmp_path: Path) -> None:
@@ -442,20 +463,23 @@ def test_the_data_files_hold_the_costs(site: Path, bare: Path) -> None:
 
 def test_a_board_without_costs_says_so(bare: Path) -> None:
     page = page_at(bare, "efficiency.html")
-    assert not page.all("svg") and page.main.count("No line with a mean says") == 4
+    assert not page.all("svg")
+    assert page.main.count("No cost data: these systems were submitted as run files.") == 1
 
 
 def test_points_far_apart_and_on_one_spot_are_drawn_inside_the_figure() -> None:
-    for costs in ([1e-9, 1e6], [3.0], [2.0, 2.0, 2.0000001], [10.0**k for k in range(-8, 9)]):
-        points = [figures.CostPoint(f"p{i}", f"p{i}", cost, 0.5, (0.0, 1.0), True) for i, cost in enumerate(costs)]
-        tree = ElementTree.fromstring(figures.frontier("k", points, [("<b>", 0.9)], axis="x", title="t", about="a"))
+    for costs in ([1e-9, 1e6], [3.0], [0.0, 3.0], [2.0, 2.0, 2.0000001], [10.0**k for k in range(-8, 9)]):
+        points = []
+        for i, cost in enumerate(costs):
+            points.append(figures.CostPoint(f"p{i}", f"p{i}", f"p{i}.html", cost, 0.5, (0.0, 1.0), True))
+        tree = ElementTree.fromstring(figures.frontier("k", points, axis="x", title="t", about="a"))
         wide, high = (float(tree.attrib[key]) for key in ("width", "height"))
         for mark in tree.iter():
             for key, limit in (("cx", wide), ("x", wide), ("cy", high), ("y", high)):
                 assert 0 <= float(mark.attrib.get(key, 0)) <= limit, mark.attrib
         ticks = sorted(float(mark.attrib["x"]) for mark in tree.iter() if mark.attrib.get("class") == "num mid")
         gaps = [after - before for before, after in zip(ticks, ticks[1:], strict=False)]
-        assert 1 <= len(ticks) <= 9 and min(gaps, default=100) > 50
+        assert 1 <= len(ticks) <= 10 and min(gaps, default=100) > 40
 
 
 def links_of(site: Path, name: str) -> set[str]:
@@ -620,18 +644,19 @@ def test_a_name_that_leads_out_of_the_site_is_refused(whole: Path, tmp_path: Pat
 
 
 EVIL = '"><img>&\x00'
-EVIL_POINT = figures.CostPoint(EVIL, EVIL, 2.0, 0.5, (0.4, 0.6), True)
+EVIL_POINT = figures.CostPoint(EVIL, EVIL, EVIL, 2.0, 0.5, (0.4, 0.6), True)
+EVIL_SCORE = figures.ScorePoint(EVIL, EVIL, 0.5, (0.4, 0.6), False)
 
 
 @pytest.mark.parametrize(
     ("figure", "times"),  # how often the text stands in it
     [
-        (lambda: figures.panels("k", [(EVIL, [figures.ListScores(EVIL, EVIL, 0.1, 0.9, (0.5,))])], EVIL, EVIL), 5),
+        (lambda: figures.scores("k", [figures.ListScores(EVIL, EVIL, [EVIL_SCORE])], EVIL, EVIL), 5),
         (lambda: figures.ladder("k", [figures.Span(EVIL, EVIL, 0.1, 0.5, (0.4, 0.6), 0.9)], EVIL), 3),
         (lambda: figures.bars("k", [0.5, -0.25, 0.0], EVIL), 1),
-        (lambda: figures.frontier("k", [EVIL_POINT], [(EVIL, 0.9)], axis=EVIL, title=EVIL, about=EVIL), 6),
+        (lambda: figures.frontier("k", [EVIL_POINT], axis=EVIL, title=EVIL, about=EVIL), 5),
     ],
-    ids=["panels", "ladder", "bars", "frontier"],
+    ids=["scores", "ladder", "bars", "frontier"],
 )
 def test_text_in_figures_is_escaped(figure: Callable[[], str], times: int) -> None:
     drawn = figure()
@@ -640,22 +665,18 @@ def test_text_in_figures_is_escaped(figure: Callable[[], str], times: int) -> No
     assert len(told) == times and "<img" not in drawn and "\x00" not in drawn
 
 
-def test_a_panel_marks_first_stage_ceiling_and_every_submission_between_nothing_and_one() -> None:
-    groups = [
-        figures.ListScores("bm25-100", "R .81", 0.25, 1.0, (0.5, 0.75)),
-        figures.ListScores("none", "", None, None, ()),
+def test_scores_stand_at_their_place_between_round_ticks_that_fit_them() -> None:
+    points = [
+        figures.ScorePoint("acme/one", "one.html", 0.70, (0.62, 0.78), False),
+        figures.ScorePoint("first stage: bm25", "two.html", 0.50, (0.42, 0.58), True),
     ]
-    tree = ElementTree.fromstring(figures.panels("k", [("mini", groups)], "t", "a"))
-    inside = next(node for node in tree if node.tag == "g")
-    places = {}
-    for kind in ("own", "first", "ceiling"):
-        drawn = [node.attrib for node in inside if node.get("class") == kind]
-        places[kind] = [float(each.get("cy") or each["d"].split()[1].split("h")[0]) for each in drawn]
-    low, high = places["own"]
-    [first], [top] = places["first"], places["ceiling"]
-    assert top < high < low < first
-    assert low - high == pytest.approx(first - low)  # a quarter each
-    assert low - top == pytest.approx(2 * (low - high))
+    tree = ElementTree.fromstring(
+        figures.scores("k", [figures.ListScores("bm25-100", "ceiling 89.2", points)], "t", "a")
+    )
+    places = {link.attrib["href"]: float(link.find("circle").attrib["cx"]) for link in tree.iter("a")}
+    ticks = {float(text.text): float(text.attrib["x"]) for text in tree.iter("text") if text.get("class") == "num mid"}
+    assert list(ticks) == [40, 50, 60, 70, 80]
+    assert places == {"one.html": ticks[70], "two.html": ticks[50]}
 
 
 def test_every_page_lets_only_the_sites_own_files_in(site: Path) -> None:

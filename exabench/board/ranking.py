@@ -849,7 +849,7 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
     if submission.slug == FIRST_STAGE:
         return CostSummary(0.0, 0.0, why="the first stage itself: nothing was reranked")
     if submission.kind in EXTERNAL_RUN_KINDS:
-        return CostSummary(why="the ranking was sent in: what it took was not seen")
+        return CostSummary(why="submitted run: its cost is not known")
     costs = []
     for part in parts:
         known = [summary.result.cost for summary in part if summary.result.cost]

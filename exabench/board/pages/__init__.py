@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exabench.board.pages import (
     _compare,
+    _costs,
     _dataset_views,
     _overview,
     _provenance,
@@ -30,7 +31,7 @@ from exabench.core.parallel import map_unordered
 
 FORMAT = 1
 # Modules whose pages show the whole board come first: each is long work for one process.
-_WHOLE = (downloads, _overview, _provenance, _compare, _task_views, _training_views, _dataset_views, _reported)
+_WHOLE = (downloads, _overview, _costs, _provenance, _compare, _task_views, _training_views, _dataset_views, _reported)
 _TOGETHER = 60  # small pages that a process makes at a time: those of ten results
 _FEWEST = 30  # batches for which a second process is worth its start
 

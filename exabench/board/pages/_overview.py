@@ -1,9 +1,9 @@
-"""The pages of each ranking: its overview and heat map, with data for the browser, and effectiveness against cost."""
+"""The pages of each contest: its overview and its heat map, with data for the browser."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +14,6 @@ from exabench.board.pages._page import (
     WRITTEN,
     Page,
     Values,
-    efficiency_page,
     heat_page,
     overview_data,
     overview_page,
@@ -24,12 +23,10 @@ from exabench.board.pages._page import (
     stamp,
 )
 from exabench.board.pages.downloads import row_record, short
-from exabench.board.pages.figures import VALUE, CostPoint, frontier
-from exabench.board.ranking import Board, Contest, CostSummary, Ranking, ResultSummary, Row
+from exabench.board.ranking import Board, Contest, Ranking, ResultSummary, Row
 from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Task
 
-POINTS = 200  # points in a figure of costs, those of the front first
 SHOWN = 20_000  # cells of tasks that an overview shows before it is asked for them
 _STEPS = (0.005, 0.02, 0.05, 0.1)  # from which a difference has the next colour, as in overview.js and heat.html
 
@@ -75,15 +72,12 @@ _OF_RERANKERS = ("gain", "flops", "parameters", "latency")  # a first stage has 
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """For each contest its overview and two data files; for each ranking its heat map and its costs."""
+    """For each contest its overview, its heat map, and two data files of both."""
     for ranking in board.rankings:
-        yield Page(heat_page(board, ranking), partial(heat, board, ranking), "heat.html")
-        yield Page(efficiency_page(board, ranking), partial(efficiency, ranking), "efficiency.html")
         for contest in ranking.tables:
+            yield Page(heat_page(board, ranking, contest), partial(heat, board, ranking, contest), "heat.html")
             page = overview_page(board, ranking, contest)
             yield Page(page, partial(overview, board, ranking, contest), "overview.html")
-        # The heat map reads the columns of all lists, also where there is one list alone.
-        for contest in {one.candidates: one for one in (*ranking.tables, Contest("", ranking.rows))}.values():
             yield Page(overview_data(ranking, contest), partial(columns_script, board, ranking, contest))
             yield Page(scores_data(ranking, contest), partial(scores_script, board, ranking, contest))
 
@@ -193,11 +187,11 @@ def _shows_tasks(ranking: Ranking) -> bool:
     return len(ranking.rows) * len(ranking.tasks) <= SHOWN
 
 
-def heat(board: Board, ranking: Ranking) -> Values:
-    """The first lines against their first stage; the browser turns to the others and to other baselines."""
+def heat(board: Board, ranking: Ranking, contest: Contest) -> Values:
+    """The first rows of a contest against their first stage; the browser turns to the others and to other baselines."""
     first_stages = {}
     rows = []
-    for row in ranking.rows:
+    for row in contest.shown:
         if row.is_first_stage:
             first_stages[row.candidates] = row.values
         else:
@@ -215,10 +209,11 @@ def heat(board: Board, ranking: Ranking) -> Values:
         lines.append((row, cells))
     return {
         "ranking": ranking,
+        "contest": contest,
         "lines": lines,
         "shade": shade,
         "count": len(rows),
-        "stamp": _stamp(ranking.rows),
+        "stamp": _stamp(rows),
     }
 
 
@@ -231,98 +226,3 @@ def shade(difference: float | None) -> str:
         return "level"
     direction = "up" if difference > 0 else "down"
     return f"{direction}{step}"
-
-
-class CostMeasure(NamedTuple):
-    """One way to say what a line cost."""
-
-    key: str
-    title: str
-    axis: str
-    unit: float
-    of: Callable[[CostSummary], float | None]
-
-
-MEASURES = (
-    CostMeasure("exact", "FLOPs per query", "TFLOPs per query", 1e12, lambda spent: spent.flops_exact),
-    CostMeasure("paper", "FLOPs as published", "TFLOPs per query, E2R-FLOPs", 1e12, lambda spent: spent.flops_paper),
-    CostMeasure("parameters", "Parameters", "parameters, millions", 1e6, lambda spent: spent.parameters),
-)
-
-
-def efficiency(ranking: Ranking) -> Values:
-    """The page: a figure for each measure of cost, then the table behind them: its fronts and the best means."""
-    rows = []
-    places = set()
-    for row in ranking.rows:
-        if row.mean is not None:
-            rows.append(row)
-            places.add(row.spent.hardware)
-    hardware = sorted(places - {""})
-    measures = list(MEASURES)
-    for number, place in enumerate(hardware or [""], 1):  # seconds of two machines do not compare
-        key = "latency"
-        if number > 1:
-            key = f"{key}-{number}"
-        title = "Latency"
-        if place:
-            title = f"{title} on {place}"
-        measures.append(CostMeasure(key, title, "seconds per query, median", 1, partial(_seconds, place)))
-
-    sections = []
-    # Rows hold a dictionary and cannot be keys: places stand for them.
-    fronts: list[list[str]] = [[] for _ in rows]  # the keys of the figures in which a row is on the front
-    levels = dict.fromkeys((row.name, row.mean or 0.0) for row in rows if row.is_first_stage)
-    for measure in measures:
-        # The front comes first, so that a long list of points loses none of it.
-        front = pareto_front(rows, measure.of)
-        order = dict.fromkeys((*front, *range(len(rows))))
-        points = []
-        for number in order:
-            row = rows[number]
-            cost = measure.of(row.spent)
-            if cost and row.mean is not None and row.interval is not None:
-                label = f"{row.name} over {row.candidates}"
-                model = row.name.split("/")[-1]
-                brief = f"{model} ({row.candidates})"
-                points.append(CostPoint(label, brief, cost / measure.unit, row.mean, row.interval, number in front))
-        figure = None
-        if points:  # some cost is known in this measure
-            names = ", ".join(rows[number].name for number in front)
-            about = f"{VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
-            about = f"{about} Filled points are on the front: {names}. The table has them."
-            title = f"Mean nDCG@10 against {measure.axis}"
-            key = f"f-{measure.key}"
-            figure = frontier(key, points[:POINTS], list(levels), axis=measure.axis, title=title, about=about)
-        sections.append((measure, figure))
-        for number in front:
-            fronts[number].append(measure.key)
-    lines = []
-    for number, row in enumerate(rows):
-        if number < WRITTEN or fronts[number]:
-            lines.append((row, ", ".join(fronts[number])))
-    return {
-        "ranking": ranking,
-        "lines": lines,
-        "count": len(rows),
-        "sections": sections,
-        "stamp": _stamp(rows),
-    }
-
-
-def _seconds(place: str, spent: CostSummary) -> float | None:
-    return spent.p50 if spent.hardware == place else None
-
-
-def pareto_front(rows: Sequence[Row], cost: Callable[[CostSummary], float | None]) -> list[int]:
-    """The places of rows, cheapest first, that no other beats: none is as cheap and better, or as good and cheaper."""
-    paid = []
-    for place, row in enumerate(rows):
-        price = cost(row.spent)
-        if price and row.mean is not None:
-            paid.append((price, -row.mean, place))
-    front: list[tuple[float, float, int]] = []
-    for one in sorted(paid):
-        if not front or one[1] < front[-1][1] or one[:2] == front[-1][:2]:
-            front.append(one)
-    return [place for _, _, place in front]

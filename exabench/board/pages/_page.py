@@ -88,9 +88,19 @@ def _path_by_names(pattern: str) -> Callable[..., str]:
     return place
 
 
-def _path_by_ranking(front: str, pattern: str) -> Callable[[Board, Ranking], str]:
-    """A function from a ranking to the path of its page; the board's first ranking has the one at the front."""
-    return lambda board, ranking: front if ranking == board.rankings[0] else _place(pattern, ranking.slug)
+def _path_by_contest(front: str, pattern: str) -> Callable[[Board, Ranking, Contest], str]:
+    """A function from a contest to the path of its page; the board's first contest has the one at the front.
+
+    A contest over no list is the ranking over all lists.
+    """
+
+    def place(board: Board, ranking: Ranking, contest: Contest) -> str:
+        first = board.rankings[0]
+        if ranking.slug == first.slug and contest.candidates == first.tables[0].candidates:
+            return front
+        return _place(pattern, _name_of(ranking, contest))
+
+    return place
 
 
 def _path_by_result(pattern: str) -> Callable[[ResultSummary], str]:
@@ -98,12 +108,9 @@ def _path_by_result(pattern: str) -> Callable[[ResultSummary], str]:
     return lambda summary: _place(pattern, summary.submission, summary.task, summary.candidates)
 
 
-def overview_page(board: Board, ranking: Ranking, contest: Contest) -> str:
-    """The page of a contest, or of the ranking over all lists; the board's first contest has the front."""
-    first = board.rankings[0]
-    if ranking.slug == first.slug and contest.candidates == first.tables[0].candidates:
-        return "index.html"
-    return _place("views/{}.html", _name_of(ranking, contest))
+overview_page = _path_by_contest("index.html", "views/{}.html")
+heat_page = _path_by_contest("heat.html", "heat/{}.html")
+efficiency_page = _path_by_contest("efficiency.html", "efficiency/{}.html")
 
 
 def ranking_page(board: Board, ranking: Ranking) -> str:
@@ -111,8 +118,6 @@ def ranking_page(board: Board, ranking: Ranking) -> str:
     return overview_page(board, ranking, ranking.tables[0])
 
 
-heat_page = _path_by_ranking("heat.html", "heat/{}.html")
-efficiency_page = _path_by_ranking("efficiency.html", "efficiency/{}.html")
 submission_page = _path_by_names("submissions/{}.html")
 task_page = _path_by_names("tasks/{}.html")
 reported_page = _path_by_names("reported/{}.html")

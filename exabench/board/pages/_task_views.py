@@ -7,12 +7,15 @@ from functools import partial
 
 import numpy as np
 
-from exabench.board.pages._page import WRITTEN, Page, Values, stamp, task_page
+from exabench.board.pages._format import score
+from exabench.board.pages._page import WRITTEN, Page, Values, stamp, submission_page, task_page
 from exabench.board.pages._training_views import overlaps
-from exabench.board.ranking import Board, Entry, group_by
+from exabench.board.pages.figures import ListScores, ScorePoint, scores
+from exabench.board.ranking import Board, Entry, Row, group_by
 from exabench.core.nouns import Task
 from exabench.tasks.catalogue import task
 
+DRAWN = 12  # systems of a candidate list in the figure
 HARDEST = 10
 BOUND = "exabench--oracle"
 
@@ -58,11 +61,36 @@ def single_task(board: Board, one: Task) -> Values:
         hardest.append((query, value, entry, ceiling))
     hardest.sort(key=lambda line: (line[1], -(line[3] or 0.0), line[0]))
 
+    # The figure: who reranked each candidate list, best first.
+    lists = []
+    tables = []
+    alone: list[Row] = []
+    for contest in contests:
+        complete = [row for row in contest.rows if row.mean is not None]
+        if len(complete) > 1:
+            tables.append((contest, complete))
+        else:
+            alone += complete
+        points = []
+        for row in complete[:DRAWN]:
+            if row.mean is not None and row.interval is not None:
+                page = f"../{submission_page(row.submission.slug)}"
+                points.append(ScorePoint(row.name, page, row.mean, row.interval, row.is_first_stage))
+        if points:
+            lists.append(ListScores(contest.candidates, f"ceiling {score(ceilings[contest.candidates])}", points))
+    figure = None
+    if lists:
+        about = f"{one.headline} x 100 to the right, with 95 % intervals, of the best {DRAWN} over each candidate list."
+        about = f"{about} Hollow points are first stages. The numbers are in the tables below."
+        figure = scores("scores", lists, f"{one.title}: score by first stage and depth", about)
     results = [entry.result for entry in entries]
     return {
         "task": one,
         "ceilings": ceilings,
         "contests": contests,
+        "tables": tables,
+        "alone": alone,
+        "figure": figure,
         "written": WRITTEN,
         "bounds": bounds,
         "incomplete": incomplete[:WRITTEN],

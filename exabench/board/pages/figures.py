@@ -13,20 +13,26 @@ from markupsafe import Markup
 from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
-GROUP = 94  # units that a candidate list in a panel is wide, at least
-SIGN = 6.7  # units for each sign of its name
-LABEL = 24  # signs of its name that are shown
+NAMED = 12  # points of a frontier that all have their names beside them; of more, those on the front
 VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
 
 
+class ScorePoint(NamedTuple):
+    """One system in a figure of scores: its name, the address of its page, its value; hollow for a first stage."""
+
+    label: str
+    page: str
+    value: float
+    interval: tuple[float, float]
+    hollow: bool
+
+
 class ListScores(NamedTuple):
-    """The column of a candidate list in a panel: its own score, its ceiling, and those who reranked it."""
+    """The systems over a candidate list, best first; `detail` stands beside the list's name."""
 
     label: str
     detail: str
-    first_stage: float | None
-    ceiling: float | None
-    values: Sequence[float]
+    points: Sequence[ScorePoint]
 
 
 class Span(NamedTuple):
@@ -41,60 +47,58 @@ class Span(NamedTuple):
 
 
 class CostPoint(NamedTuple):
-    """One point of a frontier: what it cost (above 0) and what it got; `best` where nothing cheaper is as good.
+    """One point of a frontier: what it cost (0: a first stage), what it got, and whether nothing cheaper is as good.
 
-    `short` is written beside the best, `label` is what the point says of itself.
+    `short` is written beside it, `label` is what it says of itself, and `page` is the address that it leads to.
     """
 
     label: str
     short: str
+    page: str
     cost: float
     value: float
     interval: tuple[float, float]
     best: bool
 
 
-def panels(key: str, figures: Sequence[tuple[str, Sequence[ListScores]]], title: str, about: str) -> Markup:
-    """Small multiples: for each task, scores over each candidate list between its own score and its ceiling."""
-    longest = 0
-    most = 1
-    for _, lists in figures:
-        most = max(most, len(lists))
-        for one in lists:
-            longest = max(longest, len(one.label))
-    each = max(GROUP, round(SIGN * min(LABEL, longest)) + 8)
-    wide = max(210 if len(figures) > 1 else 380, 60 + each * most)
-    high = 214
-    across = max(1, min(len(figures), 940 // wide))  # panels beside each other, within the width of a page
-    parts = [
-        _dot("own", 8, 10, 4) + _text(18, 14, "submission", "small"),
-        _line("first", "M102 10h18") + _text(126, 14, "first stage, not reranked", "small"),
-        _line("ceiling", "M284 10h18") + _text(308, 14, "ceiling: best possible order", "small"),
-    ]
-    left = 30
-    right = wide - 14
-    bottom = 164
-    tall = 136  # of a score from 0 to 100
-    for place, (name, lists) in enumerate(figures):
-        parts.append(f'<g transform="translate({place % across * wide} {30 + place // across * high})">')
-        parts.append(_text(left, 14, name, "head", limit=int(wide / 7.5)))
-        parts += _levels([(bottom - tall * tick / 100, str(tick)) for tick in range(0, 101, 25)], left, right, 6)
-        for number, one in enumerate(lists):
-            x = left + (right - left) * (number + 0.5) / len(lists)
-            for kind, value in (("ceiling", one.ceiling), ("first", one.first_stage)):
-                if value is not None:
-                    parts.append(_line(kind, f"M{x - 14:.1f} {bottom - tall * value:.1f}h28"))
-            # From the lowest up, so that neighbours in the list are neighbours in the figure.
-            for rank, value in enumerate(sorted(one.values)):
-                aside = 6 * ((rank + 1) // 2 % 3)  # neighbours step aside so that none hides another
-                if rank % 2:
-                    aside = -aside
-                parts.append(_dot("own", x + aside, bottom - tall * value, 4))
-            parts.append(_text(x, bottom + 17, one.label, "lab mid", limit=LABEL))
-            parts.append(_text(x, bottom + 32, one.detail, "small mid", limit=12))
-        parts.append("</g>")
-    rows = -(-len(figures) // across)
-    return _svg(key, max(wide * across, 480), 30 + rows * high, title, about, parts)
+def scores(key: str, lists: Sequence[ListScores], title: str, about: str) -> Markup:
+    """A line for each system, named and linked, with its 95 % interval, under the name of its candidate list."""
+    row = 20
+    left = 120.0
+    for one in lists:
+        for point in one.points:
+            left = max(left, 24 + 7.0 * len(point.label[:40]))
+    right = left + 460
+    top = 8
+    bounds = [bound for one in lists for point in one.points for bound in point.interval]
+    ticks = _ticks(min(bounds), max(bounds))
+    low = ticks[0]
+    high = ticks[-1]
+    bottom = top + row * sum(len(one.points) + 1 for one in lists) + 8 * (len(lists) - 1)
+
+    def x_of(value: float) -> float:
+        return left + (right - left) * (value - low) / (high - low)
+
+    parts = []
+    for tick in ticks:
+        x = x_of(tick)
+        parts.append(_line("grid", f"M{x:.1f} {top}V{bottom}") + _text(x, bottom + 16, f"{100 * tick:g}", "num mid"))
+    y = float(top)
+    for one in lists:
+        parts.append(_text(4, y + 14, f"{one.label}, {one.detail}", "head", limit=80))
+        for point in one.points:
+            y += row
+            middle = y + row / 2
+            start, end = (x_of(bound) for bound in point.interval)
+            kind = "hollow" if point.hollow else "own"
+            drawn = _text(left - 12, middle + 4, point.label, "lab end", limit=40)
+            drawn += _line("interval", f"M{start:.1f} {middle:.1f}H{end:.1f}") + _dot(
+                kind, x_of(point.value), middle, 4.5
+            )
+            said = f"{point.label} over {one.label}: {score(point.value)}"
+            parts.append(_link(point.page, said, drawn))
+        y += row + 8
+    return _svg(key, right + 24, bottom + 26, title, about, parts, role="group")
 
 
 def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
@@ -156,96 +160,95 @@ def bars(key: str, differences: Sequence[float], about: str) -> Markup:
     return _svg(key, left + wide + 10, 2 * middle, "Difference to the first stage, query by query", about, parts)
 
 
-def frontier(
-    key: str, points: Sequence[CostPoint], levels: Sequence[tuple[str, float]], *, axis: str, title: str, about: str
-) -> Markup:
+def frontier(key: str, points: Sequence[CostPoint], *, axis: str, title: str, about: str) -> Markup:
     """Value against cost, the cost on a logarithmic axis, with the front of those that nothing cheaper beats.
 
-    `levels` are named values that cost nothing, which a logarithmic axis has no place for: lines across.
+    What costs nothing has a place of its own at the left edge, for a logarithmic axis has none for it. At least one
+    point has a cost above 0.
     """
     left = 48
     right = 760
     top = 30
     bottom = 360
-    cheap = min(point.cost for point in points) / 1.6  # a factor on both sides, so that nothing sits on the edge
-    dear = max(point.cost for point in points) * 1.6
-    # The vertical axis begins and ends at a multiple of five points around all that is drawn.
-    values = [value for _, value in levels]
+    free = [point for point in points if not point.cost]
+    start = left + 20  # of the logarithmic axis
+    if free:
+        start = left + 70
+    costs = [point.cost for point in points if point.cost]
+    cheap = min(costs) / 1.6  # a factor on both sides, so that nothing sits on the edge
+    dear = max(costs) * 1.6
+    values: list[float] = []
     for point in points:
         values += (point.value, *point.interval)
-    low = max(0.0, math.floor(20 * min(values)) / 20)
-    high = max(math.ceil(20 * max(values)) / 20, low + 0.05)
+    ticks = _ticks(min(values), max(values))
 
     def x_of(cost: float) -> float:
+        if not cost:
+            return left + 24
         across = math.log(cost / cheap) / math.log(dear / cheap)
-        return left + (right - left) * across
+        return start + (right - start) * across
 
     def y_of(value: float) -> float:
-        return bottom - (bottom - top) * (value - low) / (high - low)
+        return bottom - (bottom - top) * (value - ticks[0]) / (ticks[-1] - ticks[0])
 
     # Both axes, with lines across.
-    step = 20
-    if high - low <= 0.8:
-        step = 10
-    if high - low <= 0.4:
-        step = 5
-    ticks = range(-(-round(100 * low) // step) * step, round(100 * high) + 1, step)
-    parts = _levels([(y_of(tick / 100), str(tick)) for tick in ticks], left, right)
-    for cost in _log_ticks(cheap, dear):
-        x = x_of(cost)
-        parts.append(_line("grid", f"M{x:.1f} {top}V{bottom}"))
-        parts.append(_text(x, bottom + 18, f"{cost:,.12f}".rstrip("0").rstrip("."), "num mid"))
+    parts = _levels([(y_of(tick), f"{100 * tick:g}") for tick in ticks], left, right)
+    marks = [(x_of(cost), f"{cost:,.12f}".rstrip("0").rstrip(".")) for cost in _log_ticks(cheap, dear)]
+    if free:
+        marks.append((x_of(0), "0"))
+    for x, label in marks:
+        parts.append(_line("grid", f"M{x:.1f} {top}V{bottom}") + _text(x, bottom + 18, label, "num mid"))
     parts.append(_text((left + right) / 2, bottom + 42, axis, "small mid"))
     parts.append(_text(left, top - 10, VALUE, "small"))
 
-    taken: list[tuple[float, float, float, float]] = []  # by texts, of which none may hide another
-
-    def put(text: str, kind: str, places: Sequence[tuple[float, float, str]]) -> None:
-        """Write a text at the first place where it meets no other and stays inside; nowhere if there is none."""
-        shown = _short(text, 36)
-        wide = 6.6 * len(shown)
-        for x, y, side in places:
-            start = x - wide if side else x
-            box = (start, y - 11, start + wide, y + 3)
-            apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
-            if apart and start > 2 and box[2] < 782:
-                taken.append(box)
-                parts.append(f'<rect class="ground" x="{start:.1f}" y="{y - 10:.1f}" width="{wide:.1f}" height="13"/>')
-                parts.append(_text(x, y, shown, f"{kind} {side}".strip()))
-                return
-
-    for name, value in sorted(levels, key=lambda level: -level[1]):
-        y = y_of(value)
-        parts.append(_line("ceiling", f"M{left} {y:.1f}H{right}"))
-        put(name, "small", [(right - 4, y - 5, "end"), (right - 4, y + 13, "end")])
-
-    # The front as stairs, then every point with its interval, then the names of those on the front.
+    # The front as stairs, then every point; those of one place step aside, so that none hides another.
     ordered = sorted(points, key=lambda point: (point.best, point.cost, point.value, point.label))
     best = [point for point in ordered if point.best]
     if best:
         stairs = "".join(f"H{x_of(point.cost):.1f}V{y_of(point.value):.1f}" for point in best[1:])
         parts.append(_line("front", f"M{x_of(best[0].cost):.1f} {y_of(best[0].value):.1f}{stairs}"))
-    there = Counter[tuple[int, int]]()  # those of one place step aside, so that none hides another
+    there = Counter[tuple[int, int]]()
+    places = []
     for point in ordered:
         x = x_of(point.cost)
         y = y_of(point.value)
         place = (round(x), round(y))
         x += 9 * there[place]
         there[place] += 1
+        places.append((x, y))
         below, above = (y_of(bound) for bound in point.interval)
         parts.append(_line("interval", f"M{x:.1f} {above:.1f}V{below:.1f}"))
-        title_of_point = _safe(f"{point.label}: {score(point.value)}")
-        circle = f'<circle class="{"own" if point.best else "hollow"}" cx="{x:.1f}" cy="{y:.1f}" r="5">'
-        parts.append(f"{circle}<title>{title_of_point}</title></circle>")
-    for point in reversed(best):
-        x = x_of(point.cost)
-        y = y_of(point.value)
-        put(
-            point.short,
-            "lab",
-            [(x - 9, y - 8, "end"), (x + 9, y + 17, ""), (x + 9, y - 8, ""), (x - 9, y + 17, "end")],
-        )
-    return _svg(key, right + 24, bottom + 52, title, about, parts, "fig walk")
+        kind = "own" if point.best else "hollow"
+        said = f"{point.label}: {score(point.value)}"
+        parts.append(_link(point.page, said, f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'))
+
+    # Names, where they meet neither another name nor the point of another: else a name would seem to be that one's.
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for point, (x, y), own in reversed(list(zip(ordered, places, list(taken), strict=True))):
+        if not point.best and len(points) > NAMED:
+            continue
+        shown = _short(point.short, 36)
+        wide = 6.6 * len(shown)
+        for begin, base in ((x + 9, y - 8), (x - 9 - wide, y - 8), (x + 9, y + 17), (x - 9 - wide, y + 17)):
+            box = (begin, base - 11, begin + wide, base + 3)
+            others = [other for other in taken if other is not own]
+            apart = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in others)
+            if apart and begin > left and box[2] < right + 20:
+                taken.append(box)
+                ground = f'<rect class="ground" x="{begin:.1f}" y="{base - 10:.1f}" width="{wide:.1f}" height="13"/>'
+                parts.append(ground + _text(begin, base, shown, "lab"))
+                break
+    return _svg(key, right + 24, bottom + 52, title, about, parts, "fig walk", role="group")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """At most seven values at a round step, the first at or below `low`, the last at or above `high`: at least two."""
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2):
+        first = math.floor(low / step + 1e-9)
+        last = max(math.ceil(high / step - 1e-9), first + 1)
+        if last - first < 7:
+            break
+    return [round(place * step, 2) for place in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -265,11 +268,27 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return ticks[:: -(-len(ticks) // 9)]
 
 
-def _svg(key: str, wide: float, high: float, title: str, about: str, parts: Sequence[str], kind: str = "fig") -> Markup:
+def _svg(
+    key: str,
+    wide: float,
+    high: float,
+    title: str,
+    about: str,
+    parts: Sequence[str],
+    kind: str = "fig",
+    *,
+    role: str = "img",
+) -> Markup:
+    """The whole figure; one with links in it has the role "group", for nothing in an image can be reached."""
     names = f'<title id="{key}-title">{_safe(title)}</title><desc id="{key}-desc">{_safe(about)}</desc>'
     size = f'viewBox="0 0 {wide:.0f} {high:.0f}" width="{wide:.0f}" height="{high:.0f}"'
-    head = f'<svg class="{kind}" {size} role="img" aria-labelledby="{key}-title {key}-desc">'
+    head = f'<svg class="{kind}" {size} role="{role}" aria-labelledby="{key}-title {key}-desc">'
     return Markup(head + names + "".join(parts) + "</svg>")
+
+
+def _link(page: str, said: str, drawn: str) -> str:
+    """What is drawn, as a link that says what it is."""
+    return f'<a href="{_safe(page)}" aria-label="{_safe(said)}"><title>{_safe(said)}</title>{drawn}</a>'
 
 
 def _safe(text: str) -> str:

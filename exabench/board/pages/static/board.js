@@ -62,14 +62,12 @@
   /* -- a figure's points, one after another by the arrow keys, each with its label while it has the focus ---- */
 
   function walk(figure) {
-    const points = [...figure.querySelectorAll("circle:has(> title)")].sort((a, b) => a.cx.baseVal.value - b.cx.baseVal.value);
+    const dot = (link) => link.querySelector("circle"), right = (link) => dot(link).cx.baseVal.value;
+    const points = [...figure.querySelectorAll("a")].sort((a, b) => right(a) - right(b));
     if (!points.length) { return; }
     const wide = figure.viewBox.baseVal.width, label = svg("text", { class: "said", "paint-order": "stroke" });
     const hush = () => label.remove();
-    figure.setAttribute("role", "group");
     points.forEach((point, place) => {
-      point.setAttribute("role", "img");
-      point.setAttribute("aria-label", point.textContent);
       point.setAttribute("tabindex", place ? "-1" : "0");
       point.addEventListener("focus", () => say(point));
       point.addEventListener("blur", hush);
@@ -89,9 +87,9 @@
     function say(point) {
       label.textContent = point.getAttribute("aria-label");
       figure.append(label);
-      const size = label.getBBox().width, x = point.cx.baseVal.value;
+      const size = label.getBBox().width, x = right(point);
       label.setAttribute("x", Math.max(6, Math.min(x - size / 2, wide - size - 6)));
-      label.setAttribute("y", Math.max(22, point.cy.baseVal.value - 14));
+      label.setAttribute("y", Math.max(22, dot(point).cy.baseVal.value - 14));
     }
   }
 })();

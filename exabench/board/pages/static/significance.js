@@ -79,7 +79,8 @@
       Promise.all(members.map((task) => Promise.all(one.slugs.map((slug) => of(slug, task)))))));
     const middle = (samples) => samples[0].values.map((_, i) => t.mean(samples.map((sample) => sample.values[i])));
     one.values = vectors.map((parts) => t.joined(parts.map(middle)));
-    one.on = vectors.flat(2).map(({ metric, qrels, convention, queries }) => [metric, qrels, convention, queries].join()).join();
+    const measured = vectors.flat(2).map(({ metric, qrels, convention, queries }) => [metric, qrels, convention, queries].join());
+    one.on = [...new Set(measured)].join(); // once for all samples of a task
   }
 
   /* Pairs in the order of the contest, so that the better system comes first: it says from which p on they differ. */

@@ -11,8 +11,8 @@ from exabench.board.pages._format import score
 from exabench.board.pages._page import WRITTEN, Page, Values, stamp, submission_page, task_page
 from exabench.board.pages._training_views import overlaps
 from exabench.board.pages.figures import ListScores, ScorePoint, scores
-from exabench.board.ranking import Board, Entry, Row, group_by
-from exabench.core.nouns import Task
+from exabench.board.ranking import Board, Entry, group_by
+from exabench.core.nouns import FIRST_STAGE, Task
 from exabench.tasks.catalogue import task
 
 DRAWN = 12  # systems of a candidate list in the figure
@@ -35,6 +35,7 @@ def single_task(board: Board, one: Task) -> Values:
     contests = board.contests[one.name]
     # Beside those that are ranked the page lists bounds, runs that leave queries out, and what is not alike.
     bounds = []
+    alone = []  # first stages that nobody reranked
     incomplete = []
     others = []
     ranked = []
@@ -48,6 +49,8 @@ def single_task(board: Board, one: Task) -> Values:
             others.append(entry)
         elif entry.is_bound:
             bounds.append(entry)
+        elif entry.group is None and entry.submission.slug == FIRST_STAGE and not entry.result.missing:
+            alone.append(entry)
         elif entry.group is None:
             incomplete.append(entry)
         else:
@@ -64,13 +67,10 @@ def single_task(board: Board, one: Task) -> Values:
     # The figure: who reranked each candidate list, best first.
     lists = []
     tables = []
-    alone: list[Row] = []
     for contest in contests:
         complete = [row for row in contest.rows if row.mean is not None]
-        if len(complete) > 1:
+        if complete:
             tables.append((contest, complete))
-        else:
-            alone += complete
         points = []
         for row in complete[:DRAWN]:
             if row.mean is not None and row.interval is not None:

@@ -29,7 +29,8 @@
   }
 
   async function start() {
-    const mine = turn += 1, of = contests.find(({ key }) => key === state.of) || contests[0];
+    const mine = turn += 1, of = contests.find(({ key }) => key === state.of)
+      || contests.find(({ key }) => key.startsWith(`${state.of}.`)) || contests[0]; // a view without a list is its first one
     form.elements.of.value = of.key;
     status.textContent = "Loading the systems \u2026";
     out.textContent = "";

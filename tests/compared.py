@@ -30,7 +30,7 @@ SIZES = {"trec-dl-2019": 43, "nfcorpus": 323, "scifact": 300, "fiqa": 648, "trec
 SKILL = {"acme/strong": 0.09, "acme/close": 0.08, "acme/twin": 0.08, "acme/weak": 0.02, "acme/none": -0.05}
 NAMES = ("bm25-100", "splade-100")
 HEADLINE = "nDCG@10"
-_TEMPLATE = Path(__file__).parents[1] / "leaderboard" / "results" / "exabench--random" / "mini.bm25-100.json"
+_TEMPLATE = Path(__file__).parents[1] / "leaderboard" / "results" / "exabench--random" / "vaswani.bm25-100.json"
 
 
 def write_board(folder: Path, tasks: list[str] = TASKS) -> Ledger:

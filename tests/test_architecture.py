@@ -158,7 +158,7 @@ GROUPS = ("bench", "bench score", "board build", "demo", "data", "data build")
 LIGHT = ["--help", "--version", *(f"{command} --help" for command in GROUPS)]
 
 
-def test_help_loads_no_heavy_library() -> None:
+def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
     code = f"""
 import sys
 from exabench.cli import main
@@ -167,7 +167,9 @@ for line in {[*LIGHT, "bench tasks --json", "parts"]}:
     found = {HEAVY | {"exabench.parts.rerankers.monot5"}}.intersection(sys.modules)
     print(line, *sorted(found), sep="|", file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Away from the checkout, whose leaderboard describes a task of its own: checking that takes numpy.
+    asked = [sys.executable, "-c", code]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=tmp_path)
     # The table of tasks is checked as it is read; the parts themselves are listed without an import.
     loaded = [*LIGHT, "bench tasks --json|msgspec", "parts|msgspec|numpy|pyarrow"]
     assert done.stderr.splitlines() == loaded, "a heavy library stands behind the command that loads it"

@@ -264,13 +264,12 @@ def test_the_hub_gives_what_the_folder_gives_and_a_new_head_changes_nothing(tmp_
     assert not (tmp_path / "other.json").exists()  # a commit needs no lock
 
 
-def test_a_hub_that_fails_is_one_line_and_exit_code_3(tmp_path, hub):
+def test_a_name_that_the_hub_does_not_know_is_bad_input_and_a_hub_that_fails_is_exit_code_3(tmp_path, hub, monkeypatch):
     lock = tmp_path / "lock.json"
-    for _ in range(2):
-        with pytest.raises(OutsideFailed) as caught:
+    for kind, code in ((BadInput, 2), (OutsideFailed, 3)):
+        with pytest.raises(kind) as caught:
             elsewhere(lock)
-        assert caught.value.exit_code == 3 and "\n" not in str(caught.value)
+        assert caught.value.exit_code == code and "\n" not in str(caught.value)
         assert str(caught.value).startswith(f"task elsewhere cannot be read: Hub dataset {REPO}")
-        hub.shutdown()  # nobody listens there any more
-        hub.server_close()
+        point_at("http://127.0.0.1:9", tmp_path / "home", monkeypatch)  # where nobody listens
     assert not lock.exists()

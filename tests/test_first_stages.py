@@ -132,7 +132,7 @@ def test_published_lists_are_frozen_and_made_again_from_their_commit(hub, tmp_pa
 def test_a_dataset_that_is_none_is_no_list(hub):
     with pytest.raises(BadInput, match="hub_list needs the name of a dataset, not ''"):
         HubList()
-    with pytest.raises(OutsideFailed, match="Hub dataset owner/nothing"):
+    with pytest.raises(BadInput, match="Hub dataset owner/nothing: is not there"):
         HubList(repo="owner/nothing")
 
 

@@ -25,7 +25,7 @@ from exabench.bench.submitting import submit
 from exabench.board.eval_results import compare_results, push_results
 from exabench.board.ranking import Board
 from exabench.cli import main
-from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput
 from exabench.hub import commits
 
 LISTS = "owner/lists"
@@ -285,7 +285,7 @@ def test_a_board_is_read_from_the_hub_at_any_commit(hub: HubDouble, board: Path)
         "hub:owner": BadInput,
         "hub:owner/board@": BadInput,
         "hub:../x/y": BadInput,
-        "hub:owner/none": OutsideFailed,
+        "hub:owner/none": BadInput,
     }.items():
         with pytest.raises(error):
             Board.read(place)

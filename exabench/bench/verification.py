@@ -22,6 +22,7 @@ from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, nearest
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
+from exabench.hub.client import NotOnHub
 from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
 from exabench.tasks.catalogue import expand, task as task_of
@@ -79,7 +80,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
             result = read_result(file)
             evaluator = evaluator_of(ledger, result.task, result.candidates.name, data)
             found = _recompute(ledger, result, filed, evaluator)
-        except OutsideFailed:  # a collection that cannot be reached says nothing about the board
+        except (OutsideFailed, NotOnHub):  # a collection that cannot be read says nothing about the board
             raise
         except ExabenchError as error:
             yield Cell(file.parent.name, task, candidates, "-", None, None, f"FAIL: {error}")

@@ -179,7 +179,7 @@ def snapshot(
     """A folder with the files of a commit, or `only` those at these paths: the client's cache, or a fresh copy at `to`.
 
     Of a model nothing but MODEL_FILES and CARD is fetched where no paths are given, and without `weights` no
-    safetensors either. Raises OutsideFailed.
+    safetensors either. Raises OutsideFailed, NotOnHub.
     """
     # The client takes patterns; in brackets a special character stands for itself.
     patterns = list(map(glob.escape, only))
@@ -238,7 +238,7 @@ def pin_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind
 def find_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
     """The commit to read `repo` at: `revision` where it is one, else what the lock file says, else today's head.
 
-    Raises OutsideFailed.
+    Raises OutsideFailed, NotOnHub.
     """
     if revision and is_commit(revision):
         return revision
@@ -273,7 +273,7 @@ def _lock_key(repo: str, revision: str | None, kind: str) -> str:
 
 
 def configs(repo: str, commit: str) -> list[str]:
-    """The configs of a dataset at a commit. Raises OutsideFailed."""
+    """The configs of a dataset at a commit. Raises OutsideFailed, NotOnHub."""
     import datasets
 
     with asking(f"dataset {repo}@{commit}: configs", refusals=False):
@@ -486,17 +486,27 @@ def api() -> Any:
     return HfApi()
 
 
+class NotOnHub(BadInput):
+    """The Hub answers that there is no such repository, commit or file for this token: a name is wrong."""
+
+
 @contextlib.contextmanager
 def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
     """Turn an error of the client into one line without secrets.
 
-    With `refusals` an answer that the Hub will give again is the asker's mistake (BadInput); all else is OutsideFailed.
+    What is not there is NotOnHub. With `refusals` any other answer that the Hub will give again is the asker's mistake
+    (BadInput); all else is OutsideFailed.
     """
     try:
         yield
     except (BadInput, OutsideFailed):
         raise
     except Exception as error:
+        if _says_not_found(error, while_reading=not refusals):
+            advice = "check the name"
+            if not _has_token():  # without one the Hub answers so of what is private, too
+                advice += ", or log in with `hf auth login` if it is private"
+            raise NotOnHub(f"Hub {what}: is not there, or not for this token; {advice}") from error
         message = " ".join(str(error).split()) or type(error).__name__
         # A token need not look like one of the Hub's, so it is also searched for by its value.
         message = message.replace(os.environ.get("HF_TOKEN") or "\0", "...")
@@ -516,6 +526,17 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         if refusals and is_refused:
             raise BadInput(f"Hub {what}: refused ({message}); {advice}") from error
         raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error
+
+
+def _says_not_found(error: Exception, *, while_reading: bool) -> bool:
+    """Is it the Hub's answer that something is not there? What a cut network brings about is none."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if while_reading and isinstance(error, RepositoryNotFoundError):  # 401 to those without a token
+        return True
+    if type(error).__name__ == "DatasetNotFoundError":  # of the library datasets, which takes seconds to load
+        return True
+    return getattr(getattr(error, "response", None), "status_code", None) == 404
 
 
 def hub_address() -> str:

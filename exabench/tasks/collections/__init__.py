@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from exabench.core.errors import BadInput, MissingExtra, OutsideFailed
+from exabench.core.errors import BadInput, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.files import TemporaryRows
 from exabench.core.nouns import Convention, Passage, Qrels, Query, Task
 from exabench.core.shelf import Shelf
+from exabench.hub.client import NotOnHub
 from exabench.measure.qrels import count, qrels_of, read_qrels
 from exabench.tasks.catalogue import own_tasks, single_task, tasks
 from exabench.tasks.custom import splits_in
@@ -106,14 +107,14 @@ def open_collection(
 
     `needs` is "judgements" where no text will be read: then a folder without a corpus serves, too. Raises BadInput
     where no place is known and for a folder that is not whole, OutsideFailed where every known place failed, with all
-    reasons.
+    reasons, and NotOnHub where the Hub alone was asked and knows none of them.
     """
     check_data(data)
     local = COLLECTIONS["beir_folder"](task, data, lock)
     if local.is_available() or (needs == "judgements" and local.holds(task.split)):
         return local
     local.check_whole(needs)
-    failures = []
+    failures: list[ExabenchError] = []
     for name in ORDER:
         try:
             place: Collection = COLLECTIONS[name](task, data, lock)
@@ -121,13 +122,16 @@ def open_collection(
                 continue
             next(iter(place.queries()))  # a place that fails does so at its first query, and not later
             return place
-        except (OutsideFailed, MissingExtra) as error:
-            failures.append(str(error))
+        except (OutsideFailed, MissingExtra, NotOnHub) as error:
+            failures.append(error)
     if failures:
-        reasons = " | ".join(failures)
+        reasons = " | ".join(map(str, failures))
+        kind: type[ExabenchError] = OutsideFailed
+        if all(isinstance(error, NotOnHub) for error in failures):
+            kind = NotOnHub
         if data is not None:
-            raise OutsideFailed(f"{data} holds no {task.name}/, and no other place can be read: {reasons}")
-        raise OutsideFailed(f"task {task.name} cannot be read: {reasons}; or give --data DIR")
+            raise kind(f"{data} holds no {task.name}/, and no other place can be read: {reasons}")
+        raise kind(f"task {task.name} cannot be read: {reasons}; or give --data DIR")
     licence = f" It needs {task.needs_licence}." if task.needs_licence else ""
     raise BadInput(
         f"task {task.name} is not in a folder given by --data or EXABENCH_DATA, and no public source is known."

@@ -77,7 +77,7 @@ def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(
         ({("default", "test"): [{"query-id": "q1"}]}, "a row has no 'corpus-id'; its fields: query-id"),
         ({("default", "test"): [], ("default", "dev"): QRELS}, "holds the splits dev, not 'test'"),
         ({("corpus", "corpus"): [{"_id": "d1", "title": "x", "text": None}]}, r"a passage has no text \(id 'd1'\)"),
-        ({("corpus", "corpus"): []}, "has no config 'corpus'; its configs: "),
+        ({("corpus", "corpus"): []}, r"has no config 'corpus' \(its configs: .*\); a retrieval task has corpus, "),
     ],
 )
 def test_what_cannot_be_read_is_one_line(
@@ -89,6 +89,20 @@ def test_what_cannot_be_read_is_one_line(
     with pytest.raises(BadInput, match=message):
         list(found.passages())
         found.qrels("test")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("owner/Animals", "a dataset of the Hub would be hub:owner/Animals"),
+        ("https://huggingface.co/datasets/owner/Animals", "a dataset of the Hub is hub:owner/Animals"),
+        ("hub:owner/Nothing", "there is no such repository, or it is private; check the name"),
+    ],
+)
+def test_a_dataset_that_is_named_otherwise_is_told_how(dataset_hub: HubDouble, name: str, said: str, capsys) -> None:
+    assert main(["evaluate", "reversed", "--task", name]) in (2, 3)
+    [line] = capsys.readouterr().err.splitlines()[-1:]
+    assert said in line
 
 
 def test_judgements_in_a_repository_beside_it_are_locked_at_their_commit(dataset_hub: HubDouble) -> None:

@@ -137,7 +137,7 @@ def test_a_folder_holds_excluded_ids_beside_its_queries(tmp_path: Path, monkeypa
 
 def test_bright_without_the_rule_for_excluded_ids_is_told_how_to_say_it(dataset_hub: HubDouble) -> None:
     dataset_hub.commit(REPO, repository(BRIGHT))
-    with pytest.raises(BadInput, match='laid out as BRIGHT is; say excluded_ids = "drop" in a task.toml'):
+    with pytest.raises(BadInput, match='a task.toml with these lines: .*split = "DOMAIN", excluded_ids = "drop"'):
         open_collection(task(f"hub:{REPO}"))
 
 

@@ -511,6 +511,8 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         # A token need not look like one of the Hub's, so it is also searched for by its value.
         message = message.replace(os.environ.get("HF_TOKEN") or "\0", "...")
         message = _SECRET.sub("...", message)[:200]
+        if type(error).__name__ == "RepositoryNotFoundError":  # its text is three sentences with an address
+            message = "there is no such repository, or it is private"
         status = getattr(getattr(error, "response", None), "status_code", None)
         bad_card = str(error).startswith("Invalid metadata in README.md")
         is_refused = bad_card or status in (400, 401, 403, 404)

@@ -13,6 +13,7 @@ from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_toml
 from exabench.core.nouns import Task
 from exabench.core.records import read
+from exabench.hub.client import is_repo
 from exabench.tasks.custom import (
     DESCRIPTION,
     TaskValues,
@@ -157,7 +158,11 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         if not path.exists():
             # Names of ir_datasets hold a slash and look like paths; 0.8 lets a slip or two through, and no other path.
             near = difflib.get_close_matches(name.lower(), aliases(), n=1, cutoff=0.8)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = ""
+            if near:
+                hint = f"; did you mean {near[0]}?"
+            elif is_repo(name):
+                hint = f"; a dataset of the Hub would be hub:{name}"
             raise BadInput(f"is no folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
         _check_is_described(path)
         return _known_by_name(file_task(path) if path.is_file() else folder_task(path), path)
@@ -190,6 +195,9 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
     if Path(name).exists():
         raise BadInput("is no collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
     if ":" in name:
+        repo = name.partition("/datasets/")[2].strip("/")
+        if is_repo(repo):  # the address of its page
+            raise BadInput(f"{printable(name)!r} names no task; a dataset of the Hub is hub:{repo}")
         raise BadInput(f"{printable(name)!r} names no task; a place reads irds:ID or hub:OWNER/NAME[@COMMIT]")
     choices = [*tasks(), *suites(), *_names_on(board), *_names_in(data)]
     # A hundred names would help nobody.

@@ -102,7 +102,8 @@ class Hub:
             return ""
         # Read as it is here, BRIGHT would lose its excluded ids, and with them its published numbers.
         if "examples" in self._configs:
-            raise BadInput(f'{self.source} is laid out as BRIGHT is; say excluded_ids = "drop" in a task.toml')
+            lines = f'source = "hub:{self._repo}", split = "DOMAIN", excluded_ids = "drop"'
+            raise BadInput(f"{self.source} is laid out as BRIGHT is; name a task.toml with these lines: {lines}")
         languages = []
         for name in self._configs:
             if name.endswith(f"-{what}"):
@@ -110,7 +111,11 @@ class Hub:
         if languages:
             there = ", ".join(sorted(languages))
             raise BadInput(f"{self.source} is not in {language!r}; say language in a task.toml, one of: {there}")
-        raise BadInput(f"{self.source} has no config {what!r}; its configs: {', '.join(self._configs)}")
+        there = ", ".join(self._configs)
+        raise BadInput(
+            f"{self.source} has no config {what!r} (its configs: {there}); a retrieval task has corpus, queries and "
+            "qrels, as BEIR, MTEB and NanoBEIR lay them out, and pairs or triples alone make none"
+        )
 
     def _texts(self, what: str) -> Iterator[dict[str, Any]]:
         """The rows of queries or passages."""

@@ -746,13 +746,16 @@ def _row(
             per_query[t.name] = _mean_of_samples(arrays, part)
     is_whole = len(values) == len(tasks) and bool(tasks)
     samples = []
-    for one, of_sample in zip(sent, of_samples, strict=True):
+    found = []
+    for one, of_sample, by_task in zip(sent, of_samples, results, strict=True):
+        # Sorted, so that a row does not depend on the order in which results were found.
+        for name in sorted(by_task):
+            found.append(by_task[name])
         if one.system:
-            samples.append(
-                RunSample(one, of_sample, mean(of_sample.values()) if len(of_sample) == len(tasks) else None)
-            )
-    # Sorted, so that a row does not depend on the order in which results were found.
-    found = [by_task[name] for by_task in results for name in sorted(by_task)]
+            whole = None
+            if len(of_sample) == len(tasks):
+                whole = mean(of_sample.values())
+            samples.append(RunSample(one, of_sample, whole))
     return Row(
         submission=sent[0],
         candidates=candidates,

@@ -328,7 +328,7 @@ def test_the_feed_tells_the_news_newest_first(files: dict[str, bytes], lacking: 
     dates = [entry.findtext(f"{ATOM}updated") for entry in entries]
     assert dates == sorted(dates, reverse=True) and dates[0] == feed.findtext(f"{ATOM}updated")
     ids = [entry.findtext(f"{ATOM}id") for entry in entries]
-    assert len(set(ids)) == len(ids) and all(str(one).startswith("tag:") for one in ids)
+    assert len(set(ids)) == len(ids) and all(str(one).startswith("urn:uuid:") for one in ids)
     assert entries[0].findtext(f"{ATOM}title") == "acme/good: 1 number changed"
     assert entries[0].findtext(f"{ATOM}summary") == "mini over bm25-20: nDCG@10 from 50.0 to none, withdrawn."
     assert feed.findtext(f"{ATOM}title") == "A small board"

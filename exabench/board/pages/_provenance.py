@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -125,8 +126,8 @@ class News(NamedTuple):
 def atom(board: Board) -> Values:
     """The feed (Atom, RFC 4287): the newest entries, newest first, those of one day in the order of the slugs.
 
-    Its ids lie below the board's address, or are tag URIs (RFC 4151) of its title. A number that came is in the entry
-    of its submission; what changed or went has a second entry.
+    Its ids lie below the board's address, or are UUIDs of its title where it has none. A number that came is in the
+    entry of its submission; what changed or went has a second entry.
     """
     entries = []
     for slug, submission in board.submissions.items():
@@ -160,10 +161,17 @@ def atom(board: Board) -> Values:
     entries.sort(key=lambda entry: entry.date, reverse=True)
     entries = entries[:NEWEST]
     return {
-        "base": board.home or f"tag:exabench.github.io,2026:{digest_of(board.title)[7:23]}/",
+        "id_of": partial(_feed_id, board),
         "updated": max([board.updated, *(entry.date for entry in entries)]),
         "entries": entries,
     }
+
+
+def _feed_id(board: Board, key: str) -> str:
+    """The id of an entry of the feed ("": the feed itself), which stays the same from build to build."""
+    if board.home:
+        return board.home + key
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{board.title}/{key}").urn
 
 
 def _words(before: str, sentences: Sequence[str]) -> str:

@@ -211,7 +211,7 @@ def test_every_task_weighs_the_same_in_what_a_line_took(board):
 @pytest.mark.parametrize(
     ("costs", "why"),
     [
-        ({"mini": cost(1e12), "scifact": None}, "says nothing about its cost"),
+        ({"mini": cost(1e12), "scifact": None}, "has no cost data"),
         ({"mini": cost(1e12), "scifact": cost(None)}, "behind its server is not known"),
     ],
 )

@@ -214,7 +214,7 @@ def test_a_board_from_before_the_log_gets_its_lines_once(board):
     before = contents(board)
     (board / "changes.jsonl").unlink()
     run_board(board)
-    assert {reason for *_, reason in lines(board)} == {"was there before the change log began"}
+    assert {reason for *_, reason in lines(board)} == {"older than the change log"}
     assert {name for name, data in contents(board).items() if before.get(name) != data} == {"changes.jsonl"}
 
 

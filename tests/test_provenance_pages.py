@@ -180,6 +180,8 @@ def test_a_page_says_why_texts_are_not_shown(
     assert "licence (academic use) does not let everybody pass them on" in words(lacking[other])
     change_excerpts(own, texts=False, passages={}, licence=None)
     assert "licence is not recorded" in words(made(own)[RESULT])
+    change_excerpts(own, texts=False, passages={}, licence="CC BY 4.0")  # it may be kept, and was not
+    assert "this board keeps no texts of the collection" in words(made(own)[RESULT])
     bare = made(board)  # nothing was kept of its list
     assert "Only ids are shown" in words(bare[RESULT])
     name, place, part = call(bare["data/rankings/mini.bm25-20/0.js"], "passages")
@@ -345,4 +347,4 @@ def test_what_was_withdrawn_stays_listed_and_owners_whose_names_differ_in_case_s
     assert {"submission": "Acme--second", "name": "Acme/second", "reason": "a mistake"} in told and len(told) == 2
     assert "Acme/second a mistake" in words(lacking["changes.html"])
     page = words(lacking["owners/acme.html"])
-    assert "2 submissions on this board" in page and "Acme/second run 0 – a mistake" in page
+    assert "2 submissions on this board" in page and "Acme/second withdrawn: a mistake run" in page

@@ -396,7 +396,7 @@ class ResultRecorder:
 def _explain_change(result: Result, filed: Result | None, before: float | None, file: Path) -> str:
     """The reason for a changed number: what the `filed` result and the new one were made of, where that differs."""
     if before is None and filed == result:
-        return "was there before the change log began"
+        return "older than the change log"
     if before is None:
         return "first result"
     if filed is None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from exabench.bench.contests import is_alike, is_bound, missing_queries, system_of
+from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.board.records import FORMAT, result_records
@@ -512,6 +513,38 @@ class Board:
         """Does the board's folder hold the run of a result?"""
         return self.ledger.has_run(summary.submission, summary.task, summary.candidates)
 
+    @cached_property
+    def _shown(self) -> dict[tuple[str, str], Mapping[str, Any] | None]:
+        return {}
+
+    def shown(self, task: str, candidates: str) -> Mapping[str, Any] | None:
+        """What pages may show of a list (`bench.excerpts`), or None where nothing was kept; read once.
+
+        Raises BadInput where the file is of another list of that name.
+        """
+        key = (task, candidates)
+        if key not in self._shown:
+            values = None
+            file = self.ledger.shown_file(task, candidates)
+            if file.is_file():
+                values = read_excerpts(file)
+                if values["candidates_digest"] != self.ledger.one_candidates(task, candidates).digest:
+                    again = "freeze the list again (exabench bench candidates)"
+                    raise BadInput(f"was made of another list; {again}", file=file)
+            self._shown[key] = values
+        return self._shown[key]
+
+    @cached_property
+    def query_texts(self) -> Mapping[str, Mapping[str, str]]:
+        """The words of each task's queries by id; of a task whose texts nobody may pass on there are none."""
+        texts: dict[str, dict[str, str]] = {name: {} for name in self.entries}
+        for one in self.candidates:
+            shown = self.shown(one.task, one.name)
+            if shown and shown["texts"] and one.task in texts:
+                for query in shown["queries"]:
+                    texts[one.task][query["id"]] = query["text"]
+        return texts
+
     def release(self, name: str) -> Release | None:
         """The board's own dataset of that name, or None."""
         for release in self.datasets:
@@ -857,12 +890,12 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
     for part in parts:
         known = [summary.result.cost for summary in part if summary.result.cost]
         if len(known) < len(part):
-            return CostSummary(why="a result says nothing about its cost")
+            return CostSummary(why="a result has no cost data")
         costs.append(known)
     sizes = {cost.parameters for known in costs for cost in known}
     parameters = sizes.pop() if len(sizes) == 1 else None
     if not is_whole:
-        return CostSummary(parameters=parameters, why="tasks are missing: a mean over the others is another number")
+        return CostSummary(parameters=parameters, why="tasks are missing")
     exact = _mean_over_tasks(costs, lambda cost: cost.flops_exact)
     places = {cost.timing.hardware for known in costs for cost in known if cost.timing}
     p50 = None

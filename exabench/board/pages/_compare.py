@@ -60,6 +60,9 @@ def pages(board: Board) -> Iterator[Page]:
         first.setdefault(queries_data(summary), summary)
     for path, summary in sorted(first.items()):
         queries = {"of": [summary.task, summary.candidates], "ids": summary.queries}
+        texts = board.query_texts[summary.task]
+        if texts:
+            queries["words"] = [texts.get(query, "") for query in summary.queries]
         yield Page(path, partial(script, "queries", queries))
 
 

@@ -72,13 +72,16 @@ def datasets(board: Board) -> Values:
     for release in board.datasets:
         for name, table in sorted(release.tables.items()):
             size = sum(file.bytes for file in table.files)
+            sources = sources_of(board, table)
+            # A report says what its texts are in; a table that was imported has none, and its collection says it.
+            languages = languages_of(table.report) or ", ".join(source.language for source in sources)
             lines.append(
                 TableLine(
                     release=release,
                     name=name,
                     table=table,
-                    languages=languages_of(table.report),
-                    sources=sources_of(board, table),
+                    languages=languages,
+                    sources=sources,
                     megabytes=three_digits(size, 1e6),
                     gains=_gains(board, release, name),
                 )

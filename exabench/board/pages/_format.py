@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
+from exabench.bench.excerpts import shorten
 from exabench.bench.submissions import LINK, NAME
 from exabench.board.ranking import first_stage
 from exabench.core.files import toml_text
@@ -178,21 +179,6 @@ def training(of: Submission | Credit, most: int = sys.maxsize) -> str:
     return ", ".join(data) or "none"
 
 
-_SIZES = {name: place for place, name in enumerate("min p5 p50 mean p95 max".split(), 1)}
-
-
-def flat(value: Any, before: str = "") -> str:
-    """`{"a": {"b": 0.5}, "c": 1}` as "a b 0.5, c 1": whatever a report holds can be read."""
-    if isinstance(value, Mapping):
-        parts = []
-        for key, part in sorted(value.items(), key=lambda item: _SIZES.get(item[0], 0)):
-            parts.append(flat(part, f"{before} {str(key).replace('_', ' ')}"))
-        return ", ".join(filter(None, parts))
-    if isinstance(value, list):
-        value = " ".join(map(str, value))
-    return f"{before} {value:g}".strip() if isinstance(value, float) else f"{before} {value}".strip()
-
-
 def anchor(id: str) -> str:
     """An id as an address can hold it."""
     return re.sub(r"[^!-~]", "_", id)
@@ -202,6 +188,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         score, signed, span, signed_span, p_value, percent, share, more_queries, effect, count, three_digits, https,
-        address, model_link, site, short_name, training, first_stage, flat, toml_text, anchor
+        address, model_link, site, short_name, training, first_stage, toml_text, anchor, shorten
     )
 }  # fmt: skip

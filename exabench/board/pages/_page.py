@@ -20,10 +20,10 @@ WRITTEN = 100  # lines of a table in a page itself; data files, and the browser,
 MANIFEST = "files.json"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 STATES = {
-    "reproduced": "exabench ran the reranker itself, on the frozen candidates, and measured the ranking it got.",
-    "re-computed": "The ranking, or the first stage under it, came as a file. exabench held it against the frozen "
-    "candidates and computed every number from it; how the file was made is its sender's word.",
-    "reported": "Printed elsewhere and not measured here. Such numbers stay on pages of their own.",
+    "reproduced": "exabench ran the reranker on the frozen candidates and measured its ranking.",
+    "re-computed": "The run, or the first stage under it, was submitted as a file. exabench checked it against the "
+    "frozen candidates and computed every number from it; how it was produced is not verified.",
+    "reported": "Printed elsewhere and not measured here. Such numbers are in no ranking.",
 }
 
 

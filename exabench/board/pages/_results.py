@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
 from markupsafe import Markup, escape
 
-from exabench.bench.excerpts import read_excerpts
+from exabench.bench.contamination import exposure_of
+from exabench.bench.excerpts import shorten
 from exabench.bench.ledger import run_path
+from exabench.board.pages._citing import cite_result, cite_submission
 from exabench.board.pages._compare import vector_script
 from exabench.board.pages._format import clean, count, score, signed
 from exabench.board.pages._page import (
@@ -35,15 +37,17 @@ from exabench.board.pages._page import (
 )
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
-from exabench.board.ranking import Board, QueryChange, ResultSummary, group_by
+from exabench.board.ranking import Board, QueryChange, ResultSummary, first_stage, group_by, system_type
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, read_bytes
-from exabench.core.nouns import BoardChange, Run, Submission
+from exabench.core.licences import is_open_for_texts
+from exabench.core.nouns import FIRST_STAGE, BoardChange, Credit, Run, Submission
 from exabench.core.rows import Release
 
 HISTORY = 50  # changes on a submission's own page; changes.html holds more and data/changes.json all
 AT_ONCE = 25  # queries of a list in one file: with all their texts some 100 KB on the wire
 SHOWN = 10  # ranks
+QUERY_CUT = 160  # characters of a query in a list of queries; its own place holds all of it
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -51,7 +55,7 @@ def pages(board: Board) -> Iterator[Page]:
     lists = Lists(board)
     owners = group_by(board.submissions.values(), lambda one: owner_page(one.owner))
     for path, sent in sorted(owners.items()):
-        yield Page(path, partial(dict, sent=sent[:WRITTEN], total=len(sent), stamp=("", "")), "owner.html")
+        yield Page(path, partial(owner, board, sent), "owner.html")
     history = group_by(reversed(board.changes), lambda change: change.submission)
     for slug, summaries in board.by_submission.items():
         yield Page(submission_page(slug), partial(submission, board, slug, history.get(slug, ())), "submission.html")
@@ -106,16 +110,18 @@ class Lists:
         why = "Only ids are shown: grades and texts were not kept when this list was frozen."
         queries = {}
         texts = {}
-        file = self._ledger.shown_file(task, name)
-        if file.is_file():
-            shown = read_excerpts(file)
-            if shown["candidates_digest"] != candidates.digest:
-                raise BadInput("was made of another list; freeze the list again (exabench bench candidates)", file=file)
+        shown = self._board.shown(task, name)
+        if shown:
             queries = {query["id"]: query for query in shown["queries"]}
             texts = shown["passages"]
             licence = shown["licence"]
-            why = "Ids and grades are shown without texts: the collection's licence"
-            why += f" ({licence}) does not let everybody pass them on." if licence else " is not recorded."
+            if not licence:
+                why = "Ids and grades are shown without texts: the collection's licence is not recorded."
+            elif is_open_for_texts(licence):
+                why = "Ids and grades are shown: this board keeps no texts of the collection."
+            else:
+                why = "Ids and grades are shown without texts: the collection's licence"
+                why += f" ({licence}) does not let everybody pass them on."
             if shown["texts"]:
                 why = f"Passages are cut after {shown['cut']} characters; the collection's licence is {licence}."
         places = {query_id: place for place, query_id in enumerate(run.query_ids)}
@@ -165,6 +171,14 @@ class Lists:
         return script("ranked", f"{summary.task}.{summary.candidates}", 0, tops)
 
 
+def owner(board: Board, sent: Sequence[Submission]) -> Values:
+    """The page of an owner: every result of every submission; one that is not measured yet has a line without."""
+    lines: list[tuple[Submission, ResultSummary | None]] = []
+    for one in sent:
+        lines += [(one, summary) for summary in board.by_submission[one.slug] or (None,)]
+    return {"sent": sent, "lines": lines[:WRITTEN], "total": len(lines), "type_of": system_type, "stamp": ("", "")}
+
+
 def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Values:
     """The page of a submission; `history` is what became of its numbers, newest first."""
     one = board.submissions[slug]
@@ -174,6 +188,12 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
     about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
+        "type": system_type(one),
+        "longest": _shared(summary.result.model.get("max_length") for summary in summaries),
+        "parameters": _shared(summary.result.cost.parameters if summary.result.cost else None for summary in summaries),
+        "trained_on": {summary.digest: _exposure(board, summary) for summary in summaries},
+        "first_stages": _first_stages(summaries) if slug == FIRST_STAGE else [],
+        "citation": cite_submission(board, slug),
         "ladder": ladder("ladder", spans, about),
         "declared": _releases_of(board, one, one.training_data),
         "synthetic": _releases_of(board, one, one.synthetic_data),
@@ -207,21 +227,27 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     return {
         "score": summary,
         "changes": changes,
-        "queries": _rows(summary, changes, places),
+        "queries": _rows(summary, changes, places, board.query_texts[summary.task]),
+        "queries_count": len(summary.queries),
+        "words": bool(board.query_texts[summary.task]),
         "bars": figure,
         "ranking": listed,
         "at_once": AT_ONCE,
         "identity": identity(summary.result.model),
+        "trained_on": _exposure(board, summary),
+        "citation": cite_result(board, summary),
         "declared": _releases_of(board, submission, submission.training_data),
         "run_file": run_path(summary.submission, summary.task, summary.candidates),
         "stamp": stamp([summary]),
     }
 
 
-def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mapping[str, int]) -> Markup:
+def _rows(
+    summary: ResultSummary, changes: Sequence[QueryChange], places: Mapping[str, int], texts: Mapping[str, str]
+) -> Markup:
     """The table of queries, as HTML: made here because a board has a hundred times more of these than of all else.
 
-    Each has an address (#query=...) and, where the rankings hold it, its place in them.
+    Each has an address (#query=...), its words where `texts` holds any, and its place in the rankings that hold it.
     """
     rows = [(one.query, [score(one.own), score(one.before), signed(one.difference)]) for one in changes]
     if not changes:
@@ -233,9 +259,34 @@ def _rows(summary: ResultSummary, changes: Sequence[QueryChange], places: Mappin
         place = ""
         if query in places:
             place = f' data-at="{places[query]}"'
+        words = ""
+        if texts:
+            words = f'<td class="t wide"><bdi>{escape(clean(shorten(texts.get(query, ""), QUERY_CUT)))}</bdi></td>'
         numbers = "".join(f'<td class="n">{cell}</td>' for cell in cells)
-        lines.append(f'<tr id="query={name}"{place}><th scope="row">{name}</th>{numbers}</tr>')
+        lines.append(f'<tr id="query={name}"{place}><th scope="row">{name}</th>{words}{numbers}</tr>')
     return Markup("\n".join(lines))
+
+
+def _exposure(board: Board, summary: ResultSummary) -> str:
+    """Was the system of a result trained on its task? A first stage is what its credit says, not who files it."""
+    one = board.submissions[summary.submission]
+    if one.slug == FIRST_STAGE:
+        one = replace(one, training_data=summary.result.candidates.credit.training_data)
+    over = next(task for task in board.single_tasks if task.name == summary.task)  # custom ones among them
+    return exposure_of(one, over, board.trainings.get(one.slug))
+
+
+def _first_stages(summaries: Sequence[ResultSummary]) -> list[tuple[str, Credit, list[ResultSummary]]]:
+    """Each first stage by name, whose work it is, and its results; BM25 of two groups is two."""
+    by_credit = group_by(summaries, lambda one: (first_stage(one.candidates), one.result.candidates.credit))
+    found = [(name, credit, listed) for (name, credit), listed in by_credit.items()]
+    return sorted(found, key=lambda line: (line[0], line[1].owner))
+
+
+def _shared(values: Iterable[Any]) -> Any:
+    """The one value that all have; None where they differ or nobody says it."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
 
 
 def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:

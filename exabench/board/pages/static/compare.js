@@ -244,7 +244,7 @@
     out.append(box);
     const list = await load(`data/queries/${one.task}.${one.candidates}.js`).catch(() => null);
     if (!box.isConnected) { return; }
-    const rows = (key, caption, places) => queries(one, list?.ids, key, caption, places);
+    const rows = (key, caption, places) => queries(one, list, key, caption, places);
     box.append(el("div", { class: "pair" },
       rows("cap-wins", "The largest wins of A.", order.filter((i) => difference(i) > 0).slice(0, EXTREMES)),
       rows("cap-losses", "The largest wins of B.", order.filter((i) => difference(i) < 0).reverse().slice(0, EXTREMES))));
@@ -256,11 +256,12 @@
     box.append(all);
   }
 
-  function queries(one, ids, key, caption, places) {
+  function queries(one, list, key, caption, places) {
+    const ids = list?.ids;
     if (!places.length) { return el("p", { class: "soft" }, caption.replace(/^The largest wins of (.)\.$/, "$1 wins no query.")); }
     return table(key, caption, [["Query"], ["A", 1], ["B", 1], ["A \u2212 B", 1], ["Rankings"]], places.map((i) => {
       const id = ids ? ids[i] : `number ${i + 1}`;
-      return [el("bdi", {}, id), say.score(one.a[i]), say.score(one.b[i]), say.signed(t.differenceOf(one.a[i], one.b[i])),
+      return [[el("bdi", { class: "id" }, id), list?.words ? [" ", el("bdi", { class: "words" }, list.words[i])] : ""], say.score(one.a[i]), say.score(one.b[i]), say.signed(t.differenceOf(one.a[i], one.b[i])),
         [ranking("A", done.a, one, ids && id), " \u00b7 ", ranking("B", done.b, one, ids && id)]];
     }));
   }

@@ -458,7 +458,7 @@
 
   function fill() {
     const near = [...stages.values(), ...places().slice(0, 50), lineOf(state.base)].filter((i) => i >= 0);
-    offer("base", [...new Set(near)].map((i) => [id(i), `${lines.name[i]} over ${lines.list[i]}`]), "each line\u2019s first stage");
+    offer("base", [...new Set(near)].map((i) => [id(i), `${lines.name[i]} over ${lines.list[i]}`]), "each system\u2019s first stage");
     for (const name of FIELDS) {
       const field = form.elements[name];
       if (field?.type === "checkbox") { field.checked = Boolean(state[name]); }

@@ -42,7 +42,7 @@
       list.replaceChildren(...found.map((line, i) => option(line.label, { id: `${list.id}-${i}` })));
       const rest = all.length - found.length;
       if (rest || !found.length) {
-        list.append(option(rest ? `${say.count(rest)} more: type more words` : "no line has these words",
+        list.append(option(rest ? `${say.count(rest)} more: type more words` : "no system has these words",
           { "aria-disabled": "true", class: "soft" }));
       }
       list.hidden = false;

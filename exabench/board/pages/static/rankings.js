@@ -94,7 +94,8 @@
 
   for (const row of visible()) {
     const head = row.cells[0], query = head.textContent, made = link(query, query), labels = [...table.tHead.rows[0].cells];
-    const said = [...row.cells].slice(1).map((cell, i) => `${labels[i + 1].textContent.trim()} ${cell.textContent.trim()}`).join(", ");
+    const said = [...row.cells].filter((cell) => cell.className === "n").map((cell) =>
+      `${labels[cell.cellIndex].textContent.trim()} ${cell.textContent.trim()}`).join(", ");
     row.dataset.query = query;
     head.replaceChildren(made);
     rows.set(query, { row, link: made, at: Number(row.dataset.at), said: `${said}.` });

@@ -131,7 +131,7 @@ def card(
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
     # Not among the computed keys: a card that is there already keeps its own.
     told = parse(split(template_text)[0], "the card's template")
-    has_model = any("model" in table.teacher for table in tables.values())
+    has_model = any(table.prompt for table in tables.values())  # rules and rerankers have none
     tags = told.get("tags", [])
     if has_model and "synthetic" not in tags:
         computed["tags"] = [*tags, "synthetic"]

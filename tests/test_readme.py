@@ -120,4 +120,5 @@ def test_the_three_journeys_run_word_for_word_each_block_in_a_process_of_its_own
         # The pages are rebuilt, held against the files and published.
         page = (tmp_path / "their-board/site/index.html").read_bytes()
         files = hub.repo("spaces/their-group/pages").at("main").files
-        assert b"submissions/my-group--my-system.html" in page and files["index.html"] == page and b"sdk: static" in files["README.md"]
+        assert b"submissions/my-group--my-system.html" in page
+        assert files["index.html"] == page and b"sdk: static" in files["README.md"]

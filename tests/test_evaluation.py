@@ -23,7 +23,7 @@ from exabench.board.ranking import Board
 from exabench.cli import exabench as commands
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError
 from exabench.core.files import PACKAGE, only_writer
-from exabench.core.nouns import BoardChange, Convention, Passage, Query, Task
+from exabench.core.nouns import BoardChange, Convention, Credit, Passage, Query, Task
 from exabench.measure.runs import run_digest, run_in_order, select_queries, top
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.reranking import rerank
@@ -308,6 +308,14 @@ def test_results_go_on_where_they_stopped_and_no_model_runs_again_for_one_that_i
     shutil.rmtree(folder)  # a model that had to run again would be missed
     assert run_board(board, slugs=["acme/m"], resume=True) == [file]
     assert file.read_bytes() == made
+    # Whose work the first stage is changes no number: the result says it, and no model runs.
+    ledger = Ledger(board)
+    candidates = ledger.one_candidates("mini", "bm25-20")
+    ledger.replace_description(dataclasses.replace(candidates, credit=Credit("acme")))
+    assert run_board(board, slugs=["acme/m"], resume=True) == [file]
+    assert read_result(file).candidates.credit.owner == "acme"
+    ledger.replace_description(candidates)
+    assert run_board(board, slugs=["acme/m"], resume=True) == [file] and file.read_bytes() == made
     file.unlink()
     with pytest.raises(BadInput, match="bert"):
         run_board(board, slugs=["acme/m"], resume=True)

@@ -54,6 +54,12 @@ def test_every_first_stage_is_credited_to_its_authors(board: Board) -> None:
     assert all(one.credit != Credit() for one in board.candidates)
 
 
+def test_what_has_no_public_address_claims_none(board: Board) -> None:
+    ours = [one.credit for one in board.candidates if one.credit.owner == "exabench"]
+    ours += [one for one in board.submissions.values() if one.owner == "exabench"]
+    assert len(ours) > 10 and {one.link for one in ours} == {""}
+
+
 def test_the_samples_of_a_system_are_told_as_such(board: Board) -> None:
     samples = [one for one in board.submissions.values() if one.system == "sunnweiwei/rankgpt-gpt-3.5-turbo"]
     assert [one.sample for one in samples] == [1, 2, 3, 4, 5]

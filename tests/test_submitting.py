@@ -22,6 +22,8 @@ from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import TRAINING_FILES
 from exabench.bench.submitting import send, submit, withdraw
 from exabench.bench.verification import check
+from exabench.board.pages import render
+from exabench.board.ranking import Board
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.measure.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.tasks.catalogue import task
@@ -159,6 +161,25 @@ def test_a_trained_model_is_filed_with_its_report_and_without_its_weights(board,
     assert Ledger(board).submissions()["acme--small"] == submission
     assert Ledger(board).trainings()["acme--small"].values["steps"] == 8
     assert {Path(path) for _, path in Ledger(board).files()} >= {board / name for name in added}
+
+
+def test_a_model_of_ones_own_needs_neither_link_nor_contact_and_one_for_a_board_of_others_both(board, trained):
+    submission, _ = submit(trained / "submission.toml", [], board)
+    assert submission.link == submission.contact == ""
+    render(Board.read(board), board / "site")
+    places = {}
+    for slug in ("acme--good", "acme--small", "exabench--oracle"):
+        page = (board / "site" / "submissions" / f"{slug}.html").read_text(encoding="utf-8")
+        places[slug] = ["<dt>Link</dt>" in page, "<dt>Contact</dt>" in page]
+    assert places == {
+        "acme--good": [True, True],
+        "acme--small": [False, False],
+        "exabench--oracle": [False, False],
+    }
+    with pytest.raises(BadInput) as refused:
+        send(trained / "submission.toml", [], board=board, to=trained.parent / "there")
+    assert "link must be an https:// address\n" in str(refused.value)
+    assert "contact must be an e-mail address, an @handle or an https:// address\n" in str(refused.value)
 
 
 def test_a_model_beside_its_file_elsewhere_is_named_by_its_whole_path(board, trained, tmp_path, monkeypatch):

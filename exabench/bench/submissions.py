@@ -143,13 +143,19 @@ FIELDS = (
         _fits_pattern(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}"),
         required=KINDS,
     ),
-    Field("link", "where it is described", "be an https:// address", _fits_pattern(LINK), required=KINDS),
+    Field(
+        "link",
+        "where it is described; models that a board's own maintainer files may do without",
+        "be an https:// address",
+        _fits_pattern(LINK),
+        required=EXTERNAL_RUN_KINDS,
+    ),
     Field(
         "contact",
-        "whom to ask",
+        "whom to ask; models that a board's own maintainer files may do without",
         "be an e-mail address, an @handle or an https:// address",
         _fits_pattern(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
-        required=KINDS,
+        required=EXTERNAL_RUN_KINDS,
     ),
     Field(
         "training_data",
@@ -278,6 +284,9 @@ def _problems(values: dict[str, Any]) -> list[str]:
             problems.append(f"unknown key {printable(key)!r}{hint}")
 
     kind = values.get("kind")
+    needs_of = kind
+    if kind not in KINDS:  # everything that is sent in needs what a run needs
+        needs_of = "run"
     foreign = []
     for field in FIELDS:
         value = values.get(field.name, "")
@@ -285,7 +294,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
         if value and kind in KINDS and kind not in field.allowed:
             foreign.append(field.name)
         if value == "":
-            if kind in field.required or field.required == KINDS:
+            if needs_of in field.required:
                 problems.append(problem)
         elif not field.fits(value):
             if isinstance(value, str | int | float):

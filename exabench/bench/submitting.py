@@ -15,6 +15,7 @@ from exabench.bench.sent_runs import read_sent_run
 from exabench.bench.submissions import (
     COMMIT,
     EXTERNAL_RUN_KINDS,
+    FIELDS,
     TRAINING_FILES,
     Training,
     read_submission,
@@ -99,8 +100,6 @@ def add_baselines(board: str | Path, names: Sequence[str] = BASELINES) -> None:
                 name=f"exabench/{reranker}",
                 kind="baseline",
                 licence="apache-2.0",
-                link="https://github.com/exabench/exabench",
-                contact="https://github.com/exabench/exabench/issues",
                 training_data=(),
                 reranker=reranker,
             )
@@ -180,6 +179,12 @@ def check(
             problems.append("a submission of kind run needs at least one --run TASK=RUN")
         if kind == "model" and runs:
             problems.append("a submission of kind model is run by exabench itself: leave --run out")
+
+        # Whoever keeps a board files models of their own without; of one that was sent in, somebody can be asked.
+        if kind == "model" and (public or queued):
+            for field in FIELDS:
+                if field.name in ("link", "contact") and not getattr(submission, field.name):
+                    problems.append(f"{field.name} must {field.grammar}")
 
         # Only the board of its owner takes a model that nobody else has, or that may change.
         if public and kind == "model":

@@ -76,7 +76,7 @@ def run(
     Stopped anywhere, the same command goes on from the newest whole checkpoint. An option reaches into a table of the
     recipe by a dot, as in --set steps.rate=1e-5. Under torchrun every process fits its share of each step.
     """
-    from exabench.training import Author, plan_training, train, train_recipe
+    from exabench.training import plan_training, train, train_recipe
 
     plan = train_recipe(recipe, pairs)
     if dry_run:
@@ -87,7 +87,7 @@ def run(
     # torchrun's name for this process. The first speaks for all: their lines would be the same.
     is_first = os.environ.get("RANK", "0") == "0"
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
-        trained = train(plan.recipe, folder, data=data, devices=devices, who=Author(owner), progress=report)
+        trained = train(plan.recipe, folder, data=data, devices=devices, owner=owner, progress=report)
     if trained.rank != 0:
         return
     for checkpoint in trained.skipped:

@@ -338,9 +338,9 @@ class Submission:
     name: str
     kind: str
     licence: str
-    link: str
-    contact: str
     training_data: tuple[str, ...] | str
+    link: str = ""
+    contact: str = ""
     description: str = ""
     reranker: str = ""
     model: str = ""

@@ -57,15 +57,6 @@ class Trained:
     rank: int
 
 
-@dataclass(frozen=True)
-class Author:
-    """The author of a model, as its submission names them: an account, a link and a contact."""
-
-    owner: str = "local"
-    link: str = "https://huggingface.co"
-    contact: str = "https://huggingface.co"
-
-
 def train(
     recipe: Recipe | str | Path,
     to: str | Path,
@@ -73,14 +64,15 @@ def train(
     overrides: Iterable[str] = (),
     data: str | Path | None = None,
     devices: Sequence[str] = (),
-    who: Author | None = None,
+    owner: str = "local",
     progress: Progress = silent,
 ) -> Trained:
     """Fit the reranker that `recipe` describes in the work folder `to`; `to`/model is the result.
 
     `data` holds the test collections that dev and checks read; `devices` is the one to fit on (default: a GPU where
-    there is one). Started by torchrun, every process fits its share of each step. Run again after any stop it goes on
-    from its newest whole checkpoint. Raises BadInput where the folder holds another run, CannotWrite, OutsideFailed.
+    there is one), `owner` the account that the submission names. Started by torchrun, every process fits its share of
+    each step. Run again after any stop it goes on from its newest whole checkpoint. Raises BadInput where the folder
+    holds another run, CannotWrite, OutsideFailed.
     """
     plan = train_recipe(recipe, overrides)
     _check_sources(plan)
@@ -103,7 +95,6 @@ def train(
     if devices and ranks.count > 1:
         raise BadInput("several processes take a device each; leave the device out")
     collections = Path(data) if data else None
-    who = who or Author()
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         loss = _loss(plan)
         # The first rank looks commits up, downloads and makes start/; the others then find all of it there.
@@ -143,7 +134,7 @@ def train(
         if plan.dev.task:
             dev_source = f"split {plan.dev.split} of {plan.dev.task}"
         report = {
-            "name": f"{who.owner}/{plan.recipe.name}",
+            "name": f"{owner}/{plan.recipe.name}",
             "title": plan.title,
             "note": plan.note,
             "licence": plan.licence,
@@ -174,8 +165,6 @@ def train(
             model,
             save=lambda to: learner.save(to, fit.weights),
             curves=folder / "curves.csv",
-            link=who.link,
-            contact=who.contact,
         )
         if ranks.first:
             write_model({**report, "checks": []})  # checks take long, and a kill among them must not cost the model

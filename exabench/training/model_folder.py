@@ -28,20 +28,12 @@ FORMAT = 1
 _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\/][^\n]+")
 
 
-def write_folder(
-    to: Path,
-    report: Mapping[str, Any],
-    *,
-    save: Callable[[Path], object],
-    curves: Path,
-    link: str,
-    contact: str,
-) -> None:
+def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], object], curves: Path) -> None:
     """Write the model folder `to`, in place of one that is there: whole or not at all.
 
     `report` holds what training.json says (any path of this machine in it is cut to its last name); `save` puts model
-    and tokenizer in a folder. `link` and `contact` are for the submission. Raises BadInput for a model that cannot be
-    read back or a submission that nobody would take, CannotWrite.
+    and tokenizer in a folder. The submission has neither link nor contact: the one who sends it knows them. Raises
+    BadInput for a model that cannot be read back or a submission that nobody would take, CannotWrite.
     """
     training = _portable({**report, "format": FORMAT})
     with replacing_folder(to) as folder:
@@ -67,8 +59,6 @@ def write_folder(
             name=training["name"],
             kind="model",
             licence=training["licence"],
-            link=link,
-            contact=contact,
             training_data=tuple(releases),
             description=" ".join(training["title"].split()),
             reranker=training["reranker"],

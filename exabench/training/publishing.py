@@ -136,9 +136,10 @@ class _ModelPublication(Publication):
         manifest = read_json(self.folder / MANIFEST)
         files = {path: self.folder / path for path in manifest["files"]}
         if isinstance(self.place, Repository):
+            there = replace(self._submission, name=self.place.name, model=self.place.name)
             page = self.place.url()
-            link = page if LINK.fullmatch(page) else self._submission.link
-            there = replace(self._submission, name=self.place.name, model=self.place.name, link=link)
+            if LINK.fullmatch(page):  # the repository describes the model, and takes questions
+                there = replace(there, link=page, contact=there.contact or page)
             text = submission_text(there)
             files[SUBMISSION] = text.encode()
             manifest["files"][SUBMISSION] = digest_of(text)

@@ -40,7 +40,7 @@ class Bm25:
     """
 
     whole = True
-    credit = Credit("exabench", "https://github.com/exabench/exabench", "apache-2.0", ())
+    credit = Credit("exabench", licence="apache-2.0", training_data=())
 
     def __init__(
         self,

@@ -99,6 +99,31 @@ def test_first_stages_are_credited_to_their_authors_and_lead_to_pages_of_their_o
     assert CREDIT.link in text and "results/exabench--unchanged/scifact.repllama-100.html" in text
 
 
+def test_a_mean_is_named_by_the_metric_of_its_tasks_and_by_none_where_they_differ(board: Path) -> None:
+    add_values(board, "acme/one", {"scifact": around(0.5)}, candidates="bm25-100")
+    add_values(board, "acme/one", {"medquad-held-out": around(0.7)}, candidates="bm25-100")
+    views = '[views]\nMedical = ["medquad-held-out"]\nScience = ["scifact"]'
+    (board / "board.toml").write_text(f'title = "T"\ntasks = ["scifact", "medquad-held-out"]\n\n{views}\n')
+    render(Board.read(board), board / "site")
+    named = {}
+    for page in ("index", "views/science.bm25-100", "views/all-tasks.bm25-100"):
+        overview = (board / "site" / f"{page}.html").read_text()
+        named[page] = re.findall(r'data-key="mean"><abbr[^>]*>([^<]*)</abbr>', overview)
+    assert named == {
+        "index": ["Mean RR@10"],
+        "views/science.bm25-100": ["Mean nDCG@10"],
+        "views/all-tasks.bm25-100": ["Mean"],
+    }
+    costs = (board / "site" / "efficiency.html").read_text()
+    assert "Mean RR@10</th>" in costs and "nDCG@10" not in costs.partition("<main")[2]
+
+
+def test_a_sample_which_no_contest_tests_has_no_column_of_corrected_p(site: Path) -> None:
+    of_sample = (site / "submissions" / "acme--gpt.1.html").read_text()
+    of_system = (site / "submissions" / "acme--one.html").read_text()
+    assert "p, Holm</th>" in of_system and "p, Holm</th>" not in of_sample
+
+
 def test_a_column_in_which_no_row_says_anything_is_left_out(site: Path) -> None:
     front = heads_of(site / "index.html")
     assert {"flops", "parameters", "latency", "family", "stage", "depth"}.isdisjoint(front)

@@ -410,7 +410,7 @@ def test_a_system_no_better_than_its_first_stage_is_on_no_front_and_names_stand_
         return figures.CostPoint(label, label, f"{label}.html", cost, value, (value - 0.01, value + 0.01), best)
 
     points = [of("stage", 0, 0.865, True), of("same", 0.158, 0.865, False), of("near", 0.16, 0.868, True)]
-    drawn = ElementTree.fromstring(figures.frontier("k", points, axis="x", title="t", about="a"))
+    drawn = ElementTree.fromstring(figures.frontier("k", points, axis="x", value="y", title="t", about="a"))
     circles = {link.attrib["href"]: link.find("circle").attrib for link in drawn.iter("a")}
     for text in drawn.iter("text"):
         if text.get("class") == "lab":
@@ -472,7 +472,7 @@ def test_points_far_apart_and_on_one_spot_are_drawn_inside_the_figure() -> None:
         points = []
         for i, cost in enumerate(costs):
             points.append(figures.CostPoint(f"p{i}", f"p{i}", f"p{i}.html", cost, 0.5, (0.0, 1.0), True))
-        tree = ElementTree.fromstring(figures.frontier("k", points, axis="x", title="t", about="a"))
+        tree = ElementTree.fromstring(figures.frontier("k", points, axis="x", value="y", title="t", about="a"))
         wide, high = (float(tree.attrib[key]) for key in ("width", "height"))
         for mark in tree.iter():
             for key, limit in (("cx", wide), ("x", wide), ("cy", high), ("y", high)):
@@ -533,6 +533,8 @@ def test_data_that_changed_or_are_not_published_are_not_taken_for_those_learnt_f
     assert "toy" in [element.text.strip() for element in page_at(site, "models/acme--dear.html").all("th")]
     assert "datasets" not in "".join(links_of(site, "models/acme--dear.html"))
     assert "toy@1.0.0" in page_at(site, "submissions/acme--dear.html").main
+    menu = {element.text.strip() for element in page_at(site, "index.html").all("a")}
+    assert "Models" in menu and "Datasets & models" not in menu  # it names what the board has
 
 
 def test_a_report_that_was_spoilt_on_the_board_is_not_published(own: Path) -> None:
@@ -654,7 +656,7 @@ EVIL_SCORE = figures.ScorePoint(EVIL, EVIL, 0.5, (0.4, 0.6), False)
         (lambda: figures.scores("k", [figures.ListScores(EVIL, EVIL, [EVIL_SCORE])], EVIL, EVIL), 5),
         (lambda: figures.ladder("k", [figures.Span(EVIL, EVIL, 0.1, 0.5, (0.4, 0.6), 0.9)], EVIL), 3),
         (lambda: figures.bars("k", [0.5, -0.25, 0.0], EVIL), 1),
-        (lambda: figures.frontier("k", [EVIL_POINT], axis=EVIL, title=EVIL, about=EVIL), 5),
+        (lambda: figures.frontier("k", [EVIL_POINT], axis=EVIL, value=EVIL, title=EVIL, about=EVIL), 6),
     ],
     ids=["scores", "ladder", "bars", "frontier"],
 )

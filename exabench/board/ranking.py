@@ -259,6 +259,14 @@ class Ranking:
     contests: tuple[Contest, ...]
 
     @property
+    def mean_of(self) -> str:
+        """What its means are means of, "Mean nDCG@10" say; "Mean" alone where the tasks have different metrics."""
+        metrics = {one.headline for one in self.tasks}
+        if len(metrics) != 1:
+            return "Mean"
+        return f"Mean {metrics.pop()}"
+
+    @property
     def tables(self) -> list[Contest]:
         """The contests, and where rows rerank several lists the ranking of all, as a contest over no list by name."""
         tables = list(self.contests)

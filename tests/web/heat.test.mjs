@@ -27,7 +27,7 @@ test("Without scripts the same lines stand there, against the first stage", asyn
 
 test("A line chosen as the baseline is all zeros, and the address keeps the choice", async () => {
   await open();
-  const link = page.locator("#board tbody tr", { hasText: "tester/random" }).first().getByRole("link", { name: /^compare all/ });
+  const link = page.locator("#board tbody tr", { hasText: "tester/random" }).first().getByRole("link", { name: /^use as baseline/ });
   await link.click();
   await page.waitForFunction(() => document.getElementById("f-base").value);
   assert.match(hash(), /base=tester--random@bm25/);

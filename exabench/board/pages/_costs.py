@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from exabench.board.pages._page import WRITTEN, Page, Values, efficiency_page, stamp, submission_page
-from exabench.board.pages.figures import VALUE, CostPoint, frontier
+from exabench.board.pages.figures import CostPoint, frontier
 from exabench.board.ranking import Board, Contest, CostSummary, Ranking, Row
 
 POINTS = 200  # points in a figure, those of the front first
@@ -75,10 +75,12 @@ def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
                 is_best = number in front
                 points.append(CostPoint(row.name, brief, page, cost / measure.unit, row.mean, row.interval, is_best))
         names = ", ".join(rows[number].name for number in front)
-        about = f"{VALUE} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
+        value = f"{ranking.mean_of} × 100"
+        about = f"{value} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
         about = f"{about} Filled points are on the front: {names}. The table has the numbers."
-        title = f"Mean nDCG@10 against {measure.axis}, over {contest.title}"
-        figure = frontier(f"f-{measure.key}", points[:POINTS], axis=measure.axis, title=title, about=about)
+        title = f"{ranking.mean_of} against {measure.axis}, over {contest.title}"
+        key = f"f-{measure.key}"
+        figure = frontier(key, points[:POINTS], axis=measure.axis, value=value, title=title, about=about)
         sections.append((measure, figure))
         for number in front:
             fronts[number].append(measure.key)

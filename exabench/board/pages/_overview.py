@@ -48,7 +48,7 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("name", "System", "system"),
     Column("group", "Group", "group", "up", "systems of one group are not significantly different from its best"),
-    Column("mean", "Mean nDCG@10", "mean", "number", "mean of the headline metric over the tasks, and 95 % interval"),
+    Column("mean", "Mean", "mean", "number", "mean of the headline metric over the tasks, and 95 % interval"),
     Column("gain", "Over first stage", "difference", "number"),
     Column("kind", "Type", "type"),
     Column("stage", "First stage", "first_stage"),
@@ -88,7 +88,7 @@ def overview(board: Board, ranking: Ranking, contest: Contest) -> Values:
     return {
         "ranking": ranking,
         "contest": contest,
-        "columns": _filled_columns(contest, overview_records(board, ranking, contest)),
+        "columns": _filled_columns(ranking, contest, overview_records(board, ranking, contest)),
         "lines": list(zip(rows, overview_records(board, ranking, contest), strict=True))[:WRITTEN],
         "count": len(rows),
         "shows_tasks": _shows_tasks(ranking),
@@ -136,13 +136,15 @@ def overview_records(board: Board, ranking: Ranking, contest: Contest) -> list[d
     return records
 
 
-def _filled_columns(contest: Contest, records: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _filled_columns(ranking: Ranking, contest: Contest, records: Sequence[Mapping[str, Any]]) -> list[Column]:
     """The columns in which some row of an overview says something."""
     rerankers = [record for record in records if record["slug"] != FIRST_STAGE]
     filled = []
     for column in COLUMNS:
         if contest.candidates and column.key in _SAME_IN_A_CONTEST:
             continue
+        if column.key == "mean":
+            column = column._replace(label=ranking.mean_of)
         asked = rerankers if column.key in _OF_RERANKERS else records
         if column.key in _ALWAYS or any(record[column.field] not in (None, "") for record in asked):
             filled.append(column)
@@ -163,7 +165,7 @@ def columns_script(board: Board, ranking: Ranking, contest: Contest) -> bytes:
         "overview",
         {
             "build": board.build_digest[:12],
-            "columns": _filled_columns(contest, records),
+            "columns": _filled_columns(ranking, contest, records),
             "tasks": [[t.name, int(not t.members)] for t in ranking.tasks],
             "showTasks": int(_shows_tasks(ranking)),
             "firstStage": FIRST_STAGE,

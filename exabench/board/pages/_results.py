@@ -191,6 +191,7 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
         "type": system_type(one),
         "longest": _shared(summary.result.model.get("max_length") for summary in summaries),
         "parameters": _shared(summary.result.cost.parameters if summary.result.cost else None for summary in summaries),
+        "is_corrected": any(board.corrected(summary) is not None for summary in summaries),
         "trained_on": {summary.digest: _exposure(board, summary) for summary in summaries},
         "first_stages": _first_stages(summaries) if slug == FIRST_STAGE else [],
         "citation": cite_submission(board, slug),

@@ -14,7 +14,6 @@ from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
 NAMED = 12  # points of a frontier that all have their names beside them; of more, those on the front
-VALUE = "Mean nDCG@10 x 100"  # the vertical axis of a frontier
 
 
 class ScorePoint(NamedTuple):
@@ -160,11 +159,11 @@ def bars(key: str, differences: Sequence[float], about: str) -> Markup:
     return _svg(key, left + wide + 10, 2 * middle, "Difference to the first stage, query by query", about, parts)
 
 
-def frontier(key: str, points: Sequence[CostPoint], *, axis: str, title: str, about: str) -> Markup:
+def frontier(key: str, points: Sequence[CostPoint], *, axis: str, value: str, title: str, about: str) -> Markup:
     """Value against cost, the cost on a logarithmic axis, with the front of those that nothing cheaper beats.
 
-    What costs nothing has a place of its own at the left edge, for a logarithmic axis has none for it. At least one
-    point has a cost above 0.
+    `axis` names that of the cost, `value` the other. What costs nothing has a place of its own at the left edge, for a
+    logarithmic axis has none for it. At least one point has a cost above 0.
     """
     left = 48
     right = 760
@@ -199,7 +198,7 @@ def frontier(key: str, points: Sequence[CostPoint], *, axis: str, title: str, ab
     for x, label in marks:
         parts.append(_line("grid", f"M{x:.1f} {top}V{bottom}") + _text(x, bottom + 18, label, "num mid"))
     parts.append(_text((left + right) / 2, bottom + 42, axis, "small mid"))
-    parts.append(_text(left, top - 10, VALUE, "small"))
+    parts.append(_text(left, top - 10, value, "small"))
 
     # The front as stairs, then every point; those of one place step aside, so that none hides another.
     ordered = sorted(points, key=lambda point: (point.best, point.cost, point.value, point.label))

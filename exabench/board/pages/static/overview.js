@@ -112,7 +112,7 @@
     kind: words("kind"),
     family: words("family"),
     base: (i) => el("td", {}, el("a", { href: address({ ...state, base: id(i), page: 1 }),
-      "aria-label": `compare all with ${lines.name[i]} over ${lines.list[i]}` }, "compare all"))
+      "aria-label": `use as baseline: ${lines.name[i]} over ${lines.list[i]}` }, "use as baseline"))
   };
 
   /* A box in front of a name: the row is one of those to be compared. */
@@ -414,7 +414,7 @@
   }
 
   function offerAll() {
-    const isOne = !HEAT && data.list; // a contest
+    const isOne = Boolean(data.list); // a contest
     offer("kind", distinct(lines.kind), "all types");
     offer("stage", isOne ? [] : distinct(lines.stage), "all first stages");
     offer("depth", isOne ? [] : distinct(lines.depth.map(String)));

@@ -224,10 +224,10 @@ def run_demo(
 
 @dataclass(frozen=True)
 class _Stage:
-    """A candidate list that the recipe asks for; without a name it is called as its file."""
+    """A candidate list that the recipe asks for."""
 
     task: str
-    name: str | None
+    name: str
     retriever: str
     depth: int
     options: Mapping[str, Any]
@@ -247,7 +247,8 @@ def _stages(job: _DemoRun) -> list[_Stage]:
         for task in _single_tasks(job, values["tasks"]):
             for file in sorted((job.data / task / "runs").glob("*.trec")):
                 depth = published.get("depth", 100)
-                stages.append(_Stage(task, None, "run_file", depth, {"file": str(file)}, credits.get(file.stem)))
+                name = f"{file.stem}-{depth}"
+                stages.append(_Stage(task, name, "run_file", depth, {"file": str(file)}, credits.get(file.stem)))
     for name, about in values["first_stages"].items():
         shared = dict(about)  # what is no option is taken out of it
         retriever = shared.pop("retriever")

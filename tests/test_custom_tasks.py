@@ -161,7 +161,7 @@ def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_i
         ("{data}/animals/qrels", "qrels: is a part of the collection .*animals; name that folder"),
         ("{data}/notes.txt", r"notes.txt: is no task\.toml and no folder in BEIR layout"),
         ("hf:someone/some", r"'hf:someone/some' names no task; a place reads irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
-        ("https://huggingface.co/datasets/a/b", "names no task; a place reads irds:ID or hub:OWNER/NAME"),
+        ("https://huggingface.co/datasets/a/b", "names no task; a dataset of the Hub is hub:a/b"),
         ("IRDS:", "'irds:' must read irds:ID"),
         ("animls", "unknown task 'animls'; did you mean animals"),
     ],

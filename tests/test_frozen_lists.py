@@ -128,7 +128,7 @@ def test_an_incomplete_list_is_not_finished_on_the_overview_nor_ranked_on_the_pa
     assert entries["part-20"].group is None
     render(Board.read("board"), Path("site"))
     shown = page("tasks/mini.html")
-    assert re.search(r"not ranked first stage: part part-20 [\d. –]+ 16 of 24 queries missing", shown)
+    assert re.search(r"Not ranked: judged queries are missing and count 0 first stage: part part-20 [\d. –]+ 16 of 24 queries missing", shown)
     assert "part-20 run_file 20 8 of 24" in shown
 
 
@@ -142,7 +142,7 @@ def test_a_run_that_misses_a_query_of_a_whole_list_is_marked_on_both_pages(board
     assert (entry.result.missing, entry.group) == (1, None)
     render(Board.read(board), Path("site"))
     assert re.search(r"acme/good bm25-20 [\d. –]+ 1 of 24 queries missing", page("tasks/mini.html"))
-    assert "acme/good 0/1 tasks" in page("index.html")
+    assert "acme/ good – 0/1 tasks" in page("index.html")
 
 
 def test_lists_and_results_that_were_frozen_before_are_read_as_they_are(board):

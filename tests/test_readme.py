@@ -67,7 +67,7 @@ def test_every_block_of_the_readme_runs_and_leads_to_a_page_that_shows_the_submi
                 assert (name, main(arguments)) == ("exabench", 0), line
     assert (tmp_path / "my-run.trec").is_file()
     assert (tmp_path / "my-board/submissions/my-group--my-system.toml").is_file()
-    assert "my-group/my-system" in (tmp_path / "my-board/site/index.html").read_text(encoding="utf-8")
+    assert "my-group--my-system" in (tmp_path / "my-board/site/index.html").read_text(encoding="utf-8")
 
 
 def test_the_readme_and_the_makefile_name_the_same_commands_and_every_journey_goes_by_way_of_the_hub() -> None:
@@ -120,4 +120,4 @@ def test_the_three_journeys_run_word_for_word_each_block_in_a_process_of_its_own
         # The pages are rebuilt, held against the files and published.
         page = (tmp_path / "their-board/site/index.html").read_bytes()
         files = hub.repo("spaces/their-group/pages").at("main").files
-        assert b"my-group/my-system" in page and files["index.html"] == page and b"sdk: static" in files["README.md"]
+        assert b"my-group--my-system" in page and files["index.html"] == page and b"sdk: static" in files["README.md"]

@@ -249,7 +249,8 @@ def told_of(board, file) -> str:
         text = f"{cell.metric} {cell.verdict}"
         its_cell = path == f"results/{cell.submission}/{cell.task}.{cell.candidates}.json"
         inside = path.startswith("datasets/") and cell.metric == "datasets/toy" and path[13:] in cell.verdict
-        found += text if its_cell or inside or path in text else ""
+        its_list = path == f"candidates/{cell.task}/{cell.candidates}.json" and "were frozen with other" in text
+        found += text if its_cell or inside or its_list or path in text else ""
     return found
 
 

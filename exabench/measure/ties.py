@@ -45,7 +45,7 @@ def measure_with_ties(
     ranked = int(sizes[judged].sum())
     rate = 0.0
     if ranked:
-        rate = np.count_nonzero(tied & np.repeat(judged, sizes)) / ranked
+        rate = int(np.count_nonzero(tied & np.repeat(judged, sizes))) / ranked
 
     # Only the ranks that a metric looks at are graded, and what ties with one of them.
     depth = deepest_cutoff(names)

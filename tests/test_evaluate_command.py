@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +202,10 @@ WRONG = [
     ("evaluate empty --reranker nope --task mini", "unknown reranker 'nope'"),
     ("evaluate empty --reranker cross_encoder --task mini --set max_lenght=9", "has no option 'max_lenght'"),
     ("evaluate cross_encoder --task mini", "reranker cross_encoder needs model (text); its options: batch_tokens"),
+    ("evaluate monot5 --task mini --set model=a/b --set strategy=nope", "choose from: difference, first_token, log_so"),
+    ("evaluate monot5 --task mini --set model=a/b --set template=nope", "must name {query} and {passage}, each once"),
+    ("evaluate rankt5 --task mini --set model=a/b --set max_length=-3", "max_length must be a whole number from 0 on"),
+    ("evaluate rankt5 --task mini --set model=a/b --set batch_tokens=-1", "batch_tokens must be a whole number from 0"),
     ("evaluate oracle --task mini --task scifact --save-run x.trec", "is one file for 2 tasks"),
     ("rerank nope --run run.trec --task mini -o out.trec", "'nope' is no reranker"),
     ("rerank oracle --run nope.trec --task mini -o out.trec", "nope.trec: cannot be read"),
@@ -222,6 +228,13 @@ def test_a_mistake_is_one_line_with_a_hint_and_writes_nothing(
     [line] = [line for line in printed.err.splitlines() if line.startswith("exabench: ")]
     assert hint in line and printed.out == ""
     assert contents(Path.cwd()) == before and not Path("board").exists()
+
+
+def test_a_value_that_no_model_could_take_is_refused_without_loading_torch() -> None:
+    line = "evaluate monot5 --task mini --set model=a/b --set strategy=nope"
+    program = f"import sys, exabench.cli as cli; print(cli.main({line.split()!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n" and "unknown strategy 'nope'" in done.stderr
 
 
 def test_where_a_later_task_fails_the_results_before_it_are_told_and_handed_over(tmp_path: Path) -> None:

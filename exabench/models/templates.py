@@ -189,6 +189,14 @@ class DualTemplate:
         return inputs
 
 
+def fields_named(text: str, needs: Sequence[str] = ("query", "passage")) -> list[str]:
+    """The fields that a template names, in its order. Raises BadInput where one that it `needs` is missing or twice."""
+    names = re.findall(_FIELD, text)
+    if not set(needs) <= set(names) or len(set(names)) < len(names):
+        raise BadInput(f"template {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
+    return names
+
+
 def text_template(
     text: str, tokenizer: Any, *, special: bool = True, needs: Sequence[str] = ("query", "passage")
 ) -> Template:
@@ -197,10 +205,7 @@ def text_template(
     Raises BadInput where a field that it `needs` is missing, one is there twice, or so close to the next word that it
     cannot be cut out.
     """
-    names = re.findall(_FIELD, text)
-    if not set(needs) <= set(names) or len(set(names)) < len(names):
-        raise BadInput(f"template {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
-    fields = [FIELDS.index(name) for name in names]
+    fields = [FIELDS.index(name) for name in fields_named(text, needs)]
 
     def encode(texts: Sequence[str]) -> Any:
         """The whole text at once, its fields filled in: what glued ids are held against."""

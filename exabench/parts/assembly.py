@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
 from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
 from exabench.core.shelf import Shelf
+from exabench.models.strategies import STRATEGIES
+from exabench.models.templates import fields_named
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -152,6 +154,8 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         # Before the part is imported, which may take seconds.
         refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
         refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
+    if shelf is RERANKERS:
+        _check_values(name, options)
     part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
@@ -166,6 +170,23 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         for one in parts:
             inner_name, own = name_and_options(one, slot)
             check_part(inner, inner_name, own, slots)
+
+
+def _check_values(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse values that no model could take: before a reranker is imported, or its model looked up.
+
+    Values of another type are left to `check`. Raises UnknownName, BadInput.
+    """
+    strategy = options.get("strategy")
+    if isinstance(strategy, str) and strategy and strategy not in STRATEGIES:
+        raise UnknownName("strategy", strategy, STRATEGIES)
+    template = options.get("template")
+    if isinstance(template, str):
+        fields_named(template)
+    for size in ("max_length", "batch_tokens"):  # 0 leaves it to the model or the device
+        value = options.get(size)
+        if isinstance(value, int) and value < 0:
+            raise BadInput(f"reranker {name}: {size} must be a whole number from 0 on, not {value}")
 
 
 def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:

@@ -130,7 +130,7 @@ def test_an_incomplete_list_is_not_finished_on_the_overview_nor_ranked_on_the_pa
     shown = page("tasks/mini.html")
     line = r"missing and count 0 first stage: part part-20 [\d. –]+ 16 of 24 queries missing"
     assert re.search(line, shown)
-    assert "part-20 run_file 20 8 of 24" in shown
+    assert "part-20 run_file unknown unknown 20 8 of 24" in shown  # owner and licence are unknown
 
 
 def test_a_run_that_misses_a_query_of_a_whole_list_is_marked_on_both_pages(board):

@@ -79,6 +79,8 @@ def test_what_init_is_told_stands_in_board_toml(tmp_path: Path) -> None:
         (["--install", "exabench"], "must be installed from git+https://...@COMMIT"),
         (["--install", "git+https://example.org/exabench@main"], "must be installed from git+https://...@COMMIT"),
         (["--task", "scifcat"], "did you mean scifact"),
+        (["--title", " "], "must be text that is not blank"),
+        (["--title", "half a pair: \udc80"], "must be text that is not blank"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
@@ -101,6 +103,9 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"url": 3}, "url: expected `str`, got `int`"),
         ({"tasks": ["mini"] * 1001}, "must name at most 1000 tasks, not 1001"),
         ({"views": {f"v{i}": ["mini"] for i in range(101)}}, "views must be at most 100, not 101"),
+        ({"views": {" ": ["mini"]}}, "title ' ' must be text that is not blank"),
+        ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be called a-b"),
+        ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be called all-tasks"),
         ({"description": "x" * 70000}, "is larger than the 65,536 bytes"),
     ],
 )
@@ -112,6 +117,27 @@ def test_settings_that_do_not_fit_are_one_line(
     found = capsys.readouterr().out
     assert re.search(says, found) and found.count("\n") == 1
     assert main(["board", "build", "--board", str(tmp_path)]) == 2
+
+
+def test_views_may_have_titles_in_any_script(tmp_path: Path) -> None:
+    board = filled(tmp_path / "board")
+    with (board / "board.toml").open("a", encoding="utf-8") as file:
+        file.write('[views]\n"日本語" = ["mini"]\n"中文" = ["mini"]\n')
+    assert [one.title for one in Board.read(board).rankings] == ["日本語", "中文", "All tasks"]
+    assert "中文" in page_of(board, "views/view-2.html")
+
+
+@pytest.mark.parametrize("name", ["rebuild.yml", "submissions/README.md", "submissions"])
+def test_init_overwrites_no_file_that_somebody_wrote(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "board" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("Mine.")
+    assert init(tmp_path / "board") == 2
+    said = capsys.readouterr().err
+    assert f"{file}: " in said and said.count("\n") == 1
+    assert file.read_text() == "Mine." and not (tmp_path / "board" / "board.toml").exists()
 
 
 def test_pages_show_what_is_given_and_leave_no_empty_place(tmp_path: Path) -> None:

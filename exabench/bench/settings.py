@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from exabench.core.records import Record, read
 LONGEST_TITLE = 200  # of the board or a view: a title is a line of a page
 MOST_TASKS = 1000  # of the board or a view: three times what exabench knows
 MOST_VIEWS = 100
+ALL = "All tasks"
+"""The title of the overview that every board has, over all of its tasks."""
+_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a command line is given that is no UTF-8
 _LARGEST = 1 << 16  # bytes: reading TOML takes time that grows with the square
 
 
@@ -95,6 +100,8 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
         if value and not grammar.fits(value):
             problems.append(f"{key.name} must {grammar.grammar}, not {printable(value, 60)!r}")
     for title, tasks in ((settings.title, settings.tasks), *settings.views.items()):
+        if not title.strip() or _HALVES.search(title):
+            problems.append(f"title {printable(title, 60)!r} must be text that is not blank")
         if len(title) > LONGEST_TITLE:
             problems.append(f"title {printable(title, 60)!r} must have at most {LONGEST_TITLE} characters")
         if len(tasks) > MOST_TASKS:
@@ -103,6 +110,21 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
         problems.append(f"views must be at most {MOST_VIEWS}, not {len(settings.views)}")
     if problems:
         raise BadInput("; ".join(problems), file=file)
+    view_slugs(settings.views, file)
+
+
+def view_slugs(titles: Iterable[str], file: str | Path | None = None) -> dict[str, str]:
+    """The names of the pages of all overviews by title: of a board's views in their order, then that of ALL.
+
+    A title without a letter from a to z or a digit is called by its place. Raises BadInput for two of one name.
+    """
+    slugs: dict[str, str] = {}
+    for place, title in enumerate((*titles, ALL), 1):
+        slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or f"view-{place}"
+        if slug in slugs.values():
+            raise BadInput(f"two views of the board would be called {slug}; give them other titles", file=file)
+        slugs[title] = slug
+    return slugs
 
 
 def settings_text(settings: BoardSettings) -> str:

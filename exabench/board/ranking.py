@@ -17,6 +17,7 @@ import numpy as np
 from exabench.bench.contests import is_alike, is_bound, missing_queries, system_of
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
+from exabench.bench.settings import ALL, view_slugs
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.board.records import FORMAT, result_records
 from exabench.core.errors import BadInput, printable
@@ -42,7 +43,6 @@ from exabench.tasks.locks import with_counts
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
-ALL = "All tasks"
 AUDIT = "audit_discrepancies"
 _ON_THE_HUB = "hub:"
 _FEWEST_FILES = 200  # results for which a second process is worth its start
@@ -371,10 +371,8 @@ class Board:
 
         # The views of the board in their order, then all tasks: `Board.rows` takes the last.
         rankings = {}
-        for title, names in {**settings.views, ALL: settings.tasks}.items():
-            slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "view"
-            if slug in rankings:
-                raise BadInput(f"two views of the board would be called {slug}; give them other titles")
+        for title, slug in view_slugs(settings.views).items():
+            names = settings.tasks if title == ALL else settings.views[title]
             chosen = tuple(expand(names, board=ledger.folder))
             rows = _measured_rows(chosen, submissions, competing.values())
             rankings[slug] = Ranking(title, slug, chosen, _ranked(rows), _contests(rows))

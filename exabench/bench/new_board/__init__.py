@@ -43,11 +43,16 @@ def make_board(
     `others` are texts by the names of settings.KEYS. Custom tasks are described, `data` holds some. `install` is where
     the workflow gets exabench from (SOURCE; else the commit that this one came from, where pip noted one), `space` the
     static Space that it publishes to. Raises BadInput for a task that is not known, for a value that does not fit, and
-    where a leaderboard is.
+    where one of the files is already.
     """
     ledger = Ledger(Path(folder))
-    if ledger.settings_file.exists():
-        raise BadInput("is there already; edit it, or name another folder with --board", file=ledger.settings_file)
+    readme = ledger.folder / "submissions" / "README.md"
+    files = [ledger.settings_file, readme, ledger.workflow_file]
+    for file in files:
+        if file.exists() or file.is_symlink():
+            raise BadInput("is there already; edit it, or name another folder with --board", file=file)
+    if readme.parent.exists() and not readme.parent.is_dir():
+        raise BadInput("must be a folder; name another one with --board", file=readme.parent)
     install = install or pinned_source()
     if install and not _SOURCE.fullmatch(install):
         raise BadInput(f"exabench must be installed from {SOURCE}, not {printable(install)!r}")
@@ -65,7 +70,6 @@ def make_board(
     ledger.create(title, names, None, **others)
     for task in custom:
         ledger.add_task(pin_task(task, ledger.lock))
-    readme = ledger.folder / "submissions" / "README.md"
     write(readme, read_text(_FILES / "README.md"))
     workflow = read_text(_FILES / "rebuild.yml")
     if install:
@@ -73,7 +77,7 @@ def make_board(
     if space:
         workflow = workflow.replace("PLACEHOLDER_SPACE", space)
     write(ledger.workflow_file, workflow)
-    return [ledger.settings_file, readme, ledger.workflow_file]
+    return files
 
 
 def check_workflow(file: Path) -> None:

@@ -22,7 +22,7 @@ parameters passages cut_passages cut_queries repairs timed_queries hardware
 def result_records(board: Board) -> list[dict[str, Any]]:
     """The results with pages as flat records in their order, all with the same columns.
 
-    Scores are fractions; FLOPs and tokens are means per query. docs/board.md says what each column means.
+    Scores are fractions; FLOPs and tokens are means per query. docs/hub.md says what each column means.
     """
     names = set[str]()
     for summary in board.shown_results:

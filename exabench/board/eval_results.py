@@ -10,7 +10,8 @@ from pathlib import Path
 from exabench.bench.publishing import config_of, published_lists
 from exabench.bench.verification import verify
 from exabench.board.pages import result_page
-from exabench.board.ranking import Board, ResultSummary, first_stage
+from exabench.board.ranking import Board
+from exabench.board.summaries import ResultSummary, first_stage
 from exabench.core.errors import BadInput, CheckFailed, nearest, plural
 from exabench.core.nouns import Progress, Submission, silent
 from exabench.hub.client import is_repo

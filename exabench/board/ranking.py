@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property
@@ -14,12 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exabench.bench.contests import is_alike, is_bound, missing_queries, system_of
+from exabench.bench.contests import is_alike, is_bound, system_of
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.settings import ALL, view_slugs
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
-from exabench.board.records import FORMAT, result_records
+from exabench.board.records import FORMAT, result_record
+from exabench.board.summaries import NEVER, ResultSummary, first_stage, newest_day, read_summaries
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import file_digest, read_text
 from exabench.core.nouns import FIRST_STAGE, BoardChange, Candidates, Cost, Credit, Result, Submission, Task
@@ -45,44 +45,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key")
 AUDIT = "audit_discrepancies"
 _ON_THE_HUB = "hub:"
-_FEWEST_FILES = 200  # results for which a second process is worth its start
-_FILES_AT_ONCE = 50  # results that a process reads at a time
 _INTERVALS_AT_ONCE = 512  # intervals that a process computes at a time
-
-
-@dataclass(frozen=True)
-class ResultSummary:
-    """A result whose per-query values are those of the headline metric alone; `Board.full` reads the others again.
-
-    `value`, `first_stage` and `ceiling` are of the headline metric. `missing` counts the queries of the candidates that
-    the run does not answer, and the judged queries that the candidates lack. `queries` are the ids in the order of the
-    file, shared by results over the same ones, `values` float64 (queries,). `digest` is that of the file.
-    """
-
-    submission: str
-    task: str
-    candidates: str
-    depth: int
-    headline: str
-    value: float
-    first_stage: float
-    ceiling: float
-    missing: int
-    digest: str
-    file: Path
-    result: Result = field(compare=False)
-    queries: tuple[str, ...] = field(compare=False)
-    values: np.ndarray = field(compare=False)
-
-    @property
-    def stage(self) -> str:
-        """The name of the first stage."""
-        return first_stage(self.candidates)
-
-    @property
-    def cut_share(self) -> float | None:
-        """The share of passages that were cut to fit into the model, from 0 to 1; None where it is not known."""
-        return self.result.cost.cut_share if self.result.cost else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +314,7 @@ class Board:
         settings = ledger.settings()
         tasks = tuple(expand(settings.tasks, board=ledger.folder))
         submissions = dict(sorted(ledger.submissions().items()))
-        results = _read_results(ledger)
+        results = read_summaries(ledger)
         candidates = tuple(ledger.candidates())
 
         # No ranking takes what was withdrawn, nor a result that was measured otherwise than its frozen list tells.
@@ -501,13 +464,26 @@ class Board:
         """One result in short, or None."""
         return self._by_name.get((slug, task, candidates))
 
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """The results with pages as flat records in their order, all with the same columns (board/records)."""
+        names = set[str]()
+        for summary in self.shown_results:
+            names.update(summary.result.measurement.metrics)
+        metrics = sorted(names)
+        records = []
+        for one in self.shown_results:
+            sent = self.submissions[one.submission]
+            records.append(result_record(one, sent, self.test(one), self.corrected(one), metrics))
+        return records
+
     def to_pandas(self) -> Any:
         """Every result as a row of a pandas DataFrame, in the columns of the download results.csv.
 
         Its `attrs` say the number of the format ("format"), title, address and day of the board. Raises MissingExtra
         where pandas is not installed.
         """
-        frame = data_frame(result_records(self))
+        frame = data_frame(self.records)
         frame.attrs.update(format=FORMAT, title=self.title, url=self.url, updated=self.updated)
         return frame
 
@@ -652,20 +628,6 @@ def single_names(tasks: Iterable[Task]) -> list[str]:
     return list(names)
 
 
-def first_stage(candidates: str) -> str:
-    """The first stage that a candidate list's name begins with: `bm25-100` reads bm25."""
-    return re.sub(r"-\d+$", "", candidates)
-
-
-NEVER = "1970-01-01"
-"""The date where there is no result: a feed needs one."""
-
-
-def newest_day(summaries: Iterable[ResultSummary]) -> str:
-    """The date of the newest of some results, or nothing."""
-    return max((summary.result.created for summary in summaries), default="")
-
-
 def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -678,45 +640,6 @@ def _type_of_part(reranker: str) -> str:
 def system_type(submission: Submission) -> str:
     """The type of system that a submission says it is; else that of its reranker; else its kind, such as "run"."""
     return submission.type or _type_of_part(submission.reranker) or submission.kind
-
-
-def _read_results(ledger: Ledger) -> list[ResultSummary]:
-    """Every result of a leaderboard, in the order of the files. Raises BadInput for one that was edited."""
-    files = ledger.result_files()
-    by_file = {}
-    # Thousands of results have the same queries: one copy of the ids is kept.
-    shared: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for summary in map_unordered(_read_result, files, at_least=_FEWEST_FILES, chunk=_FILES_AT_ONCE):
-        queries = shared.setdefault(summary.queries, summary.queries)
-        by_file[summary.file] = replace(summary, queries=queries)
-    return [by_file[file] for file in files]
-
-
-def _read_result(file: Path) -> ResultSummary:
-    result = read_result(file)
-    measured = result.measurement
-    candidates = result.candidates
-    headline = measured.headline
-    for part in (measured.metrics, measured.intervals, measured.per_query, result.first_stage, result.ceiling):
-        if headline not in part:
-            raise BadInput(f"lacks a value of {headline}; run `exabench bench verify`", file=file)
-    values = measured.per_query[headline]
-    return ResultSummary(
-        submission=result.submission,
-        task=result.task,
-        candidates=candidates.name,
-        depth=candidates.depth,
-        headline=headline,
-        value=result[headline],
-        first_stage=result.first_stage[headline],
-        ceiling=result.ceiling[headline],
-        missing=missing_queries(result),
-        digest=file_digest(file),
-        file=file,
-        result=replace(result, measurement=replace(measured, per_query={})),
-        queries=tuple(values),
-        values=np.array(list(values.values()), np.float64),
-    )
 
 
 def _measured_rows(

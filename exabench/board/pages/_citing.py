@@ -6,7 +6,8 @@ import re
 
 from exabench.board.pages._format import score, span
 from exabench.board.pages._page import result_page, submission_page
-from exabench.board.ranking import Board, ResultSummary, newest_day
+from exabench.board.ranking import Board
+from exabench.board.summaries import ResultSummary, newest_day
 
 _SPECIAL = re.compile(r"([&%$#_{}])")
 

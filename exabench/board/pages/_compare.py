@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from exabench.board.pages._format import more_queries
 from exabench.board.pages._page import Page, Values, queries_data, script
 from exabench.board.pages.downloads import short
-from exabench.board.ranking import Board, ResultSummary, Row, group_by
+from exabench.board.ranking import Board, Row, group_by
+from exabench.board.summaries import ResultSummary
 from exabench.core.files import digest_of
 from exabench.core.nouns import FIRST_STAGE
 

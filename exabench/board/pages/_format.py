@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from exabench.bench.excerpts import shorten
 from exabench.bench.submissions import LINK, NAME
-from exabench.board.ranking import first_stage
+from exabench.board.summaries import first_stage
 from exabench.core.files import toml_text
 from exabench.core.nouns import Credit, Submission
 

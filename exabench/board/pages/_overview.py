@@ -23,7 +23,8 @@ from exabench.board.pages._page import (
     stamp,
 )
 from exabench.board.pages.downloads import row_record, short
-from exabench.board.ranking import Board, Contest, Ranking, ResultSummary, Row
+from exabench.board.ranking import Board, Contest, Ranking, Row
+from exabench.board.summaries import ResultSummary
 from exabench.core.licences import is_open_for_software
 from exabench.core.nouns import FIRST_STAGE, Task
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from exabench.board.pages._format import clean_texts
-from exabench.board.ranking import Board, Contest, Ranking, ResultSummary, newest_day
+from exabench.board.ranking import Board, Contest, Ranking
+from exabench.board.summaries import ResultSummary, newest_day
 from exabench.core.errors import BadInput
 
 WRITTEN = 100  # lines of a table in a page itself; data files, and the browser, hold all

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from exabench.bench.submissions import FIELDS, KINDS
 from exabench.board.pages._format import clean_texts, count, score
 from exabench.board.pages._page import WRITTEN, Page, Values, submission_page
-from exabench.board.ranking import NEVER, Board, group_by, newest_day
+from exabench.board.ranking import Board, group_by
+from exabench.board.summaries import NEVER, newest_day
 from exabench.core.files import digest_of, file_digest, json_text
 from exabench.data.releases import MANIFEST
 from exabench.measure.statistics import ALPHA, RESAMPLES

@@ -37,7 +37,8 @@ from exabench.board.pages._page import (
 )
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
-from exabench.board.ranking import Board, QueryChange, ResultSummary, first_stage, group_by, system_type
+from exabench.board.ranking import Board, QueryChange, group_by, system_type
+from exabench.board.summaries import ResultSummary, first_stage
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.licences import is_open_for_texts

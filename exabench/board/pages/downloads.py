@@ -16,8 +16,9 @@ from pyarrow import json as arrow_json
 from exabench.bench.ledger import result_json as stored_json
 from exabench.board.pages._format import clean_texts, https, model_link, training
 from exabench.board.pages._page import Page, compact_json, result_data
-from exabench.board.ranking import Board, ResultSummary, Row, newest_day
-from exabench.board.records import FORMAT, result_records
+from exabench.board.ranking import Board, Row
+from exabench.board.records import FORMAT
+from exabench.board.summaries import ResultSummary, newest_day
 
 # Spreadsheets run text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -94,7 +95,7 @@ def overview_rows(board: Board) -> Iterator[dict[str, Any]]:
 def _records(board: Board) -> list[dict[str, Any]]:
     """The results as records, their texts made harmless, with the place of each one's own file."""
     records = []
-    for record, summary in zip(result_records(board), board.shown_results, strict=True):
+    for record, summary in zip(board.records, board.shown_results, strict=True):
         records.append(clean_texts({**record, "data": result_data(summary)}))
     return records
 

@@ -48,7 +48,7 @@ def write_board(folder: Path, tasks: list[str] = TASKS) -> Ledger:
 
 def write_submission(ledger: Ledger, name: str) -> None:
     sent = Submission(
-        name, "run", "apache-2.0", "https://example.org/", "@acme", ("msmarco",), description="Drawn at random"
+        name, "run", "apache-2.0", ("msmarco",), "https://example.org/", "@acme", description="Drawn at random"
     )
     ledger.add_submission(sent)
 

@@ -97,7 +97,7 @@ def test_python_takes_a_custom_task_by_name_by_path_and_as_a_value(data: Path) -
 
 def test_training_data_called_like_a_custom_task_meets_it(data: Path) -> None:
     def sent(*names: str) -> Submission:
-        return Submission("us/m", "model", "mit", "https://x.org", "a@x.org", names)
+        return Submission("us/m", "model", "mit", names)
 
     bats = task("bats", data=data)
     assert [exposure_of(sent(name), bats) for name in ("us/bats-train", "Bats", "whales")] == ["yes", "yes", "no"]

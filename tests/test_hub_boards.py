@@ -254,6 +254,20 @@ def test_a_board_without_an_address_or_with_other_lists_pushes_nothing(
     assert hub.repo(f"models/{MODEL}").requests == []
 
 
+def test_a_file_that_is_no_results_counts_as_none_and_a_manifest_that_is_none_is_refused(
+    hub: HubDouble, measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"models/{MODEL}"
+    hub.commit(model, {**files(hub, model), RESULTS: b"just words"})
+    assert [one.there for one in compare_results(measured, LISTS)] == [None]
+    assert [one.changed for one in push_results(measured, LISTS)] == [True]
+    assert [one.holds for one in compare_results(measured, LISTS)] == [True]  # what the request says
+    hub.commit(LISTS, {**files(hub, LISTS), "manifest.json": b"[" * 100_000})
+    capsys.readouterr()
+    assert main(["board", "push-results", "--board", str(measured), "--lists", LISTS]) == 2
+    assert "holds something else than candidate lists" in capsys.readouterr().err
+
+
 def test_a_model_that_is_gone_is_told_and_the_others_are_done(
     hub: HubDouble, measured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +300,8 @@ def test_a_board_is_read_from_the_hub_at_any_commit(hub: HubDouble, board: Path)
         "hub:owner/board@": BadInput,
         "hub:../x/y": BadInput,
         "hub:owner/none": BadInput,
+        "hub:owner/board@a\nb": BadInput,
+        "hub:owner/board@\udc80": BadInput,
     }.items():
         with pytest.raises(error):
             Board.read(place)
@@ -406,6 +422,44 @@ def test_what_is_no_result_of_mteb_is_refused_and_nothing_is_written(
     (tmp_path / "x.json").write_text(content)
     assert main(["bench", "import-mteb", str(tmp_path / "x.json"), "--system", "a/b", "--board", str(board)]) == 2
     assert message in capsys.readouterr().err
+    assert not (board / "reported" / "mteb.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "must have the columns system,dataset,first_stage,topk,metric,value,source"),
+        ("system,score\na,1\n", "must have the columns system,dataset"),
+        ("system,dataset,first_stage,topk,metric,value,source\na,b\n", "row 2 must have 7 cells, not 2"),
+    ],
+)
+def test_a_table_of_that_name_that_no_import_made_is_left_as_it_is(
+    board: Path, mteb: Path, capsys: pytest.CaptureFixture[str], table: str, message: str
+) -> None:
+    file = board / "reported" / "mteb.csv"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(table)
+    assert main(["bench", "import-mteb", str(mteb), "--board", str(board)]) == 2
+    said = capsys.readouterr().err
+    assert f"mteb.csv: {message}" in said and said.count("\n") == 1
+    assert file.read_text() == table
+
+
+def test_two_values_of_one_number_are_refused_and_titles_are_read_before_anything_is_written(
+    board: Path, mteb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [file] = mteb.rglob("SciFact.json")
+    copy = tmp_path / "SciFact.json"
+    copy.write_text(file.read_text().replace("0.6888", "0.6999"))
+    command = ["bench", "import-mteb", "--board", str(board), "--system", "acme/encoder"]
+    scores = [{"ndcg_at_10": value, "hf_subset": "default"} for value in (0.5, 0.6)]
+    (tmp_path / "twice.json").write_text(json.dumps(mteb_result(scores={"test": scores})))
+    assert main([*command, str(tmp_path / "twice.json")]) == 2
+    assert "nDCG@10 of acme/encoder on scifact is 0.6 here and 0.5 elsewhere" in capsys.readouterr().err
+    (board / "reported").mkdir(exist_ok=True)
+    (board / "reported" / "tables.toml").write_text("x = [")
+    assert main([*command, str(copy)]) == 2
+    assert "tables.toml: is not TOML" in capsys.readouterr().err
     assert not (board / "reported" / "mteb.csv").exists()
 
 

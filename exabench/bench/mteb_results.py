@@ -53,7 +53,8 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
     In a folder each model's results lie beside its model_meta.json, or in <owner>__<model>/<revision>/; `system` names
     the model of files that lie elsewhere. A row that is there already gets the new value. Files of other kinds of
     tasks, which hold no nDCG@10, are left aside. Raises BadInput for a file that is no result of MTEB, and for one
-    whose model nobody names; nothing is written then.
+    whose model nobody names, for two values of one number, and for a table of that name with other columns; nothing is
+    written then.
     """
     ledger = Ledger(Path(board))
     ledger.check_exists()
@@ -64,16 +65,18 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
         if not rows:
             others.append(str(file))
         for row in rows:
-            new[_key(row)] = row
+            before = new.setdefault(_key(row), row)
+            if row != before:
+                number = f"{row['metric']} of {printable(row['system'])} on {printable(row['dataset'])}"
+                differ = f"is {row['value']} here and {before['value']} elsewhere"
+                raise BadInput(f"{number} {differ} among these results; leave one of them out", file=file)
     if not new:
         raise BadInput("no result of a retrieval task is among these files")
 
     table = ledger.folder / "reported" / f"{TABLE}.csv"
     with only_writer(ledger.folder):
-        filed = {}
-        if table.is_file():
-            for row in csv.DictReader(io.StringIO(read_text(table), newline="")):
-                filed[_key(row)] = row
+        filed = _filed(table) if table.is_file() else {}
+        has_title = TABLE in ledger.reported_sources()
         same = sum(filed.get(key) == row for key, row in new.items())
         changed = sum(key in filed for key in new) - same
         rows_now = [row for _, row in sorted({**filed, **new}.items())]
@@ -82,11 +85,26 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
         writer.writeheader()
         writer.writerows(rows_now)
         write(table, text.getvalue().encode())
-        if TABLE not in ledger.reported_sources():
+        if not has_title:
             titles = ledger.reported_titles
             before = read_text(titles).rstrip() + "\n\n" if titles.is_file() else ""
             write(titles, before + _TITLE)
     return ImportedResults(table, len(new) - same - changed, changed, same, tuple(others))
+
+
+def _filed(table: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """The rows of the table that is there. Raises BadInput for a table with other columns than an import writes."""
+    lines = csv.reader(io.StringIO(read_text(table), newline=""))
+    header = next(lines, [])
+    if header != [*REPORTED_COLUMNS]:
+        raise BadInput(f"must have the columns {','.join(REPORTED_COLUMNS)}; give it another name", file=table)
+    filed = {}
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise BadInput(f"row {number} must have {len(header)} cells, not {len(line)}", file=table)
+        row = dict(zip(header, line, strict=True))
+        filed[_key(row)] = row
+    return filed
 
 
 def _files(places: Sequence[str | Path]) -> Iterator[Path]:
@@ -172,7 +190,7 @@ def _model_of(file: Path, system: str) -> tuple[str, str]:
             name = f"{owner}/{model}"
         if revision == "unknown revision":
             revision = file.parent.name
-    name = system or name
+    name = system.strip() or name
     if not name:
         raise BadInput(f"no {META} lies beside it: say whose results these are (--system owner/model)", file=file)
     if not name.isprintable() or len(name) > 200:

@@ -78,7 +78,7 @@ def published_lists(repo: str) -> tuple[str, dict[str, dict[str, Any]]]:
         values = from_json(manifest.decode())
         if values["kind"] == "lists":
             return head, dict(values["lists"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     raise BadInput(f"dataset {repo} holds something else than candidate lists; name the one that publish-lists made")
 

@@ -175,12 +175,8 @@ class _ResultsPublication(Publication):
         """Nothing: the numbers were held against their runs before."""
 
     def version_at(self, commit: str) -> str | None:
-        data = self.read(self._path, commit)
-        if data is None:
-            return None
-        try:
-            found = read_results(data.decode(), f"{self.place.name}@{commit}: {self._path}")
-        except (BadInput, UnicodeDecodeError):  # somebody's own file of that name: ours takes its place
+        found = self._entries_at(commit)
+        if found is None:
             return None
         return "" if self._values(found) == self._values(self.entries) else None
 
@@ -201,10 +197,20 @@ class _ResultsPublication(Publication):
         if head is not None:
             revisions = [head, *(one.revision for one in reversed(self.requests()))]
         for revision in revisions:
-            data = self.read(self._path, revision)
-            if data is not None:
-                return read_results(data.decode(errors="replace"), f"{self.place.name}@{revision}: {self._path}")
+            found = self._entries_at(revision)
+            if found is not None:
+                return found
         return []
+
+    def _entries_at(self, revision: str) -> list[EvalEntry] | None:
+        """The entries of the file; None where there is none, and for somebody's own that the Hub would not read."""
+        data = self.read(self._path, revision)
+        if data is None:
+            return None
+        try:
+            return read_results(data.decode(), f"{self.place.name}@{revision}: {self._path}")
+        except (BadInput, UnicodeDecodeError):
+            return None
 
     @cached_property
     def _title(self) -> str:

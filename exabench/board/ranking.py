@@ -602,7 +602,7 @@ def _folder_of(place: str | Path) -> Path:
     if not text.startswith(_ON_THE_HUB):
         return Path(place)
     repo, mark, revision = text.removeprefix(_ON_THE_HUB).partition("@")
-    if not is_repo(repo) or (mark and not revision):
+    if not is_repo(repo) or (mark and not revision) or not revision.isprintable():
         raise BadInput(f"{printable(text)!r} must read hub:OWNER/NAME or hub:OWNER/NAME@REVISION")
     return snapshot(repo, find_commit(repo, revision, None), kind="dataset")
 

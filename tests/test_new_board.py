@@ -103,6 +103,7 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"url": 3}, "url: expected `str`, got `int`"),
         ({"tasks": ["mini"] * 1001}, "must name at most 1000 tasks, not 1001"),
         ({"views": {f"v{i}": ["mini"] for i in range(101)}}, "views must be at most 100, not 101"),
+        ({"views": {"Science": []}}, "view 'Science' must name a task"),
         ({"views": {" ": ["mini"]}}, "title ' ' must be text that is not blank"),
         ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be called a-b"),
         ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be called all-tasks"),

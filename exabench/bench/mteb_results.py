@@ -65,10 +65,10 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
         if not rows:
             others.append(str(file))
         for row in rows:
-            before = new.setdefault(_key(row), row)
-            if row != before:
+            first = new.setdefault(_key(row), row)
+            if row != first:
                 number = f"{row['metric']} of {printable(row['system'])} on {printable(row['dataset'])}"
-                differ = f"is {row['value']} here and {before['value']} elsewhere"
+                differ = f"is {row['value']} here and {first['value']} elsewhere"
                 raise BadInput(f"{number} {differ} among these results; leave one of them out", file=file)
     if not new:
         raise BadInput("no result of a retrieval task is among these files")

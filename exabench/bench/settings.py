@@ -106,6 +106,9 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
             problems.append(f"title {printable(title, 60)!r} must have at most {LONGEST_TITLE} characters")
         if len(tasks) > MOST_TASKS:
             problems.append(f"{printable(title, 60)!r} must name at most {MOST_TASKS} tasks, not {len(tasks)}")
+    for title, tasks in settings.views.items():
+        if not tasks:
+            problems.append(f"view {printable(title, 60)!r} must name a task")
     if len(settings.views) > MOST_VIEWS:
         problems.append(f"views must be at most {MOST_VIEWS}, not {len(settings.views)}")
     if problems:

@@ -163,6 +163,8 @@ def test_pages_show_counts_and_licence_of_a_custom_task(board: Path) -> None:
     page = (board / "site" / "tasks" / "animals.html").read_text()
     for shown in ("<dt>Queries</dt><dd>2</dd>", "<dt>Judgements</dt><dd>3</dd>", "<dt>Passages</dt><dd>3</dd>"):
         assert shown in page
+    overview = (board / "site" / "index.html").read_text().partition('id="tasks"')[2]
+    assert '<td class="n">2</td><td class="n">3</td><td class="n">3</td>' in overview
     assert "<dt>Licence</dt><dd>CC0-1.0</dd>" in page and "<dt>Public source</dt><dd>none is recorded</dd>" in page
 
 

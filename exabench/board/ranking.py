@@ -336,7 +336,7 @@ class Board:
         rankings = {}
         for title, slug in view_slugs(settings.views).items():
             names = settings.tasks if title == ALL else settings.views[title]
-            chosen = tuple(expand(names, board=ledger.folder))
+            chosen = tuple(with_counts(one, ledger.lock) for one in expand(names, board=ledger.folder))
             rows = _measured_rows(chosen, submissions, competing.values())
             rankings[slug] = Ranking(title, slug, chosen, _ranked(rows), _contests(rows))
 

@@ -25,6 +25,16 @@ test("Without scripts the same lines stand there, against the first stage", asyn
   await plain.context().close();
 });
 
+test("Ready views are offered where they leave out some of the systems that the map shows", async () => {
+  await open();
+  await page.locator("#filter").waitFor();
+  for (const link of await page.locator("#presets a:visible").all()) {
+    await link.click();
+    const [, shown, whole] = (await page.locator("#status").innerText()).match(/^(\d+) of (\d+)/).map(Number);
+    assert.ok(shown < whole, `${await link.innerText()} shows ${shown} of ${whole}`);
+  }
+});
+
 test("A line chosen as the baseline is all zeros, and the address keeps the choice", async () => {
   await open();
   const link = page.locator("#board tbody tr", { hasText: "tester/random" }).first().getByRole("link", { name: /^use as baseline/ });

@@ -437,10 +437,12 @@
   function offerViews() {
     const now = state;
     derive();
+    state = parsed(new URLSearchParams());
+    const all = filter().length;
     for (const link of byId("presets").querySelectorAll("a")) {
       state = parsed(new URLSearchParams(link.hash.slice(1)));
       const found = filter().length;
-      link.parentElement.hidden = !found || found === count;
+      link.parentElement.hidden = !found || found === all;
     }
     state = now;
   }

@@ -385,7 +385,7 @@ def write_trec(file: Path, rankings: Mapping[str, list[str]]) -> None:
 UNSTEADY = {"created", "date", "versions", "timing", "hardware", "commit", "sha256", "bytes", "exabench", "seconds"}
 DIGEST = re.compile(r"(?<![0-9a-f])(?=[0-9a-f]*[a-f])[0-9a-f]{32,64}(?![0-9a-f])")
 NUMBER = re.compile(r"(?<![\w@.-])[+−-]?\d[\d,]*(\.\d+)?(e-?\d+)?(?![\w-])")
-TIMED = "Seconds per query"  # a column that no two machines fill alike
+TIMED = {"Seconds per query", "Seconds / query"}  # columns that no two machines fill alike
 
 
 def steady(value: Any) -> Any:
@@ -474,17 +474,19 @@ def visible(page: str) -> Iterator[str]:
     for line in filter(None, lines_of(page)):
         if line.startswith("| "):
             cells = line.removeprefix("| ").split(" | ")
-            if len(cells) != len(columns) or TIMED in cells:
+            if len(cells) != len(columns) or not TIMED.isdisjoint(cells):
                 columns = cells
-            elif TIMED in columns:
+            elif not TIMED.isdisjoint(columns):
                 line = "| " + " | ".join(map(untimed, columns, cells))
         if line.startswith("Latency on "):  # its points and the ticks of its axis follow the times
             yield "Latency on HARDWARE"
             in_latency_figure = True
         elif line.startswith("Median seconds"):
             in_latency_figure = False
-        if before in (TIMED, "Pairs per second"):
-            line = re.sub(r"\d[\d,.]*(?= |,|$)", "#", line, count=3 if before == TIMED else 1)
+        if before in TIMED:
+            line = re.sub(r"\d[\d,.]*(?= |,|$)", "#", line, count=3)
+        elif before == "Pairs per second":
+            line = re.sub(r"\d[\d,.]*(?= |,|$)", "#", line, count=1)
         before = line
         if not in_latency_figure:
             yield line
@@ -492,7 +494,7 @@ def visible(page: str) -> Iterator[str]:
 
 def untimed(column: str, cell: str) -> str:
     """A table's cell without a measured time or what follows from one."""
-    if column == TIMED and cell != "–":
+    if column in TIMED and cell != "–":
         return "#"
     if column.startswith("Hardware") and "torch" in cell:
         return "HARDWARE"

@@ -319,8 +319,7 @@
     link.toggleAttribute("aria-disabled", !b);
     if (!b) { link.removeAttribute("href"); return; }
     link.removeAttribute("aria-disabled");
-    const own = data.list && state.rows.every((key) => key.endsWith(`.${data.list}`)) ? `.${data.list}` : "";
-    link.href = ROOT + (several ? `significance.html${exabench.hashOf({ of: table.dataset.view + own, lines: state.rows.join() })}`
+    link.href = ROOT + (several ? `significance.html${exabench.hashOf({ of: table.dataset.view, lines: state.rows.join() })}`
       : `compare.html${exabench.hashOf({ a, b })}`);
   }
 

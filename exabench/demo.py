@@ -134,7 +134,7 @@ def run_demo(
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
-        ledger.create(values["title"], tasks, values.get("views"), **values.get("board", {}))
+        ledger.create(values["title"], tasks, values.get("views"), data=collections, **values.get("board", {}))
         for file in Path("leaderboard/reported").glob("*.*"):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 

@@ -23,6 +23,16 @@ ABOUT = {
     "licence": "cc-by-4.0",
     "url": "https://example.org/pages/",
 }
+NO_PLACES = (
+    "https://example.org/pages?page=",
+    "https://example.org/#pages",
+    "https://us:secret@example.org",
+    "https://example.org:65536/pages",
+    "https://example.org:0",
+    "https://example..org",
+    "https://-example.org",
+    "https://example.org/100%",
+)
 LINE = len("# ")
 
 
@@ -104,6 +114,9 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"tasks": ["mini"] * 1001}, "must name at most 1000 tasks, not 1001"),
         ({"views": {f"v{i}": ["mini"] for i in range(101)}}, "views must be at most 100, not 101"),
         ({"views": {"Science": []}}, "view 'Science' must name a task"),
+        ({"views": {"Science": ["mini", "scifact"]}}, "view 'Science' names scifact, .* choose from: mini; or add it"),
+        ({"views": {"Forums": ["cqadupstack"]}}, "view 'Forums' names cqadupstack, which is no task of this board"),
+        *(({"url": url}, "url must be an https:// address without account, [?] and #") for url in NO_PLACES),
         ({"views": {" ": ["mini"]}}, "title ' ' must be text that is not blank"),
         ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be called a-b"),
         ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be called all-tasks"),

@@ -53,6 +53,7 @@ BAD = {
     "licence": ["", "MIT or so", "<b>", "a" * 65, 3],
     "link": [
         "http://example.org", "javascript:alert(1)", "https://", 'https://x/"onload', "https://x y", "https://x/<b>", 1,
+        "https://x:65536", "https://x:0/y", "https://x:\u0663", "https://u:p@x/y", "https://.", "https://x-/y", "https://x/%zz",
     ],
     "contact": ["", "somebody", "a b@c", "javascript:x", "https://", "@a b", "https://\u202ex", 'https://x/"><b>'],
     "training_data": ["some", "", 1, ["a\nb"], [1], ["x" * 201], {"a": 1}],
@@ -67,7 +68,7 @@ BAD = {
     ],
     "endpoint": [
         "http://example.org", "https://x/?key=1", "https://u:p@x/", "ftp://x", "http://localhost.evil.org", "x",
-        "http://localhost@evil.org", "https://x/ y", "",
+        "http://localhost@evil.org", "https://x/ y", "", "https://x:65536/v1", "http://localhost:0", "https://.x/",
     ],
     "synthetic_data": ["some", [1], ["a\nb"], {"a": 1}],
     "type": ["transformer", "Cross-Encoder", 1, ["other"]],

@@ -24,6 +24,7 @@ from exabench.bench.submitting import send, submit, withdraw
 from exabench.bench.verification import check
 from exabench.board.pages import render
 from exabench.board.ranking import Board
+from exabench.cli import main
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.measure.runs import read_run, run_in_order, run_of, run_text, top
 from exabench.tasks.catalogue import task
@@ -121,6 +122,33 @@ def test_what_does_not_go_together_is_refused_and_nothing_is_filed(board, sent, 
         file = write_submission(tmp_path / "odd", **{"name": "acme/odd", **changes})
         submit(file, [run.format(sent[1]) for run in given], board)
     assert contents(board) == before
+
+
+def test_samples_of_one_system_have_one_type_and_a_number_each(board, sent, tmp_path, capsys):
+    def submitted(name, **told):
+        submit(write_submission(tmp_path / "sample", name=name, **told), [f"mini={sent[1]}"], board)
+
+    submitted("acme/gpt.1", system="acme/gpt", sample=1)
+    submitted("acme/gpt.2", system="acme/gpt", sample=2)
+    submitted("acme/gpt.2", system="acme/gpt", sample=3)  # whoever sends it again may number it anew
+    before = contents(board)
+    for name, told, message in (
+        ("acme/gpt.4", {"system": "acme/gpt", "sample": 3}, "sample 3 of acme/gpt is acme/gpt.2; give this one"),
+        ("acme/gpt.4", {"system": "acme/gpt", "sample": 4, "type": "fusion"}, "must have one type: this one is fusion"),
+        ("acme/gpt", {}, "acme/gpt is the system of the sample acme/gpt.1; take another name"),
+        ("acme/good.1", {"system": "acme/good", "sample": 1}, "system acme/good is a submission by itself"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            submitted(name, **told)
+    assert contents(board) == before and check(board) == []
+
+    # The same of files that were edited by hand; what was withdrawn keeps no number from others.
+    file = Ledger(board).submission_file("acme--gpt.2")
+    file.write_text(file.read_text().replace("sample = 3", "sample = 1"))
+    assert main(["board", "check", "--board", str(board)]) == 1
+    assert capsys.readouterr().out == f"{file}: sample 1 of acme/gpt is acme/gpt.1; give this one another number\n"
+    withdraw(board, "acme--gpt.1", "drawn twice")
+    assert check(board) == []
 
 
 def test_a_folder_that_is_no_board_is_refused(sent, tmp_path):
@@ -315,6 +343,9 @@ def test_a_hub_that_fails_for_good_is_named(hub, sent):
 def test_the_verdict_is_that_of_the_repositorys_own_head(hub, board, sent, tmp_path):
     with pytest.raises(BadInput, match="Acme/Good differs from the filed acme--good in case only"):
         send(write_submission(tmp_path / "twin", name="Acme/Good"), [f"mini={sent[1]}"], repo=REPO)
+    with pytest.raises(BadInput, match="system acme/good is a submission by itself"):
+        file = write_submission(tmp_path / "sample", name="acme/good.1", system="acme/good", sample=1)
+        send(file, [f"mini={sent[1]}"], repo=REPO)
     withdraw(board, "acme--good", "a mistake")
     hub.commit(f"datasets/{REPO}", contents(board))
     with pytest.raises(BadInput, match="acme/good was withdrawn .a mistake."):

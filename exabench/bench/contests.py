@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from exabench.bench.ledger import Ledger
 from exabench.core.nouns import FIRST_STAGE, Candidates, Result, Submission
 from exabench.measure.statistics import family_p
+from exabench.parts.rerankers import RERANKERS
 
 
 def is_bound(submission: Submission) -> bool:
@@ -20,6 +22,39 @@ def is_bound(submission: Submission) -> bool:
 def system_of(submission: Submission) -> str:
     """The name of the system that a submission is, or is a sample of."""
     return submission.system or submission.name
+
+
+def system_type(submission: Submission) -> str:
+    """The type of system that a submission says it is; else that of its reranker; else its kind, such as "run"."""
+    return submission.type or _type_of_part(submission.reranker) or submission.kind
+
+
+@cache
+def _type_of_part(reranker: str) -> str:
+    return RERANKERS.constant(reranker, "TYPE") if reranker in RERANKERS else ""
+
+
+def system_problem(submission: Submission, others: Iterable[Submission]) -> str:
+    """Why a submission cannot stand on a board beside `others`, or nothing.
+
+    A system is one submission, or samples of one type that are numbered apart; what was withdrawn is no part of it.
+    """
+    if submission.withdrawn:
+        return ""
+    name = system_of(submission)
+    for other in others:
+        if system_of(other) != name or other.slug == submission.slug or other.withdrawn:
+            continue
+        if not submission.system:
+            return f"{name} is the system of the sample {other.name}; take another name"
+        if not other.system:
+            return f"system {name} is a submission by itself, without samples; give this system another name"
+        if other.sample == submission.sample:
+            return f"sample {submission.sample} of {name} is {other.name}; give this one another number"
+        types = (system_type(submission), system_type(other))
+        if types[0] != types[1]:
+            return f"samples of {name} must have one type: this one is {types[0]}, and {other.name} is {types[1]}"
+    return ""
 
 
 def is_alike(result: Result, listed: Candidates | None) -> bool:

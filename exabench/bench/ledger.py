@@ -122,16 +122,24 @@ class Ledger:
         return False
 
     def create(
-        self, title: str, tasks: Sequence[str], views: Mapping[str, list[str]] | None = None, **others: str
+        self,
+        title: str,
+        tasks: Sequence[str],
+        views: Mapping[str, list[str]] | None = None,
+        *,
+        data: str | Path | None = None,
+        **others: str,
     ) -> None:
         """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title.
 
-        `others` are texts by the names of settings.KEYS. Raises BadInput for a value that does not fit.
+        `others` are texts by the names of settings.KEYS; `data` holds custom tasks. Raises BadInput for a value that
+        does not fit.
         """
         if self.settings_file.is_file():
             return
         settings = BoardSettings(title=title, tasks=[*tasks], views={**(views or {})}, **others)
         check_settings(settings)
+        self._tasks_of_views(settings, data)
         write(self.settings_file, settings_text(settings))
 
     # -- submissions ---------------------------------------------------------------------------------------
@@ -237,6 +245,28 @@ class Ledger:
     def tasks(self, data: str | Path | None = None) -> list[Task]:
         """The tasks that board.toml lists, suites replaced by theirs. Raises BadInput."""
         return expand(self.settings().tasks, data=data, board=self.folder)
+
+    def views(self) -> dict[str, list[Task]]:
+        """The tasks of each view of board.toml by its title. Raises BadInput for one that the board does not list."""
+        return self._tasks_of_views(self.settings(), None)
+
+    def _tasks_of_views(self, settings: BoardSettings, data: str | Path | None) -> dict[str, list[Task]]:
+        views: dict[str, list[Task]] = {}
+        if not settings.views:
+            return views
+        listed = set[str]()
+        for one in expand(settings.tasks, data=data, board=self.folder):
+            listed.update(one.members or (one.name,))
+        for title, names in settings.views.items():
+            views[title] = expand(names, data=data, board=self.folder)
+            for one in views[title]:
+                if not listed.issuperset(one.members or (one.name,)):
+                    raise BadInput(
+                        f"view {printable(title, 60)!r} names {one.name}, which is no task of this board; "
+                        f"choose from: {', '.join(settings.tasks)}; or add it to tasks",
+                        file=self.settings_file,
+                    )
+        return views
 
     def lists_task(self, name: str, data: str | Path | None = None) -> bool:
         """Does board.toml list a task, or one that it is a member of? Its pages show those alone. Raises BadInput."""

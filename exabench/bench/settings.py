@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exabench.bench.submissions import FIELDS
+from exabench.bench.submissions import FIELDS, PLACE
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml, toml_key, toml_text
 from exabench.core.licences import as_licence
@@ -38,7 +38,7 @@ class BoardSettings(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Key:
-    """A key with a text: its meaning, an example as TOML, and the key of a submission whose grammar it shares."""
+    """A key with a text: its meaning, an example as TOML, and the field whose grammar it shares."""
 
     name: str
     meaning: str
@@ -71,7 +71,7 @@ KEYS = (
         "url",
         "Where the pages are read: the feed and shared links need an address.",
         '"https://our-group.example.org/board"',
-        "link",
+        "place",
     ),
 )
 """The keys that may be left out, in the order of a new file."""
@@ -92,7 +92,7 @@ def read_settings(file: str | Path) -> BoardSettings:
 
 def check_settings(settings: BoardSettings, file: str | Path | None = None) -> None:
     """Raise BadInput that lists every value that does not fit."""
-    grammars = {field.name: field for field in FIELDS}
+    grammars = {field.name: field for field in (*FIELDS, PLACE)}
     problems = []
     for key in KEYS:
         value = getattr(settings, key.name)
@@ -145,7 +145,7 @@ def settings_text(settings: BoardSettings) -> str:
             text += f"# {key.name} = {key.example}\n\n"
     text += "# Further overviews, each over some of the tasks, by title; the first is the start page.\n"
     if not settings.views:
-        return text + '# [views]\n# "Science" = ["scifact", "nfcorpus"]\n'
+        return text + f'# [views]\n# "Science" = {toml_text(settings.tasks[:1])}\n'
     text += "[views]\n"
     for title, tasks in settings.views.items():
         text += f"{toml_key(title)} = {toml_text(tasks)}\n"

@@ -29,8 +29,11 @@ _RUN_HERE = ("model", "api")
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
-# No double quote, angle bracket or space can be in it: it becomes the target of a link on a page.
-LINK = re.compile(r"https://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?")
+_HOST = r"(?!-)[A-Za-z0-9-]+(?<!-)(\.(?!-)[A-Za-z0-9-]+(?<!-))*"
+_PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+# No double quote, angle bracket or space can be in it: it becomes the target of a link on a page. Nobody's name and
+# password stand before the host, for a link shows them to everybody.
+LINK = re.compile(rf"https://{_HOST}{_PORT}(/([A-Za-z0-9._~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{{2}})*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 OPTION_KEYS = ("strategy", "template", "precision")
@@ -198,7 +201,7 @@ FIELDS = (
         "endpoint",
         "where the API is asked",
         "be an https:// address, or http://localhost for a server of one's own, without key or question",
-        _fits_pattern(r"(https://[A-Za-z0-9.-]+|http://localhost)(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"),
+        _fits_pattern(rf"(https://{_HOST}|http://localhost){_PORT}(/[A-Za-z0-9._~/-]*)?"),
         required=("api",),
         allowed=("api",),
     ),
@@ -241,6 +244,13 @@ FIELDS = (
     ),
 )
 """Every key of a submission's file, in the order in which a file is written."""
+
+PLACE = Field(
+    "place",
+    "where pages are read; the path of a page is put behind it",
+    "be an https:// address without account, ? and #",
+    lambda value: isinstance(value, str) and _fits_pattern(LINK)(value) and not set("?#").intersection(value),
+)
 
 
 # -- a file ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator
+from exabench.bench.contests import system_problem
 from exabench.bench.evaluation import reranker_options
 from exabench.bench.ledger import Ledger, run_path
 from exabench.bench.result_notes import copies_of
@@ -205,6 +206,10 @@ def check(
         else:
             for other in ledger.slugs_in_other_case(slug):
                 problems.append(f"{name} differs from the filed {other} in case only; take another name")
+        others, _ = ledger.readable_submissions()
+        problem = system_problem(submission, others.values())
+        if problem:
+            problems.append(problem)
 
     checked_runs: dict[tuple[str, str], Run] = {}
     remarks: list[str] = []
@@ -314,7 +319,7 @@ def send(
     if bool(repo) == bool(to):
         raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
     if repo:
-        slug = read_submission(file).slug
+        owner = read_submission(file).owner
         if not is_repo(repo):
             raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
         commit = Repository(repo).head() or ""
@@ -324,12 +329,12 @@ def send(
         if "board.toml" not in listed:
             raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
 
-        # What a verdict needs: settings, tasks, candidates, and what is filed under this name in any case.
-        filed = f"submissions/{slug}.toml".lower()
+        # What a verdict needs: settings, tasks, candidates, and what its owner, in any case, has filed.
+        filed = f"submissions/{owner}--".lower()
         wanted = []
         for path in listed:
             is_list = path.startswith("candidates/") and not path.endswith(".shown.json.gz")
-            if is_list or path.startswith("tasks/") or path.lower() in ("board.toml", filed):
+            if is_list or path.startswith("tasks/") or path == "board.toml" or path.lower().startswith(filed):
                 wanted.append(path)
         folder = snapshot(repo, commit, wanted, kind="dataset")
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
+from exabench.bench.contests import system_problem
 from exabench.bench.evaluation import SAME
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
@@ -25,7 +26,7 @@ from exabench.data.releases import verify as release_problems
 from exabench.hub.client import NotOnHub
 from exabench.measure.runs import complete_run, read_run
 from exabench.models.flops import qpp
-from exabench.tasks.catalogue import expand, task as task_of
+from exabench.tasks.catalogue import task as task_of
 
 CLOSE = 5e-4  # half of the last of three digits
 # Metrics have their own cells, notes are sentences that the next version may word in another way, and the rest names
@@ -116,17 +117,17 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         if last is not None and ledger.result_file(*key[:3]) not in there:
             verdict = "FAIL: the number went without a line in the change log; run `exabench bench run`"
             yield Cell(*key[:3], f"{key[3]} in the change log", None, last, verdict)
-    for path, verdict in _file_verdicts(ledger):
+    for path, verdict in _file_verdicts(ledger, filed):
         yield Cell("-", "-", "-", path.relative_to(ledger.folder).as_posix(), None, None, verdict)
 
 
-def _file_verdicts(ledger: Ledger) -> Iterator[tuple[Path, str]]:
+def _file_verdicts(ledger: Ledger, filed: Mapping[str, Submission]) -> Iterator[tuple[Path, str]]:
     """The files that no result is recomputed from, and the folder of each dataset, with their verdicts."""
     for kind, file in ledger.files():
         if kind not in ("board", "task", "submission", "training", "candidates", "shown", "changes"):
             continue
         try:
-            _check_file(ledger, kind, file)
+            _check_file(ledger, filed, kind, file)
             yield file, "OK"
         except OutsideFailed:
             raise
@@ -216,12 +217,13 @@ def check(board: str | Path) -> list[str]:
     """Every problem of every file under a leaderboard's folder, one line each; an empty list is a good board."""
     ledger = Ledger(Path(board))
     ledger.check_exists()
+    filed, _ = ledger.readable_submissions()  # the others are problems themselves
     problems = []
     known = set()
     for kind, file in ledger.files():
         known.add(file)
         try:
-            _check_file(ledger, kind, file)
+            _check_file(ledger, filed, kind, file)
         except ExabenchError as error:
             problems.append(str(error))
     for file in sorted(ledger.folder.rglob("*")):
@@ -235,15 +237,17 @@ def check(board: str | Path) -> list[str]:
     return problems
 
 
-def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
-    """Check one file of a board, with the kind that `Ledger.files` gives it. Raises BadInput."""
+def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file: Path) -> None:
+    """Check one file of a board, with the kind that `Ledger.files` gives it. Raises BadInput.
+
+    `filed` are the submissions that can be read, by slug.
+    """
     if kind in ("training", "run") and not ledger.submission_file(file.parent.name).is_file():
         raise BadInput("belongs to no submission", file=file)
 
     if kind == "board":
-        settings = ledger.settings()
-        for names in (settings.tasks, *settings.views.values()):
-            expand(names, board=ledger.folder)
+        ledger.tasks()
+        ledger.views()
 
     elif kind == "workflow":
         if file.is_file():
@@ -253,7 +257,11 @@ def _check_file(ledger: Ledger, kind: str, file: Path) -> None:
         task_of(file.stem, board=ledger.folder)
 
     elif kind == "submission":
-        ledger.submission(file)
+        submission = ledger.submission(file)
+        earlier = [one for slug, one in filed.items() if slug < submission.slug]  # of two that differ one is named
+        problem = system_problem(submission, earlier)
+        if problem:
+            raise BadInput(problem, file=file)
 
     elif kind == "training":
         read_training(file.parent)

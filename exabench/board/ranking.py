@@ -7,13 +7,13 @@ import hashlib
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from exabench.bench.contests import is_alike, is_bound, system_of
+from exabench.bench.contests import is_alike, is_bound, system_of, system_type
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger, ReportedSource, read_result
 from exabench.bench.settings import ALL, view_slugs
@@ -37,8 +37,7 @@ from exabench.measure.statistics import (
     paired_test,
     standings,
 )
-from exabench.parts.rerankers import RERANKERS
-from exabench.tasks.catalogue import expand, task
+from exabench.tasks.catalogue import task
 from exabench.tasks.locks import with_counts
 
 Item = TypeVar("Item")
@@ -312,7 +311,7 @@ class Board:
         """
         ledger = Ledger(_folder_of(folder))
         settings = ledger.settings()
-        tasks = tuple(expand(settings.tasks, board=ledger.folder))
+        tasks = tuple(ledger.tasks())
         submissions = dict(sorted(ledger.submissions().items()))
         results = read_summaries(ledger)
         candidates = tuple(ledger.candidates())
@@ -334,9 +333,9 @@ class Board:
 
         # The views of the board in their order, then all tasks: `Board.rows` takes the last.
         rankings = {}
+        overviews = {**ledger.views(), ALL: tasks}
         for title, slug in view_slugs(settings.views).items():
-            names = settings.tasks if title == ALL else settings.views[title]
-            chosen = tuple(with_counts(one, ledger.lock) for one in expand(names, board=ledger.folder))
+            chosen = tuple(with_counts(one, ledger.lock) for one in overviews[title])
             rows = _measured_rows(chosen, submissions, competing.values())
             rankings[slug] = Ranking(title, slug, chosen, _ranked(rows), _contests(rows))
 
@@ -630,16 +629,6 @@ def single_names(tasks: Iterable[Task]) -> list[str]:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@cache
-def _type_of_part(reranker: str) -> str:
-    return RERANKERS.constant(reranker, "TYPE") if reranker in RERANKERS else ""
-
-
-def system_type(submission: Submission) -> str:
-    """The type of system that a submission says it is; else that of its reranker; else its kind, such as "run"."""
-    return submission.type or _type_of_part(submission.reranker) or submission.kind
 
 
 def _measured_rows(

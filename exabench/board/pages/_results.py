@@ -16,6 +16,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from exabench.bench.contamination import exposure_of
+from exabench.bench.contests import system_type
 from exabench.bench.excerpts import shorten
 from exabench.bench.ledger import run_path
 from exabench.board.pages._citing import cite_result, cite_submission
@@ -37,7 +38,7 @@ from exabench.board.pages._page import (
 )
 from exabench.board.pages.downloads import result_json
 from exabench.board.pages.figures import Span, bars, ladder
-from exabench.board.ranking import Board, QueryChange, group_by, system_type
+from exabench.board.ranking import Board, QueryChange, group_by
 from exabench.board.summaries import ResultSummary, first_stage
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, read_bytes

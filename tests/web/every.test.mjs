@@ -77,10 +77,9 @@ for (const [site, name] of PAGES) {
     test("axe-core finds nothing to mend, light and dark", async () => {
       const open = await newPage(browser, { bypassCSP: true });
       await open.goto(address(site, name));
-      for (const colorScheme of ["light", "dark"]) {
-        await open.emulateMedia({ colorScheme });
-        assert.deepEqual(await faultsFor(open), [], colorScheme);
-      }
+      assert.deepEqual(await faultsFor(open), []);
+      await open.emulateMedia({ colorScheme: "dark" });
+      assert.deepEqual(await faultsFor(open, ["color-contrast"]), [], "dark"); // nothing else depends on colours
       await open.context().close();
     });
   });

@@ -1,4 +1,4 @@
-// 10,000 hostile names, a hostile description and title: all of it is shown as text and none of it acts.
+// 2,000 hostile names, a hostile description and title: all of it is shown as text and none of it acts.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { address, filesOf, launch, newPage, pageTypes } from "./lib.mjs";

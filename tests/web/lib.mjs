@@ -22,19 +22,20 @@ export function filesOf(site, ending = ".html") {
     .sort();
 }
 
-// One page of each type (a folder, or a page at the top), then the largest of each type while there is room: the
-// first shows the common case, the largest the case that breaks a layout.
-export function pageTypes(site, cap = 12) {
+// The first and the largest page of each type: the common case, and the case that breaks a layout. A type is a page at
+// the top, an index, or all pages of a folder at the top that lie equally deep.
+export function pageTypes(site) {
   const types = new Map();
   for (const name of filesOf(site)) {
-    const isOwnType = !name.includes("/") || name.endsWith("/index.html");
-    const type = isOwnType ? name : dirname(name);
+    const places = name.split("/");
+    const isOwnType = places.length === 1 || places.at(-1) === "index.html";
+    const type = isOwnType ? name : `${places[0]} ${places.length}`;
     types.set(type, [...(types.get(type) ?? []), name]);
   }
   const size = (name) => statSync(join(folderOf(site), name)).size;
   const groups = [...types.values()];
   const largest = groups.map((names) => names.reduce((a, b) => (size(b) > size(a) ? b : a)));
-  return [...new Set([...groups.map((names) => names[0]), ...largest])].slice(0, Math.max(cap, groups.length));
+  return [...new Set([...groups.map((names) => names[0]), ...largest])];
 }
 
 export function launch() {
@@ -103,13 +104,14 @@ export function visibleRows(page) {
 
 const require = createRequire(import.meta.url);
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-// What axe-core would have mended on an open page, whose policy must be switched off (bypassCSP).
-export async function faultsFor(page) {
+// What axe-core would have mended on an open page, whose policy must be switched off (bypassCSP); `rules` are those
+// that are asked, all when there are none.
+export async function faultsFor(page, rules = []) {
   await page.evaluate(AXE);
-  const found = await page.evaluate(
-    (values) => window.axe.run(document, { runOnly: { type: "tag", values }, resultTypes: ["violations"] }), RULES);
+  const runOnly = rules.length ? { type: "rule", values: rules } : { type: "tag", values: TAGS };
+  const found = await page.evaluate((only) => window.axe.run(document, { runOnly: only, resultTypes: ["violations"] }), runOnly);
   return found.violations.flatMap((rule) =>
     rule.nodes.slice(0, 3).map((node) => `${rule.id}: ${node.html.slice(0, 200)} -- ${node.failureSummary}`));
 }

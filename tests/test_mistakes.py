@@ -336,6 +336,36 @@ MODELS = [
         f"exabench evaluate {MODEL} --task mini --set retriever.k3=1",
         "retriever bm25 has no option 'k3'; its options: b, fields",
     ),
+    *(
+        Mistake(f"{key}={value} in {command}", f"exabench {command} --set {key}={value}", hint)
+        for command, key, value, hint in (
+            ("evaluate acme/model --task mini", "precision", "fp8", "unknown precision 'fp8'; choose from: bfloat16,"),
+            ("evaluate acme/model --task mini", "template", "{query}", "must name {query} and {passage}"),
+            ("evaluate monot5 --task mini --set model=acme/t5", "precision", "float23", "did you mean float32"),
+            ("evaluate bi_encoder --task mini --set model=acme/bi", "pooling", "men", "did you mean mean"),
+            ("evaluate bi_encoder --task mini --set model=acme/bi", "similarity", "angle", "choose from: cosine, dot,"),
+            (
+                "evaluate listwise --task mini --set teacher=transformers --set model=acme/llm",
+                "style",
+                "gptrank",
+                'reranker listwise: style must be "rankgpt" or "lrl"',
+            ),
+            (
+                "evaluate pairwise --task mini --set teacher=transformers --set model=acme/llm",
+                "method",
+                "slide",
+                'reranker pairwise: method must be "allpairs" or "sliding"',
+            ),
+            (
+                "evaluate pairwise --task mini --set teacher.part=transformers --set model=acme/llm",
+                "teacher.precision",
+                "fp8",
+                "unknown precision 'fp8'",
+            ),
+            ("bench candidates mini --retriever dense --set model=acme/bi", "backend", "fais", "did you mean faiss"),
+            ("bench candidates mini --retriever fusion", "method", "rff", 'method must be "rrf" or "isr" or "log_isr"'),
+        )
+    ),
     Mistake("results for what is no board", f"exabench evaluate {MODEL} --task mini --to data", f"data: {NO_BOARD}"),
     Mistake(
         "metrics for a board", f"exabench evaluate {MODEL} --task mini --to board --metric AP", "leave --metric out"

@@ -145,6 +145,29 @@ def test_who_has_no_token_is_told_how_to_log_in(double, one, monkeypatch, capsys
     assert "log in again with `hf auth login`, or set another HF_TOKEN" in capsys.readouterr().err
 
 
+def test_a_token_that_no_request_can_carry_is_named_and_never_repeated(double, one, monkeypatch, capsys):
+    for token in ("hf_a\udcffb", "hf_\u00e9a", "hf_a\nb", "hf_a\x07b", "hf_a b"):
+        monkeypatch.setenv("HF_TOKEN", token)
+        assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[-1].startswith("exabench: HF_TOKEN holds a sign that no key has") and "hf_" not in "".join(said)
+    assert double.requests == []
+
+
+def test_the_command_says_of_a_dry_run_what_would_be_done_and_asks_once(double, one, capsys):
+    dry = ["data", "publish", str(one), "--repo", REPO, "--dry-run"]
+    assert main(dry) == 0 and double.repos == {}
+    url = f"{double.url}/datasets/{REPO}/tree/v1.0.0"
+    assert capsys.readouterr().out == f"{REPO} 1.0.0: would be published ({url})\n"
+    publish(one, REPO)
+    assert main(dry) == 0 and "nothing has changed" in capsys.readouterr().out
+    double.faults.arm(rest=("/api/", "503"))
+    double.requests.clear()
+    assert main(dry) == 3 and len(double.requests) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("check the network and try again\n") and "not seen there" not in said
+
+
 def test_a_croissant_file_of_version_0_1_is_no_fault_and_goes_with_the_next_version(double, one, two, tmp_path):
     folder = Path(shutil.copytree(one, tmp_path / "old"))
     (folder / "croissant.json").write_text("{}")

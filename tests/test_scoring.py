@@ -82,7 +82,10 @@ def test_each_two_of_several_runs_are_compared_with_holms_correction(tmp_path, c
     assert main(compared) == 0
     shown = capsys.readouterr()
     assert [line.split()[2:4] for line in shown.out.splitlines()[1:]] == pairs
-    assert shown.err == "".join(f"{name}: 12 judged queries\n" for name in ORDERS)
+    counts = "".join(f"{name}: 12 judged queries\n" for name in ORDERS)
+    assert (
+        shown.err == f"{counts}p (Holm) is corrected over all comparisons of this table, those of suite means apart\n"
+    )
     assert main([*compared, "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [float(row["p_holm"]) for row in rows] == [one["p_holm"] for one in content["tasks"]]

@@ -293,7 +293,11 @@ def requested(hub) -> dict[str, bytes]:
     return {name: data for name, data in request.items() if name not in main}
 
 
-def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent):
+def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent, capsys):
+    dry = ["bench", "submit", str(sent[0]), "--run", f"mini={sent[1]}", "--dry-run"]
+    for place, says in (("--repo", "in order; would be sent: "), ("--board", "in order; would be filed\n")):
+        assert main([*dry, place, REPO if place == "--repo" else str(board)]) == 0
+        assert says in capsys.readouterr().err
     _, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO, dry_run=True)
     assert done.changed and not hub.repo(REPO).requests
     _, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO)
@@ -301,6 +305,7 @@ def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent):
     _, files = submit(sent[0], [f"mini={sent[1]}"], board)
     assert requested(hub) == {str(file.relative_to(board)): file.read_bytes() for file in files}
     assert hub.repo(REPO).requests[0]["title"] == "Submit acme/better (run)"
+    assert main([*dry, "--repo", REPO]) == 0 and "there already: " in capsys.readouterr().err
     [body] = hub.said(REPO, 1)
     for told in ("slug: acme--better", "kind: run", "submission: `sha256:", "run mini over bm25-20: `sha256:"):
         assert told in body
@@ -381,7 +386,7 @@ OPTIONS = {
     "a teacher's": ({**MODEL, "reranker": "listwise"}, 'teacher = { part = "openai", x = 1 }', "teacher openai .*'x'"),
     "an api's": (API, 'timeout = "long"', "reranker endpoint: timeout must be a number"),
     "a chat's": (CHAT, "teacher = { temprature = 1 }", "teacher openai has no option 'temprature'"),
-    "a chat's own": (CHAT, "style = 3", "reranker listwise: style must be text"),
+    "a chat's own": (CHAT, "style = 3", 'reranker listwise: style must be "rankgpt" or "lrl"'),
 }
 
 

@@ -394,6 +394,11 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
 
 
 def test_a_server_elsewhere_needs_a_key_and_one_here_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("sk-a\udcff", "sk-\u00e9", "sk-a\nb"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(BadInput, match="OPENAI_API_KEY holds a sign that no key has") as refused:
+            TEACHERS["openai"]("m")
+        assert "sk-" not in str(refused.value)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(BadInput, match="needs a key: set the environment variable OPENAI_API_KEY"):
         TEACHERS["openai"]("m")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hub_client import write_release
-from toys import contents
+from toys import contents, write_submission
 from trained import model_folder
 
 from exabench.bench.candidates import read_evaluator
@@ -22,6 +22,7 @@ from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.submissions import TRAINING_FILES, submission_text
 from exabench.bench.submitting import submit
 from exabench.bench.verification import check, verify
+from exabench.cli import main
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, json_text
 from exabench.core.nouns import FIRST_STAGE, BoardChange, Usage
@@ -387,6 +388,25 @@ def test_a_file_that_is_wrong_or_does_not_belong_is_found_alone(board, spoil, to
     spoil(board)
     [problem] = check(board)
     assert told in problem
+
+
+def test_a_copy_of_anothers_run_is_named_and_no_result_is_made_of_it(board, tmp_path, capsys):
+    """A stored run carries its submission's name; whoever copies a file by hand copies the name, too."""
+    submit(write_submission(tmp_path, name="acme/other"), [f"mini={board / RUN}"], board)
+    shutil.copyfile(board / RUN, board / RUN.replace("good", "other"))
+    told = f"{board / RUN.replace('good', 'other')}: carries the tag 'acme--good', so it is no run of acme--other"
+    [problem] = check(board)
+    assert problem.startswith(told)
+    assert main(["bench", "run", "acme--other", "--board", str(board)]) == 2
+    assert f"exabench: {told}" in capsys.readouterr().err
+    assert not (board / "results/acme--other").exists()
+    # A result that somebody made of the copy all the same.
+    copied = read_run(board / RUN.replace("good", "other"))
+    evaluator = read_evaluator(Ledger(board), "mini", "bm25-20", None)
+    made = evaluator.result("acme--other", "run", copied)
+    digest = digest_of(gzip.decompress((board / RUN).read_bytes()))
+    Ledger(board).add_result(dataclasses.replace(made, run_digest=digest))
+    assert told in [cell.verdict.removeprefix("FAIL: ")[: len(told)] for cell in verify(board, "acme--other")]
 
 
 def test_the_pages_and_a_readme_may_be_there_and_all_problems_are_found_at_once(board):

@@ -10,7 +10,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, Qrels
-from exabench.parts.assembly import check_part, reranker as reranker_of
+from exabench.parts.assembly import check_part, check_values, reranker as reranker_of
 from exabench.parts.own_rerankers import as_reranker, reranker_name
 from exabench.parts.recognition import Recognised, check_given, choose_reranker
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -32,6 +32,8 @@ class ChosenReranker:
         self.found: Recognised | None = None  # of a reranker that is given by name or by model
         if isinstance(given, str):
             check_given(given, self._options)
+            if given not in RERANKERS:  # the options of a part are checked with it
+                check_values(self._options)
             # The model says more than the part that reads it: many models are read by monot5.
             self.label = label_of(str(self._options.get("model", given)))
         else:

@@ -238,7 +238,7 @@ class BoardWorker:
         run_file = self._ledger.run_file(*names)
         started = time.monotonic()
         if submission.kind in EXTERNAL_RUN_KINDS:
-            result = evaluator.result(submission.slug, "run", read_run(run_file, submission.slug))
+            result = evaluator.result(submission.slug, "run", self._ledger.run(*names))
             work = Work(0, time.monotonic() - started, not _is_current(file, result))
             if not work.is_new:
                 return Computed(work)

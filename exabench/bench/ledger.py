@@ -388,6 +388,23 @@ class Ledger:
         """Where a run is kept."""
         return self.folder / run_path(slug, task, candidates)
 
+    def run(self, slug: str, task: str, candidates: str) -> Run:
+        """The stored run of a submission.
+
+        Raises BadInput for a file that carries another name as its tag: it is a copy of another submission's run, or
+        was never checked.
+        """
+        file = self.run_file(slug, task, candidates)
+        run = read_run(file, slug)
+        words = read_bytes(file).split(maxsplit=6)  # six to a line, the tag is the last
+        tag = b"".join(words[5:6]).decode()
+        if tag != slug:
+            raise BadInput(
+                f"carries the tag {printable(tag)!r}, so it is no run of {slug}; file it with `exabench bench submit`",
+                file=file,
+            )
+        return run
+
     def has_run(self, slug: str, task: str, candidates: str) -> bool:
         """Is a run kept there? A board of thousands asks this of each: paths as text cost a tenth."""
         return os.path.isfile(f"{self.folder}/{run_path(slug, task, candidates)}")

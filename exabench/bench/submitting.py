@@ -399,9 +399,9 @@ def _send_to_repo(
                 if request.title == title and has_all(files_of(repo, request.revision)):
                     url = request.url
                     break
-        if url or dry_run:
-            return Sent(repo, url or repository.url(), tried or not url, tuple(files))
-        return None
+        if not url:
+            return None
+        return Sent(repo, url, tried, tuple(files))
 
     def send() -> None:
         nonlocal tried, opened
@@ -410,4 +410,6 @@ def _send_to_repo(
 
     if has_all(listed):
         return Sent(repo, repository.url(), False, tuple(files))
+    if dry_run:
+        return look() or Sent(repo, repository.url(), True, tuple(files))
     return until_seen(look, send, f"{repo}: the pull request")

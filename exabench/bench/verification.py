@@ -24,7 +24,7 @@ from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
 from exabench.hub.client import NotOnHub
-from exabench.measure.runs import complete_run, read_run
+from exabench.measure.runs import complete_run
 from exabench.models.flops import qpp
 from exabench.tasks.catalogue import task as task_of
 
@@ -157,7 +157,7 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
     file = ledger.run_file(slug, result.task, name)
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
-    run = read_run(file, slug)
+    run = ledger.run(slug, result.task, name)
     kind = filed[slug].kind
     if kind in EXTERNAL_RUN_KINDS:  # exabench did not make such a ranking: it knows of no model and of no cost
         return evaluator.result(slug, "run", run, number=result.format)
@@ -285,7 +285,8 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
 
     elif kind == "run":
         task, _, name = file.name.removesuffix(".trec.gz").partition(".")
-        complete_run(read_run(file), ledger.candidates_run(ledger.one_candidates(task, name)))
+        sent = ledger.run(file.parent.name, task, name)
+        complete_run(sent, ledger.candidates_run(ledger.one_candidates(task, name)))
 
     elif kind == "result":
         result = read_result(file)

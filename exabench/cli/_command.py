@@ -276,8 +276,13 @@ def publish_to(
     with progress("publish") as report:
         done = publish(folder, repo or to, progress=report, **options)
     name = f"{done.to} {done.version}".strip()  # a folder keeps no versions
-    what = "published" if done.changed else "nothing has changed"
-    answer(asdict(done), f"{name}: {what} ({done.commit})")
+    if not done.changed:
+        outcome = f"nothing has changed ({done.commit})"
+    elif options["dry_run"]:
+        outcome = f"would be published ({done.url})"
+    else:
+        outcome = f"published ({done.commit})"
+    answer(asdict(done), f"{name}: {outcome}")
 
 
 def open_board(board: Path) -> Path:

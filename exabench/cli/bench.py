@@ -386,8 +386,10 @@ def compare(
         if candidates:
             raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
         found = compare(*systems, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
+        family = "over all comparisons of this table, those of suite means apart"
     else:
         found = compare_submissions(a, b, board, *others, candidates=candidates, **choices)
+        family = "over the better system's tests against all below it on the board"
     if as_csv or as_latex:
         text = _as_text(found, as_csv)
     else:
@@ -398,6 +400,8 @@ def compare(
                 if one.per_query:
                     text += "\n\n" + _differences_by_query(one, bool(others))
     remarks = [*_remarks(found.measurements), *(f"note: {text}" for text in found.notes)]
+    if any(one.corrected != one.test.p for one in found):
+        remarks.append(f"p (Holm) is corrected {family}")
     answer({"a": a, "b": b, "systems": list(systems), **found.as_json()}, text, *remarks)
 
 
@@ -580,9 +584,11 @@ def submit(
             )
             sent = asdict(done)
             files = list(done.files)
-            outcome = f"there already: {done.url}"
-            if done.changed:
-                outcome = f"sent: {done.url}"
+            outcome = f"sent: {done.url}"
+            if not done.changed:
+                outcome = f"there already: {done.url}"
+            elif dry_run:
+                outcome = f"in order; would be sent: {done.url}"
         else:
             submission, paths = submit(
                 file, runs, board, data=data, dry_run=dry_run, progress=report, note=remarks.append
@@ -592,8 +598,8 @@ def submit(
             if submission.kind == "model":  # the sandbox is for the models of others
                 words.append("--trusted")
             outcome = f"filed; next: {command_line(*words, board=board, data=data)}"
-    if dry_run:
-        outcome = "in order; nothing was sent"
+            if dry_run:
+                outcome = "in order; would be filed"
     found = {"slug": submission.slug, **sent, "files": files, "notes": remarks}
     answer(found, "\n".join(files), *(f"note: {remark}" for remark in remarks), outcome)
 

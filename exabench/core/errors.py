@@ -109,6 +109,12 @@ def printable(text: str, limit: int = 120) -> str:
     return shown
 
 
+def check_key(name: str, key: str) -> None:
+    """Raise BadInput, without repeating it, for a key that no request can carry; `name` says where it was read."""
+    if not all("!" <= sign <= "~" for sign in key):
+        raise BadInput(f"{name} holds a sign that no key has: a blank, a line end, or no ASCII; copy it there again")
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """`count` with its noun, or the phrase around it: "1 file", "2 files", "1 file differs", "2 files differ"."""
     return f"{count} {one if count == 1 else many or one + 's'}"

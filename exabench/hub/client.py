@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.errors import BadInput, OutsideFailed, check_key, printable
 from exabench.core.files import digest_of, file_digest, json_text, read_json, write
 from exabench.core.nouns import ModelFolder
 
@@ -205,6 +205,7 @@ def read_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
     """The bytes `start` to `end` of a file of a model; no more is read. Raises as `file_sizes` does."""
     from huggingface_hub import get_session, get_token, hf_hub_url
 
+    _check_token()
     # Identity: a part of a compressed answer could not be unpacked.
     headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
     token = get_token()
@@ -497,6 +498,7 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
     What is not there is NotOnHub. With `refusals` any other answer that the Hub will give again is the asker's mistake
     (BadInput); all else is OutsideFailed.
     """
+    _check_token()
     try:
         yield
     except (BadInput, OutsideFailed):
@@ -555,6 +557,7 @@ def account_name(patience: float) -> str:
     """
     from huggingface_hub import get_session, get_token
 
+    _check_token()
     address = hub_address()
     token = get_token()
     path = "/api/models?limit=1"  # without a token: the least that the Hub can be asked for
@@ -573,6 +576,12 @@ def account_name(patience: float) -> str:
     if not token:
         return ""
     return str(reply.json().get("name", "somebody"))
+
+
+def _check_token() -> None:
+    """Raise BadInput for a token of the environment that no request can carry: the client would fail on it later."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        check_key(name, os.environ.get(name, "").strip())  # the client strips it, too
 
 
 def _has_token() -> bool:

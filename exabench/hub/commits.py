@@ -197,6 +197,12 @@ class Publication(ABC):
         """
         self.progress(0, 3, f"checking the {self.what}")
         self.check()
+        if self.dry_run:
+            there = self._look()
+            if there is not None:
+                return there
+            version = self.change().version
+            return Published(self.place.name, version, "", self.place.url(self.tag_name(version)), True)
         return until_seen(
             self._look,
             self._send,
@@ -209,7 +215,7 @@ class Publication(ABC):
         )
 
     def _look(self) -> Published | None:
-        """Where the place holds it now, with its tag; in a dry run where it would be; else None."""
+        """Where the place holds it now, with its tag, or None."""
         self.progress(1, 3, "reading what is published")
         before = self.head
         self._was_overtaken = False
@@ -238,10 +244,7 @@ class Publication(ABC):
                     raise OutsideFailed(
                         f"{self.place.name}: {self._sent} was opened, and does not hold the {self.what}"
                     )
-        if not self.dry_run:
-            return None
-        version = self.change().version
-        return Published(self.place.name, version, "", self.place.url(self.tag_name(version)), True)
+        return None
 
     def requests(self) -> list[PullRequest]:
         """The pull requests that may hold it already: the open ones."""

@@ -17,14 +17,11 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batches import budget_of, padded_batches, tokenise
-from exabench.models.loading import INT8, dtype_of, loading, quantise, refuse_missing, token_limit
+from exabench.models.loading import dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
+from exabench.models.values import INT8, POOLINGS, SIMILARITIES
 
-POOLINGS = ("cls", "mean", "lasttoken")
-"""Poolings that can be asked for; a folder may say others."""
-
-SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
 """Sides of a dual encoder, and the names of their prompts in a folder, the first that is there counts."""
 

@@ -23,8 +23,7 @@ from exabench.hub.client import model_folder
 from exabench.models.batches import pad_rows
 from exabench.models.flops import Shape, shape_of
 from exabench.models.loading import (
-    INT8,
-    PRECISIONS,
+    DTYPES,
     check_vocabulary,
     loading,
     positions_of,
@@ -33,6 +32,7 @@ from exabench.models.loading import (
     weights_of,
 )
 from exabench.models.templates import ModelInput
+from exabench.models.values import INT8, PRECISIONS
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways to make one vector of a text's states, by the names of sentence-transformers."""
@@ -341,7 +341,7 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     shape = read_shape(folder, (family,), what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
-        loaded = weights_of(model_class, folder, what, PRECISIONS.get(precision, torch.float32))
+        loaded = weights_of(model_class, folder, what, DTYPES.get(precision, torch.float32))
         check_vocabulary(tokenizer, loaded, folder)
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)

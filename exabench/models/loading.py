@@ -17,11 +17,11 @@ import transformers
 
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.nouns import ModelFolder
+from exabench.models.values import PRECISIONS
 
-INT8 = "int8"
-"""A precision beside those of PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS}
+"""What torch calls the PRECISIONS."""
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NO_LIMIT = 10**9
 _UNLIMITED_READS = 512  # tokens read of a text where neither the tokenizer nor the model names a limit
 TOKENIZERS = (
@@ -41,9 +41,9 @@ def device_of(name: str) -> torch.device:
 
 def dtype_of(precision: str) -> torch.dtype:
     """The dtype of that name. Raises UnknownName."""
-    if precision not in PRECISIONS:
+    if precision not in DTYPES:
         raise UnknownName("precision", precision, PRECISIONS)
-    return PRECISIONS[precision]
+    return DTYPES[precision]
 
 
 @contextlib.contextmanager

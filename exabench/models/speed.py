@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from exabench.models.loading import PRECISIONS, device_of
+from exabench.models.loading import DTYPES, device_of
 
 ROWS = 1_024  # about as many tokens as a batch on a CPU holds
 TIMED = 0.3  # seconds: the first products of a process are slow, and longer tells no more
@@ -18,7 +18,7 @@ def matrix_speed(width: int, ffn: int, device: str, precision: str) -> float:
     int8 is timed as float32. Raises BadInput for a device that is not there.
     """
     place = device_of(device)
-    dtype = PRECISIONS.get(precision, torch.float32)
+    dtype = DTYPES.get(precision, torch.float32)
     left = torch.ones(ROWS, width, device=place, dtype=dtype)
     right = torch.ones(width, ffn, device=place, dtype=dtype)
     product = left @ right  # the first one also loads what later ones find there

@@ -6,7 +6,7 @@ A part's option may be a part itself: a name, or a table that names it as `part`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from exabench.core.options import accepts, check, make, options_in_file, refuse_
 from exabench.core.shelf import Shelf
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import fields_named
+from exabench.models.values import BACKENDS, INT8, POOLINGS, PRECISIONS, SIMILARITIES, VECTORS
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -140,6 +141,16 @@ _FILLED_IN = {
 _FILLED_IN_BY_BUILDS = {"collection", "data", "lock", "teacher"}
 
 
+_CHOICES: Mapping[str, Collection[str]] = {
+    "strategy": STRATEGIES,
+    "precision": (*PRECISIONS, INT8),
+    "pooling": POOLINGS,
+    "similarity": SIMILARITIES,
+    "vectors": VECTORS,
+    "backend": BACKENDS,
+}
+
+
 def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] = SLOTS) -> None:
     """Check the options of a part, and of the parts inside it, by their constructors, and make none of them.
 
@@ -154,8 +165,8 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         # Before the part is imported, which may take seconds.
         refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
         refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
-    if shelf is RERANKERS:
-        _check_values(name, options)
+    if shelf.kind in ("reranker", "retriever", "teacher"):
+        check_values(options)
     part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
@@ -172,21 +183,22 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
             check_part(inner, inner_name, own, slots)
 
 
-def _check_values(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse values that no model could take: before a reranker is imported, or its model looked up.
+def check_values(options: Mapping[str, Any]) -> None:
+    """Refuse values that no model could take: before a part is imported, or its model looked up.
 
     Values of another type are left to `check`. Raises UnknownName, BadInput.
     """
-    strategy = options.get("strategy")
-    if isinstance(strategy, str) and strategy and strategy not in STRATEGIES:
-        raise UnknownName("strategy", strategy, STRATEGIES)
+    for name, choices in _CHOICES.items():
+        value = options.get(name)
+        if isinstance(value, str) and value and value not in choices:  # an empty one leaves it to the model
+            raise UnknownName(name, value, choices)
     template = options.get("template")
     if isinstance(template, str):
         fields_named(template)
     for size in ("max_length", "batch_tokens"):  # 0 leaves it to the model or the device
         value = options.get(size)
         if isinstance(value, int) and value < 0:
-            raise BadInput(f"reranker {name}: {size} must be a whole number from 0 on, not {value}")
+            raise BadInput(f"{size} must be a whole number from 0 on, not {value}")
 
 
 def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:

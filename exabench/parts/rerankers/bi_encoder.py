@@ -16,8 +16,9 @@ from exabench.models.costs import usage_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
-from exabench.models.loading import INT8, device_of
+from exabench.models.loading import device_of
 from exabench.models.templates import DualTemplate
+from exabench.models.values import INT8
 from exabench.parts.rerankers import Job, Outcome
 
 TYPE = "bi-encoder"

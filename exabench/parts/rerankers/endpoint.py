@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exabench.core.errors import BadInput, OutsideFailed, printable
+from exabench.core.errors import BadInput, OutsideFailed, check_key, printable
 from exabench.core.files import from_json
 from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Passage, Query, Usage
@@ -107,6 +107,7 @@ class Endpoint:
         key = os.environ.get(self._key_name, "")
         if self._key_name and not key:
             raise BadInput(f"{self._server} needs a key: set the environment variable {self._key_name}")
+        check_key(self._key_name, key)
         return key
 
 

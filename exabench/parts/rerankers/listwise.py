@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.parts.conversations import Conversation
 from exabench.parts.permutation import read_permutation
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
 
 TYPE = "listwise LLM"
-_STYLES = ("rankgpt", "lrl")
 
 
 class Listwise(Asking):
@@ -36,15 +35,13 @@ class Listwise(Asking):
         self,
         teacher: Teacher,
         *,
-        style: str = "rankgpt",
+        style: Literal["rankgpt", "lrl"] = "rankgpt",
         window: int = 20,  # window, step and words as in RankGPT
         step: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
         passes: int = 1,
     ) -> None:
-        if style not in _STYLES:
-            raise UnknownName("listwise style", style, _STYLES)
         if window < 2 or not 1 <= step <= window or passes < 1 or words < 1:
             raise BadInput(
                 f"window={window}, step={step}, passes={passes}, words={words} orders nothing or leaves gaps; a window "

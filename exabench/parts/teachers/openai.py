@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
 from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Prompt, Reply
 from exabench.parts.teachers._chat import seed_of
@@ -109,6 +109,7 @@ class OpenAI:
         key = os.environ.get(self._key_name, "")
         if not key and self._needs_key:
             raise BadInput(f"{self._url} needs a key: set the environment variable {self._key_name}")
+        check_key(self._key_name, key)
         return key or "none"
 
 

@@ -1,0 +1,16 @@
+"""The values that options of models may have: without torch, so that a mistake is told before it is loaded."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+INT8 = "int8"
+"""A precision beside PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
+
+POOLINGS = ("cls", "mean", "lasttoken")
+"""Poolings of a dual encoder that can be asked for; a folder may say others."""
+
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+
+VECTORS = ("float32", "float16")
+"""The precisions in which a first stage keeps vectors on disk."""
+
+BACKENDS = ("torch", "faiss")
+"""Who compares vectors."""

@@ -88,7 +88,7 @@ def test_rows_that_leak_a_benchmark_may_be_dropped_and_queries_may_have_a_teache
     page = data_recipe("mini-contrastive")
     queries = page.values["options"]["queries"] | {"teacher": page.values["teacher"]}
     own = Recipe(page.name, {**page.values, "options": {**page.values["options"], "queries": queries}}, page.file)
-    assert made(tmp_path, own, "own").tables["contrastive"].counts["good"] == 16
+    assert made(tmp_path, own, "own").tables["contrastive"].counts["good"] == 98
 
 
 def test_several_workers_give_the_same_bytes(tmp_path: Path, whole: dict[str, bytes]) -> None:

@@ -209,7 +209,7 @@ def test_the_recorded_replies_answer_every_prompt_of_the_recipe_and_no_other(tmp
     release = tmp_path / "work" / "release"
     table = read(release).tables["contrastive"]
     reasons = {"rejected: positive judged not relevant": 1, "rejected: query: too short": 1}
-    assert table.counts["good"] == 16 and table.counts["reasons"] == reasons
+    assert table.counts["good"] == 98 and table.counts["reasons"] == reasons
     found = [row for split in table.splits for row in rows(release, "contrastive", split)]
     assert {len(row["negatives"]) for row in found} == {4}
     assert not {"Query:", '"', "1."} & {row["query"].split()[0] for row in found}

@@ -74,7 +74,8 @@ def keep_shown(board: Path) -> None:
 @pytest.fixture(scope="session")
 def _release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release")
-    built = build("mini-contrastive", folder, sources=Sources(replies=folder / "replies.sqlite"))
+    # Few enough rows for one page to show them all.
+    built = build("mini-contrastive", folder, limit=17, sources=Sources(replies=folder / "replies.sqlite"))
     publish(folder / "release", folder / built.name)
     return folder / built.name
 

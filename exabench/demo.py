@@ -36,6 +36,7 @@ from exabench.training import Plan, train, train_recipe
 KEYS: Mapping[str, type] = {
     "title": str,
     "tasks": list,
+    "collections": dict,
     "board": dict,
     "baselines": list,
     "texts": bool,
@@ -135,6 +136,9 @@ def run_demo(
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
         ledger.create(values["title"], tasks, values.get("views"), data=collections, **values.get("board", {}))
+        # A folder of `data` does not say its title or where others find it: the recipe does, before a list is frozen.
+        for name, about in values.get("collections", {}).items():
+            write(ledger.task_file(name), toml_lines([("name", name), *about.items()]))
         for file in Path("leaderboard/reported").glob("*.*"):  # a checkout has tables of printed numbers
             write(board / "reported" / file.name, file.read_bytes())
 

@@ -10,7 +10,10 @@ import pytest
 
 from exabench.board.ranking import Board
 from exabench.cli import main
+from exabench.core.files import read_toml
 from exabench.core.nouns import Credit
+from exabench.core.recipe import read_recipe
+from exabench.demo import KEYS
 
 BOARD = Path(__file__).parents[1] / "leaderboard"
 
@@ -34,6 +37,15 @@ def test_it_holds_the_collections_that_people_know_and_mini_is_the_demos_alone(b
         assert names == {
             "bm25-100", "bm25-rm3-100", "splade-pp-ed-100", "distilbert-kd-tasb-100", "openai-ada2-100", "repllama-100",
         }  # fmt: skip
+
+
+def test_its_own_tasks_are_read_from_a_place_that_everybody_has_and_are_made_so_again() -> None:
+    collections = read_recipe("board", "leaderboard", KEYS, ()).values["collections"]
+    assert collections == {"vaswani": {"title": "Vaswani (NPL)", "source": "irds:vaswani"}}
+    files = list((BOARD / "tasks").iterdir())
+    assert {file.stem: read_toml(file) for file in files} == {
+        name: {"name": name, **about} for name, about in collections.items()
+    }
 
 
 def test_every_first_stage_is_credited_to_its_authors(board: Board) -> None:

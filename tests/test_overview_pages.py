@@ -86,6 +86,18 @@ def test_samples_are_one_row_with_their_mean_and_range(site: Path) -> None:
     assert first[2].startswith(f"{100 * np.mean(means):.1f} ")
 
 
+def test_who_compares_a_sample_is_told_the_others(site: Path) -> None:
+    lines = (site / "data" / "lines.js").read_text()
+    assert '"samples":[["acme--gpt.1","acme--gpt.2","acme--gpt.3"]]' in lines
+
+
+def test_an_owners_bounds_stand_below_what_is_its_work(site: Path) -> None:
+    (own,) = re.findall("<table.*?</table>", (site / "owners" / "acme.html").read_text(), re.DOTALL)
+    (bounds,) = re.findall("<table.*?</table>", (site / "owners" / "exabench.html").read_text(), re.DOTALL)
+    assert "acme/one" in own and "exabench/unchanged" in bounds
+    assert 'id="bounds"' in (site / "owners" / "exabench.html").read_text()
+
+
 def test_first_stages_are_credited_to_their_authors_and_lead_to_pages_of_their_own(site: Path) -> None:
     heads = heads_of(site / "index.html")
     rows = {row[0]: dict(zip(heads, row, strict=True)) for row in rows_of(site / "index.html")}
@@ -127,7 +139,9 @@ def test_a_sample_which_no_contest_tests_has_no_column_of_corrected_p(site: Path
 def test_a_column_in_which_no_row_says_anything_is_left_out(site: Path) -> None:
     front = heads_of(site / "index.html")
     assert {"flops", "parameters", "latency", "family", "stage", "depth"}.isdisjoint(front)
-    assert {"stage", "depth"} < set(heads_of(site / "views" / "science.html"))
+    science = heads_of(site / "views" / "science.html")
+    assert "stage" in science and "depth" not in science  # all of its lists are of one depth
+    assert "date" not in front  # one of those that a reader asks for
 
 
 def test_rows_csv_and_the_rows_of_board_json_are_the_overviews_as_shown(site: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_p_value_of_the_permutation_test_is_never_0_and_of_one_query_nothing_c
     assert paired_test([np.ones(200)], [np.zeros(200)], "permutation").p == 1 / (RESAMPLES + 1)
     test = paired_test([np.array([0.9])], [np.array([0.1])])
     assert (test.p, test.interval) == (1.0, pytest.approx((0.8, 0.8)))
+    assert test.as_text() == "+0.8000 [no interval: one query]"
 
 
 def test_another_test_is_refused_and_the_old_names_say_what_to_write():

@@ -93,9 +93,7 @@ class ComparisonTable(list[TaskComparison]):
         header = ("task", "metric", "A", "B", "A", "B", "A - B [95 %]", "p", "p (Holm)", "verdict")
         rows = []
         for one in self:
-            low, high = one.test.interval
-            difference = f"{one.test.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-            row = (one.task, one.metric, *one.systems, one.a, one.b, difference, one.test.p, one.corrected)
+            row = (one.task, one.metric, *one.systems, one.a, one.b, one.test.as_text(), one.test.p, one.corrected)
             rows.append((*row, one.verdict))
         return html_table(plural(len(self), "comparison"), header, rows)
 
@@ -126,11 +124,14 @@ class ComparisonTable(list[TaskComparison]):
         """The numbers as a LaTeX table (it needs the package booktabs), a line for each comparison."""
         lines = []
         for one in self:
-            low, high = one.test.interval
+            interval = "[no interval: one query]"
+            if one.test.queries > 1:
+                low, high = one.test.interval
+                interval = f"[${low:+.4f}$, ${high:+.4f}$]"
             names = (f"{one.task}, {one.metric}", *one.systems)
             line = " & ".join(map(latex_text, names))
             line += f" & {one.a:.4f} & {one.b:.4f}"
-            line += f" & ${one.test.difference:+.4f}$ [${low:+.4f}$, ${high:+.4f}$]"
+            line += f" & ${one.test.difference:+.4f}$ {interval}"
             line += f" & {_latex_p(one.test.p)} & {_latex_p(one.corrected)}"
             lines.append(line)
         return latex_table("lllrrrrr", r"Task & A & B & A & B & A $-$ B [95\,\%] & $p$ & $p$ (Holm)", lines)

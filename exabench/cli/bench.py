@@ -420,8 +420,6 @@ def _cells_of_comparisons(found: ComparisonTable, several: bool) -> tuple[list[s
     rows = []
     for one in found:
         paired = one.test
-        low, high = paired.interval
-        difference = f"{paired.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
         counts = f"{paired.wins}/{paired.ties}/{paired.losses}"
         effect = "-"  # the differences do not vary
         if paired.effect_size is not None:
@@ -429,7 +427,7 @@ def _cells_of_comparisons(found: ComparisonTable, several: bool) -> tuple[list[s
         row = [one.task, one.metric]
         if several:
             row += one.systems
-        row += [f"{one.a:.4f}", f"{one.b:.4f}", difference, counts, effect]
+        row += [f"{one.a:.4f}", f"{one.b:.4f}", paired.as_text(), counts, effect]
         row += [p_value(paired.p), p_value(one.corrected), one.verdict]
         rows.append(row)
     names = ["task", "metric"]

@@ -52,6 +52,13 @@ class PairedTest:
     ties: int
     test: str = "t"
 
+    def as_text(self) -> str:
+        """The difference and its interval, as in "+0.0120 [-0.0030, +0.0270]"; one query alone has no interval."""
+        if self.queries == 1:
+            return f"{self.difference:+.4f} [no interval: one query]"
+        low, high = self.interval
+        return f"{self.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+
     def as_json(self) -> dict[str, Any]:
         """Every field, as JSON holds it."""
         return asdict(self) | {"interval": list(self.interval)}

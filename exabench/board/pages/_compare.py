@@ -75,7 +75,8 @@ def significance(contests: Sequence[NamedContest]) -> Values:
 def lines_script(board: Board, contests: Sequence[NamedContest]) -> bytes:
     """Every line of the board: a submission over a candidate list, and the tasks that it was measured on.
 
-    Lines name their tasks by a place in `sets`, for there are few different ones.
+    Lines name their tasks by a place in `sets`, for there are few different ones. `samples` are the submissions of
+    each system that has several.
     """
     sets: dict[tuple[str, ...], int] = {}
     lines = []
@@ -90,6 +91,10 @@ def lines_script(board: Board, contests: Sequence[NamedContest]) -> bytes:
         elif submission.withdrawn:
             name = f"{name} (withdrawn)"
         lines.append([slug, name, candidates, place])
+    samples: dict[str, list[str]] = {}
+    for submission in sorted(board.submissions.values(), key=lambda one: one.sample or 0):
+        if submission.sample:
+            samples.setdefault(submission.system, []).append(submission.slug)
     told = [{"key": one.key, "title": one.title, "tasks": one.tasks} for one in contests]
     return script(
         "lines",
@@ -97,6 +102,7 @@ def lines_script(board: Board, contests: Sequence[NamedContest]) -> bytes:
             "tasks": [{"name": t.name, "members": t.members} for t in board.tasks],
             "singles": [t.name for t in board.single_tasks],
             "contests": told,
+            "samples": [slugs for slugs in samples.values() if len(slugs) > 1],
             "sets": list(sets),
             "lines": lines,
         },

@@ -69,8 +69,10 @@ def span(bounds: Iterable[float] | None) -> str:
     return NOTHING if bounds is None else NOTHING.join(map(score, bounds))
 
 
-def signed_span(bounds: Iterable[float]) -> str:
-    """An interval of differences."""
+def signed_span(bounds: Iterable[float], queries: int) -> str:
+    """An interval of differences on that many queries; one alone has none."""
+    if queries == 1:
+        return "no interval: one query"
     return " to ".join(map(signed, bounds))
 
 

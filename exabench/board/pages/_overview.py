@@ -63,13 +63,14 @@ COLUMNS = (
     Column("link", "Model", "link", "", "where the model is"),
     Column("owner", "Owner", "owner"),
     Column("state", "State", "states"),
-    Column("date", "Date", "date"),
+    Column("date", "Date", "date", shown=0),
     Column("family", "Family", "family", shown=0),
     Column("more", "More queries", "more_queries", "up", "that would separate it from the next of its group", 0),
 )
 _ALWAYS = ("name", "mean")
 _SAME_IN_A_CONTEST = ("stage", "depth")
 _OF_RERANKERS = ("gain", "flops", "parameters", "latency")  # a first stage has none, or 0
+_COMPARED = ("depth", "flops", "latency")  # they say little until two rows differ in them
 
 
 def pages(board: Board) -> Iterator[Page]:
@@ -147,7 +148,10 @@ def _filled_columns(ranking: Ranking, contest: Contest, records: Sequence[Mappin
         if column.key == "mean":
             column = column._replace(label=ranking.mean_of)
         asked = rerankers if column.key in _OF_RERANKERS else records
-        if column.key in _ALWAYS or any(record[column.field] not in (None, "") for record in asked):
+        said = {record[column.field] for record in asked} - {None, ""}
+        if column.key in _COMPARED and len(said) == 1:
+            column = column._replace(shown=0)
+        if column.key in _ALWAYS or said:
             filled.append(column)
     return filled
 

@@ -61,8 +61,31 @@ def reported_table(table: Reported) -> Values:
 def grids(rows: Sequence[Mapping[str, str]]) -> list[Grid]:
     """The grids of the rows of a file, nDCG@10 first, then in the order of the file; means are the last columns."""
     by_metric = group_by(rows, lambda row: row["metric"].removeprefix(_MEAN))
-    found = [_grid(metric, listed) for metric, listed in by_metric.items()]
+    found = []
+    for metric, listed in by_metric.items():
+        found += [_grid(metric, part) for part in _parts(listed)]
     return sorted(found, key=lambda grid: grid.metric != _HEADLINE)  # sorting is stable
+
+
+def _parts(rows: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
+    """The rows in parts that share neither a system nor a data set: in one grid half of its cells would be empty."""
+    parts: list[tuple[set[tuple[str, ...]], list[int]]] = []
+    for place, row in enumerate(rows):
+        names = {("system", row["system"], row["first_stage"], row["topk"]), ("dataset", row["dataset"])}
+        places = [place]
+        apart = []
+        for part in parts:
+            if part[0] & names:
+                names |= part[0]
+                places += part[1]
+            else:
+                apart.append(part)
+        parts = [*apart, (names, places)]
+    parts.sort(key=lambda part: len(part[1]), reverse=True)
+    found = []
+    for _, places in parts:
+        found.append([rows[place] for place in sorted(places)])
+    return found
 
 
 def _grid(metric: str, rows: Sequence[Mapping[str, str]]) -> Grid:

@@ -174,11 +174,19 @@ class Lists:
 
 
 def owner(board: Board, sent: Sequence[Submission]) -> Values:
-    """The page of an owner: every result of every submission; one that is not measured yet has a line without."""
-    lines: list[tuple[Submission, ResultSummary | None]] = []
+    """The page of an owner: every result of every submission; one that is not measured yet has a line without.
+
+    Bounds stand apart: there are three for each candidate list, and they are nobody's work.
+    """
+    systems: list[tuple[Submission, ResultSummary | None]] = []
+    bounds: list[tuple[Submission, ResultSummary | None]] = []
     for one in sent:
+        lines = systems
+        if one.kind == "baseline":
+            lines = bounds
         lines += [(one, summary) for summary in board.by_submission[one.slug] or (None,)]
-    return {"sent": sent, "lines": lines[:WRITTEN], "total": len(lines), "type_of": system_type, "stamp": ("", "")}
+    values = {"sent": sent, "systems": systems, "bounds": bounds, "written": WRITTEN}
+    return {**values, "type_of": system_type, "stamp": ("", "")}
 
 
 def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Values:

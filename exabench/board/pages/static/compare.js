@@ -132,16 +132,24 @@
     if (chosen) { details(chosen); }
   }
 
-  const who = (side) => [el("b", {}, side.toUpperCase()), " is ", el("bdi", {}, done[side].label)];
+  const who = (side) => [el("b", {}, side.toUpperCase()), " is ", el("bdi", {}, done[side].label), samples(side)];
+
+  /* Of a system with several samples one is compared: which one, and links to the others. */
+  function samples(side) {
+    const { key, slug } = done[side], all = board.samples.find((slugs) => slugs.includes(slug)) || [];
+    const others = all.map((other, i) => [i + 1, other + key.slice(slug.length)]).filter(([, other]) => other !== key && board.byKey.has(other));
+    if (!others.length) { return ""; }
+    return [` (sample ${all.indexOf(slug) + 1} of ${all.length}; compare sample `, others.map(([number, other], i) =>
+      [i ? ", " : "", el("a", { href: exabench.hashOf({ ...state, [side]: other }) }, String(number))]), ")"];
+  }
 
   const name = (one) => `${one.task} over ${one.candidates}`;
 
   const link = (one) => el("a", { href: exabench.hashOf({ ...state, task: `${one.task}.${one.candidates}` }) }, one.task);
 
   function numbers({ a, b, test, limit = null }, said) {
-    const none = "\u2013", [low, high] = test.interval;
-    return [say.score(a), say.score(b), [el("b", {}, say.signed(test.difference)), " ",
-      el("span", { class: "between" }, `${say.signed(low)} to ${say.signed(high)}`)], said || none, say.p(test.p),
+    const none = "\u2013", between = test.queries > 1 ? test.interval.map(say.signed).join(" to ") : "no interval: one query";
+    return [say.score(a), say.score(b), [el("b", {}, say.signed(test.difference)), " ", el("span", { class: "between" }, between)], said || none, say.p(test.p),
     limit === null ? none : String(Number(limit.toPrecision(2))), say.effect(test.effect_size),
     [test.wins, test.ties, test.losses].map(say.count).join(" / ")];
   }
@@ -154,7 +162,7 @@
     done.means.forEach((one) => body.push([`Mean over ${one.tasks} tasks`, one.candidates, "", say.count(one.test.queries), ...numbers(one)]));
     return table("cap-tasks", "Student\u2019s paired t-test of A \u2212 B, two-sided, with its 95 % interval. The difference is significant where p is below the "
       + "limit beside it: that of Holm\u2019s correction over the better system\u2019s tests against every system below it over the same candidate list. "
-      + "Not significantly different does not mean equal. A task\u2019s name shows its queries below.", heads, body);
+      + "Not significantly different does not mean equal. A task\u2019s name shows its queries below.", heads, body, "told");
   }
 
   const refused = (rows) => el("div", {}, el("h2", { id: "refused" }, "Not compared"),

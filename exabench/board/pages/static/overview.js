@@ -168,7 +168,7 @@
       key: `t.${name}`, label: name, kind: "number", about: "", task, shown: HEAT || Boolean(data.showTasks),
       value: (i) => HEAT ? difference(task, i) : scores[task][i], cell: (i) => taskCell(task, i)
     }));
-    const heat = [["name", "System", "", "", 1], ["list", "Candidates", "", "", 1], ["mean", "Mean", "number", "", 1],
+    const heat = [["name", "System", "", "", 1], ["list", "Candidates", "", "", data.list ? 0 : 1], ["mean", "Mean", "number", "", 1],
       ["base", "Baseline", null, "compare all systems with this one", 1]];
     const told = HEAT ? heat : data.columns.map(([key, label, , ...rest]) => [key, label, ...rest]);
     const before = !HEAT && told.some(([key]) => key === "gain") ? "gain" : "mean"; // the tasks stand behind it

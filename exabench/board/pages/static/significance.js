@@ -37,7 +37,8 @@
     try {
       const groups = await load(`data/groups/${of.key}.js`);
       if (mine !== turn) { return; }
-      choose(groups.rows.map(row));
+      const isOne = groups.rows.every(([, candidates]) => candidates === groups.rows[0][1]);
+      choose(groups.rows.map((given) => row(given, isOne)));
       if (chosen.length > 1) {
         status.textContent = `Loading the values of ${chosen.length} systems \u2026`;
         await Promise.all(chosen.map((one) => values(one, of)));
@@ -66,8 +67,9 @@
     form.elements.best.disabled = !sizes.length;
   }
 
-  function row([slugs, candidates, name, mean, group, limit, more]) {
-    const label = name.startsWith("first stage") ? name : `${name} over ${candidates}`;
+  /* `isOne`: the contest, and so its title, is over one list. */
+  function row([slugs, candidates, name, mean, group, limit, more], isOne) {
+    const label = isOne || name.startsWith("first stage") ? name : `${name} over ${candidates}`;
     return { key: `${slugs[0]}.${candidates}`, slugs, candidates, mean, group, limit, more, label, text: label.toLowerCase() };
   }
 
@@ -105,7 +107,7 @@
       + `are significantly different.${lost}`;
     const byPlace = new Map(pairs.map((pair) => [`${pair.i} ${pair.j}`, pair]));
     const heads = [["System"], ["Group", 1], ...chosen.map((one, i) => [el("abbr", { title: one.label }, String(i + 1)), 1]),
-      ["Significant below p", 1], ["More queries to tell it from the next", 1], ["Leave out"]];
+      ["Significant below p", 1], [el("abbr", { title: "about how many more queries would separate it from the next system of its group" }, "More queries"), 1], ["Leave out"]];
     const body = chosen.map((one, i) => {
       const drop = el("button", { type: "button", class: "drop", "aria-label": `Leave out ${one.label}` }, "\u00d7");
       drop.addEventListener("click", () => go(chosen.filter((other) => other !== one)));

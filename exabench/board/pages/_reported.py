@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -59,33 +60,13 @@ def reported_table(table: Reported) -> Values:
 
 
 def grids(rows: Sequence[Mapping[str, str]]) -> list[Grid]:
-    """The grids of the rows of a file, nDCG@10 first, then in the order of the file; means are the last columns."""
+    """The grids of the rows of a file, nDCG@10 first, then in the order of the file.
+
+    A grid can be wide: the data sets that most systems have are its first columns. Means are the last.
+    """
     by_metric = group_by(rows, lambda row: row["metric"].removeprefix(_MEAN))
-    found = []
-    for metric, listed in by_metric.items():
-        found += [_grid(metric, part) for part in _parts(listed)]
+    found = [_grid(metric, listed) for metric, listed in by_metric.items()]
     return sorted(found, key=lambda grid: grid.metric != _HEADLINE)  # sorting is stable
-
-
-def _parts(rows: Sequence[Mapping[str, str]]) -> list[list[Mapping[str, str]]]:
-    """The rows in parts that share neither a system nor a data set: in one grid half of its cells would be empty."""
-    parts: list[tuple[set[tuple[str, ...]], list[int]]] = []
-    for place, row in enumerate(rows):
-        names = {("system", row["system"], row["first_stage"], row["topk"]), ("dataset", row["dataset"])}
-        places = [place]
-        apart = []
-        for part in parts:
-            if part[0] & names:
-                names |= part[0]
-                places += part[1]
-            else:
-                apart.append(part)
-        parts = [*apart, (names, places)]
-    parts.sort(key=lambda part: len(part[1]), reverse=True)
-    found = []
-    for _, places in parts:
-        found.append([rows[place] for place in sorted(places)])
-    return found
 
 
 def _grid(metric: str, rows: Sequence[Mapping[str, str]]) -> Grid:
@@ -96,7 +77,8 @@ def _grid(metric: str, rows: Sequence[Mapping[str, str]]) -> Grid:
             means[row["dataset"]] = f"{row['dataset']} mean"
         else:
             single[row["dataset"]] = row["dataset"]
-    datasets = {**single, **means}
+    filled = Counter(row["dataset"] for row in rows)
+    datasets = dict(sorted(single.items(), key=lambda named: -filled[named[0]])) | means  # sorting is stable
 
     # A first stage that is measured itself has its own name in both columns.
     itself = all(row["system"] == row["first_stage"] for row in rows)

@@ -161,7 +161,7 @@ def test_pages_show_counts_and_licence_of_a_custom_task(board: Path) -> None:
     assert read_json(board / "lock.json")["judgements"]["animals"]["passages"] == 3
     assert exabench("board", "build", "--board", board) == 0
     page = (board / "site" / "tasks" / "animals.html").read_text()
-    for shown in ("<dt>Queries</dt><dd>2</dd>", "<dt>Judgements</dt><dd>3</dd>", "<dt>Passages</dt><dd>3</dd>"):
+    for shown in ("<b>2</b> queries", "<b>3</b> judgements", "<b>3</b> passages"):
         assert shown in page
     overview = (board / "site" / "index.html").read_text().partition('id="tasks"')[2]
     assert '<td class="n">2</td><td class="n">3</td><td class="n">3</td>' in overview

@@ -31,7 +31,7 @@ QUESTIONS = {
         "submissions/acme--good.html owners/acme.html",
         r"acme/good run mini bm25-20 \d+\.\d",
     ),
-    "How many queries has the task?": ("tasks/mini.html", r"Queries 24"),
+    "How many queries has the task?": ("tasks/mini.html", r"24 queries"),
     "Under which licence are the texts?": ("tasks/mini.html", r"Licence CC0"),
     "What does a group mean?": ("about.html", r"same group are not significantly different from the group’s best"),
     "What is the ceiling?": ("about.html", r"ceiling : the score of the best possible order of the same passages"),

@@ -349,7 +349,8 @@ class Board:
             groups: dict[str, int | None] = {}
             for contest in contests[name]:
                 for row in contest.rows:
-                    groups.update(dict.fromkeys((summary.digest for summary in row.results), row.group))
+                    for summary in row.results:
+                        groups[summary.digest] = row.group
             listing = sorted(by_task.get(name, ()), key=lambda one: (-one.value, one.submission, one.candidates))
             lines = []
             for one in listing:
@@ -576,8 +577,10 @@ class Board:
         for contests in self.contests.values():
             for contest in contests:
                 for row in contest.rows:
-                    if row.mean is not None:
-                        rows.update(dict.fromkeys((summary.digest for summary in row.results), row))
+                    if row.mean is None:
+                        continue
+                    for summary in row.results:
+                        rows[summary.digest] = row
         return rows
 
     def row(self, summary: ResultSummary) -> Row | None:
@@ -805,17 +808,23 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
     if submission.kind in EXTERNAL_RUN_KINDS:
         return CostSummary(why="submitted run: its cost is not known")
     costs = []
+    sizes = set()
+    places = set()
     for part in parts:
-        known = [summary.result.cost for summary in part if summary.result.cost]
-        if len(known) < len(part):
-            return CostSummary(why="a result has no cost data")
+        known = []
+        for summary in part:
+            cost = summary.result.cost
+            if cost is None:
+                return CostSummary(why="a result has no cost data")
+            known.append(cost)
+            sizes.add(cost.parameters)
+            if cost.timing:
+                places.add(cost.timing.hardware)
         costs.append(known)
-    sizes = {cost.parameters for known in costs for cost in known}
     parameters = sizes.pop() if len(sizes) == 1 else None
     if not is_whole:
         return CostSummary(parameters=parameters, why="tasks are missing")
     exact = _mean_over_tasks(costs, lambda cost: cost.flops_exact)
-    places = {cost.timing.hardware for known in costs for cost in known if cost.timing}
     p50 = None
     hardware = ""
     if len(places) == 1:  # seconds of two machines make no mean

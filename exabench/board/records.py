@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from exabench.board.summaries import ResultSummary
-from exabench.core.nouns import Submission
+from exabench.core.nouns import Cost, Submission
 from exabench.measure.statistics import PairedTest
 
 FORMAT = 3
@@ -30,8 +30,7 @@ def result_record(
     """
     result = summary.result
     measured = result.measurement
-    low, high = result.interval
-    record = {
+    record: dict[str, Any] = {
         "submission": submission.name,
         "kind": submission.kind,
         "withdrawn": submission.withdrawn,
@@ -40,46 +39,59 @@ def result_record(
         "candidates": summary.candidates,
         "first_stage": summary.stage,
         "depth": summary.depth,
-        "headline": summary.headline,
-        "value": summary.value,
-        "low": float(low),
-        "high": float(high),
-        "first_stage_value": summary.first_stage,
-        "ceiling": summary.ceiling,
-        "difference": test.difference,
-        "p": test.p,
-        "p_holm": p_holm,
-        "effect_size": test.effect_size,
-        "wins": test.wins,
-        "losses": test.losses,
-        "ties": test.ties,
-        "queries": measured.queries,
-        "missing_queries": measured.missing_queries,
-        "completed": result.completed,
-        "tie_rate": float(measured.ties["rate"]),
     }
+
+    # The headline metric, between the first stage and what a perfect order would give.
+    low, high = result.interval
+    record["headline"] = summary.headline
+    record["value"] = summary.value
+    record["low"] = float(low)
+    record["high"] = float(high)
+    record["first_stage_value"] = summary.first_stage
+    record["ceiling"] = summary.ceiling
+
+    # Is it better than the first stage?
+    record["difference"] = test.difference
+    record["p"] = test.p
+    record["p_holm"] = p_holm
+    record["effect_size"] = test.effect_size
+    record["wins"] = test.wins
+    record["losses"] = test.losses
+    record["ties"] = test.ties
+
+    # What it was measured on.
+    record["queries"] = measured.queries
+    record["missing_queries"] = measured.missing_queries
+    record["completed"] = result.completed
+    record["tie_rate"] = float(measured.ties["rate"])
     for name in metrics:
         record[name] = measured.metrics.get(name)
-    record |= {
-        "run_digest": result.run_digest,
-        "candidates_digest": result.candidates.digest,
-        "qrels_digest": result.qrels_digest,
-        "convention_digest": measured.convention.digest,
-        "model": "",
-    }
+    record["run_digest"] = result.run_digest
+    record["candidates_digest"] = result.candidates.digest
+    record["qrels_digest"] = result.qrels_digest
+    record["convention_digest"] = measured.convention.digest
+    record["model"] = ""
     if result.model:
         record["model"] = json.dumps(result.model, sort_keys=True, ensure_ascii=False)
 
     cost = {}
     if result.cost:
-        cost = vars(result.cost) | {"repairs": sum(result.cost.repairs.values())}
-        for name in ("rpp", "qpp"):
-            cost[f"{name}_exact"] = cost[name]["exact"]
-            cost[f"{name}_paper"] = cost[name]["paper"]
-        if result.cost.timing:
-            cost |= vars(result.cost.timing)
-            cost["timed_queries"] = result.cost.timing.sample
+        cost = _cost_columns(result.cost)
     for name in _COST:  # columns of all results, whether their cost is known or not
         record[name] = cost.get(name)
     record["created"] = result.created
     return record
+
+
+def _cost_columns(cost: Cost) -> dict[str, Any]:
+    """A cost by the names of columns, some of which no table has."""
+    columns = dict(vars(cost))
+    columns["repairs"] = sum(cost.repairs.values())
+    columns["rpp_exact"] = cost.rpp["exact"]
+    columns["rpp_paper"] = cost.rpp["paper"]
+    columns["qpp_exact"] = cost.qpp["exact"]
+    columns["qpp_paper"] = cost.qpp["paper"]
+    if cost.timing:
+        columns |= vars(cost.timing)
+        columns["timed_queries"] = cost.timing.sample
+    return columns

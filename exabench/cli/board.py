@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +27,9 @@ from exabench.cli._command import (
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
+
+if TYPE_CHECKING:
+    from exabench.board.eval_results import ComparedValue
 
 
 @click.group(
@@ -60,13 +64,16 @@ def init(title: str, tasks: tuple[str, ...], data: Path | None, board: Path, **o
     from exabench.bench.new_board import check_workflow, make_board
 
     files = make_board(board, title, tasks, data=data, **others)
+    value = {"file": files[0], "files": files, "tasks": list(tasks)}
+    text = "\n".join(map(str, files))
     notes = []
     try:
         check_workflow(files[-1])
     except BadInput as error:  # to be filled in by hand: who keeps the board knows what goes there
         notes.append(f"note: {error}")
-    notes.append(f"next: {command_line('bench', 'candidates', tasks[0], board=board, data=data)}")
-    answer({"file": files[0], "files": files, "tasks": list(tasks)}, "\n".join(map(str, files)), *notes)
+    next_command = command_line("bench", "candidates", tasks[0], board=board, data=data)
+    notes.append(f"next: {next_command}")
+    answer(value, text, *notes)
 
 
 @board.command(examples=("exabench board check --board my-board",))
@@ -76,8 +83,11 @@ def check(board: Path) -> None:
     from exabench.bench.verification import check
 
     problems = check(board)
-    text = "\n".join(problems) or f"{board}: every file is in order"
-    answer({"holds": not problems, "problems": problems}, text)
+    text = f"{board}: every file is in order"
+    if problems:
+        text = "\n".join(problems)
+    value = {"holds": not problems, "problems": problems}
+    answer(value, text)
     if problems:
         raise CheckFailed(f"{board}: {plural(len(problems), 'problem')}")
 
@@ -96,15 +106,20 @@ def build(board: Path, to: Path | None, check: bool) -> None:
     content = Board.read(board)
     if check:
         differing = differences(content, site)
-        text = "\n".join(differing) or f"{site}: every file is as a build would make it"
-        answer({"page": page, "holds": not differing, "differing": differing}, text)
+        text = f"{site}: every file is as a build would make it"
+        if differing:
+            text = "\n".join(differing)
+        value = {"page": page, "holds": not differing, "differing": differing}
+        answer(value, text)
         if differing:
             files = plural(len(differing), "file differs", "files differ")
             raise CheckFailed(f"{site}: {files}; `exabench board build` writes them")
         return
     with progress("pages") as report:
         changed = render(content, site, progress=report)
-    answer({"page": page, "changed": changed}, str(page), f"{plural(len(changed), 'file')} changed")
+    value = {"page": page, "changed": changed}
+    files = plural(len(changed), "file")
+    answer(value, str(page), f"{files} changed")
 
 
 @board.command(has_result=False, examples=("exabench board serve --board my-board --port 8000",))
@@ -212,34 +227,51 @@ def push_results(
     from exabench.board import eval_results
 
     if compare:
-        values = eval_results.compare_results(board, lists, slugs)
-        rows = []
-        for one in values:
-            there = "-" if one.there is None else f"{one.there:.4f}"
-            rows.append((one.submission, one.task, f"{one.value:.4f}", there, "OK" if one.holds else "FAIL"))
-        wrong = [one for one in values if not one.holds]
-        listed = [{**asdict(one), "holds": one.holds} for one in values]
-        answer(
-            {"holds": not wrong, "values": listed},
-            table(("submission", "task", "board", "Hub", ""), rows, left=2),
-            f"{plural(len(values), 'value')}, {len(wrong)} not as on the board",
-        )
-        if wrong:
-            raise CheckFailed(f"{plural(len(wrong), 'value')} on the Hub differ from the board's, or are missing")
+        _compare_results(eval_results.compare_results(board, lists, slugs))
         return
     with progress("push") as report:
         pushed = eval_results.push_results(
             board, lists, slugs, check=not no_check, data=data, dry_run=dry_run, progress=report
         )
-    lines = []
+    models = []
+    rows = []
+    refused = 0
     for result in pushed:
+        models.append(asdict(result))
         state = "there already"
         if result.problem:
             state = result.problem
+            refused += 1
+        elif result.changed and dry_run:
+            state = "would be opened"
         elif result.changed:
-            state = "would be opened" if dry_run else "opened"
-        lines.append((result.submission, plural(len(result.values), "result"), state, result.url))
-    answer({"models": [asdict(one) for one in pushed]}, table(("submission", "results", "", "where"), lines, left=4))
-    refused = [one for one in pushed if one.problem]
+            state = "opened"
+        count = plural(len(result.values), "result")
+        rows.append((result.submission, count, state, result.url))
+    answer({"models": models}, table(("submission", "results", "", "where"), rows, left=4))
     if refused:
-        raise CheckFailed(f"{plural(len(refused), 'model')} took nothing; the others are done")
+        count = plural(refused, "model")
+        raise CheckFailed(f"{count} took nothing; the others are done")
+
+
+def _compare_results(values: Sequence[ComparedValue]) -> None:
+    """Print the values of the board beside those on the Hub. Raises CheckFailed where one differs."""
+    listed = []
+    rows = []
+    wrong = 0
+    for one in values:
+        listed.append({**asdict(one), "holds": one.holds})
+        there = "-"
+        if one.there is not None:
+            there = f"{one.there:.4f}"
+        verdict = "OK"
+        if not one.holds:
+            verdict = "FAIL"
+            wrong += 1
+        rows.append((one.submission, one.task, f"{one.value:.4f}", there, verdict))
+    text = table(("submission", "task", "board", "Hub", ""), rows, left=2)
+    count = plural(len(values), "value")
+    answer({"holds": not wrong, "values": listed}, text, f"{count}, {wrong} not as on the board")
+    if wrong:
+        count = plural(wrong, "value")
+        raise CheckFailed(f"{count} on the Hub differ from the board's, or are missing")

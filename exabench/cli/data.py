@@ -31,6 +31,9 @@ from exabench.core.files import read_text, toml_lines
 from exabench.core.recipe import recipes
 
 folder_argument = click.argument("folder", type=EXISTING_FOLDER, help="The folder of a release.")
+recipe_argument = click.argument(
+    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
+)
 replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
 
 
@@ -50,23 +53,25 @@ def list_() -> None:
         recipe = data_recipe(name)
         values = recipe.values
         described[recipe.name] = {**values, "fingerprint": recipe.fingerprint}
-        rows.append((recipe.name, values["builder"], f"{values['dataset']}/{values['table']}"))
-    answer(described, table(("recipe", "builder", "makes"), rows, left=3))
+        made = f"{values['dataset']}/{values['table']}"
+        rows.append((recipe.name, values["builder"], made))
+    text = table(("recipe", "builder", "makes"), rows, left=3)
+    answer(described, text)
 
 
 @data.command("show", examples=("exabench data show mini-explanations --set seed=7",))
-@click.argument(
-    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
-)
+@recipe_argument
 @set_option
 def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     """Print RECIPE (a name, or a file) as it would be built."""
     from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
+    value = {**page.values, "fingerprint": page.fingerprint}
     # As a page of TOML: saved under this name it is a recipe of one's own, with the same fingerprint.
-    text = f"# {page.name}.toml, fingerprint {page.fingerprint}\n{toml_lines(page.values.items())}"
-    answer({**page.values, "fingerprint": page.fingerprint}, text.rstrip())
+    text = f"# {page.name}.toml, fingerprint {page.fingerprint}\n"
+    text += toml_lines(page.values.items())
+    answer(value, text.rstrip())
 
 
 @data.command(
@@ -75,9 +80,7 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
         "exabench data build my-recipe.toml --data collections --limit 100 --dry-run",
     )
 )
-@click.argument(
-    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
-)
+@recipe_argument
 @to_option("Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
 @click.option("--limit", type=Count(0), default=0, help="Build the first so many items alone.")
 @click.option(
@@ -121,9 +124,13 @@ def build(
         items = plural(counts["input"], "item")
         lost = f"{counts['quarantined']} in quarantine, {counts['skipped']} skipped"
         lines.append(f"{release.name}/{name} {release.version}: {rows} of {items} ({lost})")
-        notes += [f"  {times} {reason}" for reason, times in counts["reasons"].items()]
-    lines.append(f"release: {folder / 'release'}")
-    answer(asdict(release) | {"folder": folder / "release"}, "\n".join(lines), *notes)
+        for reason, times in counts["reasons"].items():
+            notes.append(f"  {times} {reason}")
+    made_in = folder / "release"
+    lines.append(f"release: {made_in}")
+    value = asdict(release)
+    value["folder"] = made_in
+    answer(value, "\n".join(lines), *notes)
 
 
 @data.command(examples=("exabench data audit my-build/release",))
@@ -147,8 +154,12 @@ def diff(old: Path, new: Path) -> None:
 
     found = diff(old, new)
     version = next_version(read(old), read(new), found)
-    text = "\n".join(found.lines()) or "no difference"
-    answer({**found.as_json(), "next_version": version}, text)
+    value = found.as_json()
+    value["next_version"] = version
+    lines = found.lines()
+    if not lines:
+        lines = ["no difference"]
+    answer(value, "\n".join(lines))
     note(f"the new one would be version {version}")
 
 
@@ -162,7 +173,9 @@ def card(folder: Path) -> None:
     release = read(folder)
     page = folder / "README.md"
     # What people wrote into the old card is taken over.
-    existing = read_text(page) if page.is_file() else ""
+    existing = ""
+    if page.is_file():
+        existing = read_text(page)
     text = release_card(folder, release, existing=existing)
     answer({"card": text}, text)
 
@@ -226,7 +239,8 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
         tokens_read = made.tokens.get("prompt_tokens", 0)
         tokens_written = made.tokens.get("output_tokens", 0)
         costs[name] = {"model": model, "prompt_tokens": tokens_read, "output_tokens": tokens_written}
-        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {model or 'nobody'}"
+        author = model or "nobody"
+        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {author}"
         if input_price is not None and output_price is not None:
             price = price_of(tokens_read, tokens_written, input_price, output_price)
             costs[name]["price"] = price
@@ -236,9 +250,7 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
 
 
 @data.command(examples=("exabench data record my-recipe.toml run.trec --to replies.jsonl",))
-@click.argument(
-    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
-)
+@recipe_argument
 @click.argument("run", type=EXISTING_FILE, help="A run: a file with a ranking for each query.")
 @to_option("The file of replies.", is_file=True, default="replies.jsonl")
 @set_option
@@ -247,8 +259,10 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
     """Write the order of a published RUN as replies to the lists of RECIPE, for the teacher `replay`."""
     from exabench.data.building import Sources, data_recipe, record
 
-    count = record(data_recipe(recipe, pairs), run, to, sources=Sources(data))
-    answer({"replies": count, "file": to}, f"{plural(count, 'reply', 'replies')}: {to}")
+    page = data_recipe(recipe, pairs)
+    count = record(page, run, to, sources=Sources(data))
+    replies = plural(count, "reply", "replies")
+    answer({"replies": count, "file": to}, f"{replies}: {to}")
 
 
 @data.command(examples=("exabench data export my-build/release explanations --format exaranker --to train.tsv",))
@@ -263,7 +277,8 @@ def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "t
     from exabench.data.releases import rows
 
     count = export(rows(folder, table, split), layout, to)
-    answer({"rows": count, "file": to}, f"{plural(count, 'row')}: {to}")
+    made = plural(count, "row")
+    answer({"rows": count, "file": to}, f"{made}: {to}")
 
 
 @data.group(examples=("exabench data replies import my-copy/replies/explanations.parquet",))
@@ -281,7 +296,8 @@ def import_(file: Path, replies: Path | None) -> None:
     check_export(file)  # before a store is made
     store = Replies(replies)
     count = store.take_in(file)
-    answer({"new": count, "disputed": store.disputed}, f"{plural(count, 'reply is', 'replies are')} new")
+    taken = plural(count, "reply is", "replies are")
+    answer({"new": count, "disputed": store.disputed}, f"{taken} new")
     if store.disputed:
         calls = plural(store.disputed, "call was", "calls were")
         note(f"{calls} answered otherwise before; the answers from before stay")

@@ -85,7 +85,9 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
 
 def _ask(teacher: Teacher, talks: deque[_Talk[T]]) -> Iterator[T]:
     """Let every conversation go on by one batch; gives the results of those at the head that ended, and drops them."""
-    asked = [prompt for talk in talks for prompt in talk.prompts]
+    asked: list[Prompt] = []
+    for talk in talks:
+        asked += talk.prompts
     replies = {}
     if asked:
         replies = replies_of(teacher, asked)

@@ -94,7 +94,9 @@ class Gradient:
                 f"{device} is out of memory, and the others wait for each of this rank's micro-batches; "
                 "lower steps.batch_tokens"
             )
-        longest = max((length for group in groups for length in group.lengths), default=0)
+        longest = 0
+        for group in groups:
+            longest = max([longest, *group.lengths])
         if self.batches.budget > longest:
             return ""
         # By now no forward is larger than the longest input alone. Plain gradients still hold the graphs of a whole
@@ -279,7 +281,9 @@ class TextBatches(MicroBatches):
     def _losses(self, step: int, groups: Sequence[EncodedGroup]) -> Iterator[Tensor]:
         """Each micro-batch's sum of weighted token losses."""
         items, chunks = self.chunks_of(groups)
-        texts = [text for group in groups for text in group.targets]
+        texts: list[np.ndarray] = []
+        for group in groups:
+            texts += group.targets
         for number, chunk in enumerate(chunks):
             targets = self.learner.targets([texts[i] for i in chunk] or [np.zeros(1, np.int64)])
             weights = (targets >= 0).float()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from exabench.board.pages._page import WRITTEN, Page, Values, efficiency_page, stamp, submission_page
 from exabench.board.pages.figures import CostPoint, frontier
 from exabench.board.ranking import Board, Contest, CostSummary, Ranking, Row
+from exabench.board.summaries import ResultSummary
 
 POINTS = 200  # points in a figure, those of the front first
 
@@ -41,10 +42,12 @@ def pages(board: Board) -> Iterator[Page]:
 def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
     """The page: a figure for each measure of cost, then the table behind them: its fronts and the best means."""
     rows = []
+    shown: list[ResultSummary] = []
     places = set()
     for row in contest.rows:
         if row.mean is not None:
             rows.append(row)
+            shown += row.results
             places.add(row.spent.hardware)
     hardware = sorted(places - {""})
     measures = list(MEASURES)
@@ -88,7 +91,6 @@ def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
     for number, row in enumerate(rows):
         if number < WRITTEN or fronts[number]:
             lines.append((row, ", ".join(fronts[number])))
-    shown = [summary for row in rows for summary in row.results]
     return {
         "ranking": ranking,
         "contest": contest,

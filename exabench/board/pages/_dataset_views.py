@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -92,9 +92,8 @@ def datasets(board: Board) -> Values:
 def _gains(board: Board, release: Release, name: str) -> list[tuple[str, str, float]]:
     gains = []
     for slug in board.trainings:
-        if not any(
-            learnt.release is release and learnt.told["table"] == name for learnt in board.training_tables(slug)
-        ):
+        learnt = [one.told["table"] for one in board.training_tables(slug) if one.release is release]
+        if name not in learnt:
             continue
         for check in board.trainings[slug].values["checks"]:
             if check["start"]:
@@ -155,21 +154,33 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
 def dataset(board: Board, release: Release) -> Values:
     """One dataset, the models that learnt from it, and what came of them."""
     models = []
+    learnt: list[TrainingTable] = []
     results = []
     for slug in board.trainings:
-        tables = [table for table in board.training_tables(slug) if table.release is release]
-        models += [(slug, table) for table in tables]
-        if tables:  # a model that learnt from two tables counts once
+        before = len(learnt)
+        for table in board.training_tables(slug):
+            if table.release is release:
+                models.append((slug, table))
+                learnt.append(table)
+        if len(learnt) > before:  # a model that learnt from two tables counts once
             results += board.by_submission[slug]
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
+    figures = {}
+    sources = {}
+    size = 0
+    for name, table_of_release in release.tables.items():
+        figures[name] = figures_of(table_of_release)
+        sources[name] = sources_of(board, table_of_release)
+        for file in table_of_release.files:
+            size += file.bytes
     return {
         "release": release,
         "families": FAMILIES,
-        "figures": {name: figures_of(table) for name, table in release.tables.items()},
-        "sources": {name: sources_of(board, table) for name, table in release.tables.items()},
-        "size": three_digits(sum(file.bytes for table in release.tables.values() for file in table.files), 1e6),
+        "figures": figures,
+        "sources": sources,
+        "size": three_digits(size, 1e6),
         "row_pages": _row_pages(board, release),
-        "repository": _repository([table for _, table in models]),
+        "repository": _repository(learnt),
         "models": models,
         "results": results[:WRITTEN],
         "measured": len(results),
@@ -209,9 +220,14 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     Raises BadInput where a file is not the one that the manifest names.
     """
     table = release.tables[name]
-    listed = ((split, row) for split in table.splits for row in rows(folder, name, split))
-    first = list(islice(listed, FIRST))
-    wanted = {key for _, row in first for key in row["replies"]}
+    first: list[tuple[str, dict[str, Any]]] = []
+    wanted = set[str]()
+    for split in table.splits:
+        if len(first) == FIRST:  # a split that shows no row is not read
+            break
+        for row in islice(rows(folder, name, split), FIRST - len(first)):
+            first.append((split, row))
+            wanted.update(row["replies"])
     has_texts = is_open_for_texts(table.licence)
     file = folder / f"replies/{name}.parquet"
     digests = {folder / listed.path: f"sha256:{listed.sha256}" for listed in release.files}
@@ -227,7 +243,9 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
         replies = _read_replies(file, wanted)
     shown = []
     for split, row in first:
-        passages = passages_of(row) if has_texts else [RowPassage(one.id, "", "", one.note) for one in passages_of(row)]
+        passages = passages_of(row)
+        if not has_texts:
+            passages = [replace(one, title="", text="") for one in passages]
         shown.append((split, row, passages))
     return {
         "release": release,

@@ -46,8 +46,10 @@ def reported_table(table: Reported) -> Values:
     is_regular = all(len(row) == len(table.columns) for row in table.rows)
     if table.columns == REPORTED_COLUMNS and is_regular:
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        sources = [(source, address_of(source)) for source in dict.fromkeys(row["source"] for row in rows)]
-        return {"table": table, "grids": grids(rows), "sources": sources}
+        addresses = {}
+        for numbers in rows:
+            addresses[numbers["source"]] = address_of(numbers["source"])
+        return {"table": table, "grids": grids(rows), "sources": list(addresses.items())}
 
     # Columns whose every cell is a number, or empty, are set as such. A row may be longer than the head: such columns
     # have no name, but a page shows them.
@@ -95,9 +97,8 @@ def _grid(metric: str, rows: Sequence[Mapping[str, str]]) -> Grid:
     numbers = [_number(row["value"]) for row in rows]
     points = all(number is not None and abs(number) <= 1 for number in numbers)
     lines = []
-    for (system, first_stage, depth), cells in group_by(
-        rows, lambda row: (row["system"], row["first_stage"], row["topk"])
-    ).items():
+    by_setting = group_by(rows, lambda row: (row["system"], row["first_stage"], row["topk"]))
+    for (system, first_stage, depth), cells in by_setting.items():
         told = {"first_stage": first_stage, "topk": depth}
         line = [system, *(told[key] for key in settings)]
         for dataset in datasets:

@@ -184,7 +184,11 @@ def owner(board: Board, sent: Sequence[Submission]) -> Values:
         lines = systems
         if one.kind == "baseline":
             lines = bounds
-        lines += [(one, summary) for summary in board.by_submission[one.slug] or (None,)]
+        measured = board.by_submission[one.slug]
+        if not measured:
+            lines.append((one, None))
+        for summary in measured:
+            lines.append((one, summary))
     values = {"sent": sent, "systems": systems, "bounds": bounds, "written": WRITTEN}
     return {**values, "type_of": system_type, "stamp": ("", "")}
 

@@ -142,7 +142,10 @@ def result_json(board: Board, summary: ResultSummary) -> bytes:
 
 def rows_csv(board: Board) -> bytes:
     """The overviews as the pages show them: a line for each row of each contest; an unfinished task is left empty."""
-    tasks = dict.fromkeys(t.name for ranking in board.rankings for t in ranking.tasks)
+    tasks: dict[str, None] = {}  # each once, in the order of the views
+    for ranking in board.rankings:
+        for t in ranking.tasks:
+            tasks[t.name] = None
     records = []
     for record in overview_rows(board):
         values = record.pop("values")

@@ -64,12 +64,13 @@ def scores(key: str, lists: Sequence[ListScores], title: str, about: str) -> Mar
     """A line for each system, named and linked, with its 95 % interval, under the name of its candidate list."""
     row = 20
     left = 120.0
+    bounds: list[float] = []
     for one in lists:
         for point in one.points:
             left = max(left, 24 + 7.0 * len(point.label[:40]))
+            bounds += point.interval
     right = left + 460
     top = 8
-    bounds = [bound for one in lists for point in one.points for bound in point.interval]
     ticks = _ticks(min(bounds), max(bounds))
     low = ticks[0]
     high = ticks[-1]

@@ -59,7 +59,9 @@ class TwoStage:
         found = select_queries(top(self._first_stage.search(queries, self._depth), self._depth), set(by_id))
         passages = {}
         if self._reranker.reads != "ids":  # else a pass over the collection is saved
-            wanted = {id for query_id in found for id in found.ranking(query_id)}
+            wanted = set[str]()
+            for query_id in found:
+                wanted.update(found.ranking(query_id))
             passages = {passage.id: passage for passage in self._passages if passage.id in wanted}
             strange = wanted - passages.keys()
             if strange:

@@ -61,14 +61,10 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     if columns is not None:
         return _run_of_columns(name, columns)
     data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.isascii():
-        refuse_utf_16(data, path)
-        # A no-break space and its like are part of a word to a parser and invisible to a reader.
-        for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
-            for word in re.split(r"[ \t\r]", line):
-                if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
-                    raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
-    run = _run_of_table(name, data)
+    with ThreadPoolExecutor(1) as beside:
+        words = beside.submit(_check_words, data, path)
+        run = _run_of_table(name, data)
+        words.result()
     if run is not None:
         return run
     # Something is unusual or wrong: the slow readers take any white space, and know every line by number.
@@ -79,6 +75,17 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     if columns is None:
         columns = columns_of(_line_rows(data, path), path)
     return _run_of_columns(name, columns)
+
+
+def _check_words(data: bytes, path: str | Path) -> None:
+    """Raise BadInput for UTF-16, and for a no-break space or its like in a word: a reader does not see it."""
+    if data.isascii():
+        return
+    refuse_utf_16(data, path)
+    for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
+        for word in re.split(r"[ \t\r]", line):
+            if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
+                raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
 
 
 def _run_of_table(name: str, data: bytes) -> Run | None:

@@ -1,5 +1,5 @@
 # make demo   the whole thread on the embedded collection: sets up, then takes seconds
-# make leaderboard   leaderboard/ anew from EXABENCH_DATA, an hour; stopped, it goes on
+# make leaderboard   leaderboard/ anew from EXABENCH_DATA, one to two hours of one core; stopped, it goes on
 # make test   the tests; .ci/run lists the other gates
 PYTHON ?= python3
 BIN := .venv/bin

@@ -226,7 +226,7 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
     if lists.has_run(summary):
         listed = lists.read(summary.task, summary.candidates)
         places = listed.places
-    submission = board.submissions[summary.submission]
+    credited = _credited(board, summary)
     figure = None
     if changes:
         differences = [change.difference for change in changes]
@@ -251,7 +251,8 @@ def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:
         "identity": identity(summary.result.model),
         "trained_on": _exposure(board, summary),
         "citation": cite_result(board, summary),
-        "declared": _releases_of(board, submission, submission.training_data),
+        "credited": credited,
+        "declared": _releases_of(board, credited, credited.training_data),
         "run_file": run_path(summary.submission, summary.task, summary.candidates),
         "stamp": stamp([summary]),
     }
@@ -282,11 +283,17 @@ def _rows(
     return Markup("\n".join(lines))
 
 
-def _exposure(board: Board, summary: ResultSummary) -> str:
-    """Was the system of a result trained on its task? A first stage is what its credit says, not who files it."""
+def _credited(board: Board, summary: ResultSummary) -> Submission:
+    """The submission of a result, with the training data of its maker: of a first stage, that of its credit."""
     one = board.submissions[summary.submission]
     if one.slug == FIRST_STAGE:
-        one = replace(one, training_data=summary.result.candidates.credit.training_data)
+        return replace(one, training_data=summary.result.candidates.credit.training_data)
+    return one
+
+
+def _exposure(board: Board, summary: ResultSummary) -> str:
+    """Was the system of a result trained on its task?"""
+    one = _credited(board, summary)
     over = next(task for task in board.single_tasks if task.name == summary.task)  # custom ones among them
     return exposure_of(one, over, board.trainings.get(one.slug))
 

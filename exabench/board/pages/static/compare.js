@@ -126,7 +126,7 @@
     const lists = new Set(rows.map((one) => one.candidates)).size;
     status.textContent = rows.length ? `Compared on ${say.counted(rows.length, "task", lists > 1 && "tasks and lists")}: A is better on ${a}, `
       + `B on ${b}, not significantly different on ${rows.length - a - b}.` : "A and B cannot be compared on any task.";
-    out.replaceChildren(...rows.length ? [el("h2", { id: "tasks" }, "Task by task"), el("p", {}, who("a"), ", ", who("b"), "."), overview(rows), forest(rows)] : [],
+    out.replaceChildren(...rows.length ? [el("h2", { id: "tasks" }, "Task by task"), el("p", {}, who("a"), ", ", who("b"), ".", ofSamples()), overview(rows), forest(rows)] : [],
       ...done.refused.length ? [refused(done.refused)] : []);
     const chosen = rows.find((one) => `${one.task}.${one.candidates}` === state.task) || rows[0];
     if (chosen) { details(chosen); }
@@ -141,6 +141,12 @@
     if (!others.length) { return ""; }
     return [` (sample ${all.indexOf(slug) + 1} of ${all.length}; compare sample `, others.map(([number, other], i) =>
       [i ? ", " : "", el("a", { href: exabench.hashOf({ ...state, [side]: other }) }, String(number))]), ")"];
+  }
+
+  /* A system of several samples is ranked by all of them: one alone may lead to another verdict. */
+  function ofSamples() {
+    if (!["a", "b"].some((side) => samples(side))) { return ""; }
+    return [" Groups and ranks are of all samples together: see ", el("a", { href: "significance.html" }, "many systems"), "."];
   }
 
   const name = (one) => `${one.task} over ${one.candidates}`;

@@ -409,6 +409,13 @@ def test_a_copy_of_anothers_run_is_named_and_no_result_is_made_of_it(board, tmp_
     assert told in [cell.verdict.removeprefix("FAIL: ")[: len(told)] for cell in verify(board, "acme--other")]
 
 
+def test_a_tag_that_is_no_text_is_one_line_too(board):
+    lines = gzip.decompress((board / RUN).read_bytes()).replace(b"acme--good", b"\xff\xfe")
+    (board / RUN).write_bytes(gzip.compress(lines))
+    problem = check(board)[0]
+    assert problem.startswith(f"{board / RUN}: carries the tag") and "\n" not in problem
+
+
 def test_the_pages_and_a_readme_may_be_there_and_all_problems_are_found_at_once(board):
     for path in ("site/deep/index.html", "README.md", ".gitignore"):
         put(path)(board)

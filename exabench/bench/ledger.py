@@ -397,7 +397,7 @@ class Ledger:
         file = self.run_file(slug, task, candidates)
         run = read_run(file, slug)
         words = read_bytes(file).split(maxsplit=6)  # six to a line, the tag is the last
-        tag = b"".join(words[5:6]).decode()
+        tag = b"".join(words[5:6]).decode(errors="replace")
         if tag != slug:
             raise BadInput(
                 f"carries the tag {printable(tag)!r}, so it is no run of {slug}; file it with `exabench bench submit`",

@@ -144,6 +144,15 @@ def test_one_submission_can_be_run_alone(board):
         run_board(board, slugs=["acme--bad"])
 
 
+def test_a_baseline_that_a_board_leaves_out_is_not_filed_again(board):
+    (board / "submissions" / "exabench--constant.toml").unlink()
+    shutil.rmtree(board / "results" / "exabench--constant")
+    for again in (f"bench run --board {board}", f"evaluate random --task mini --to {board}"):
+        ended = CliRunner().invoke(commands, again)
+        assert ended.exit_code == 0, ended.output
+        assert "exabench--constant" not in Ledger(board).submissions()
+
+
 def test_candidates_of_other_judgements_are_refused(board):
     ledger, run = Ledger(board), first_stage(board)
     candidates = dataclasses.replace(ledger.one_candidates("mini", "bm25-20"), name="odd-20", qrels_digest="sha256:0")

@@ -25,7 +25,7 @@ from exabench.bench.submissions import (
 )
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, printable
 from exabench.core.files import check_standard_input, digest_of, gzip_bytes, replacing_folder, write
-from exabench.core.nouns import Progress, Run, Submission, silent
+from exabench.core.nouns import FIRST_STAGE, Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
 from exabench.hub.pull_requests import Listed, has_bytes, list_files as files_of, open_requests
@@ -92,9 +92,14 @@ def withdraw(board: str | Path, slug: str, reason: str) -> Path:
     return ledger.add_submission(replace(filed[slug], withdrawn=reason))
 
 
-def add_baselines(board: str | Path, names: Sequence[str] = BASELINES) -> None:
-    """File the rerankers that need no model: the scorer's self-test and the bounds of every task page."""
+def add_baselines(board: str | Path, names: Sequence[str] = ()) -> None:
+    """File the rerankers that need no model: the scorer's self-test and the bounds of every task page.
+
+    Without names all of them, until the first stage has a result: then the board has those that it was made with.
+    """
     ledger = Ledger(Path(board))
+    if not names and not ledger.result_files(FIRST_STAGE):
+        names = BASELINES
     for reranker in names:
         ledger.add_submission(
             Submission(

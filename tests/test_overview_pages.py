@@ -91,11 +91,11 @@ def test_who_compares_a_sample_is_told_the_others(site: Path) -> None:
     assert '"samples":[["acme--gpt.1","acme--gpt.2","acme--gpt.3"]]' in lines
 
 
-def test_an_owners_bounds_stand_below_what_is_its_work(site: Path) -> None:
+def test_an_owners_baselines_stand_below_what_is_its_work(site: Path) -> None:
     (own,) = re.findall("<table.*?</table>", (site / "owners" / "acme.html").read_text(), re.DOTALL)
-    (bounds,) = re.findall("<table.*?</table>", (site / "owners" / "exabench.html").read_text(), re.DOTALL)
-    assert "acme/one" in own and "exabench/unchanged" in bounds
-    assert 'id="bounds"' in (site / "owners" / "exabench.html").read_text()
+    (baselines,) = re.findall("<table.*?</table>", (site / "owners" / "exabench.html").read_text(), re.DOTALL)
+    assert "acme/one" in own and "exabench/unchanged" in baselines
+    assert 'id="baselines"' in (site / "owners" / "exabench.html").read_text()
 
 
 def test_first_stages_are_credited_to_their_authors_and_lead_to_pages_of_their_own(site: Path) -> None:

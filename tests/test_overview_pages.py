@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -84,6 +85,24 @@ def test_samples_are_one_row_with_their_mean_and_range(site: Path) -> None:
     low, high = f"{100 * min(means):.1f}", f"{100 * max(means):.1f}"
     assert first[0] == f"acme/gpt 3 samples, {low}–{high}"
     assert first[2].startswith(f"{100 * np.mean(means):.1f} ")
+
+
+def test_the_page_of_a_sample_leads_to_the_others_and_to_what_cites_their_mean(site: Path) -> None:
+    page = (site / "submissions" / "acme--gpt.2.html").read_text()
+    assert "one of 3 of" in page and "<b>2</b>" in page
+    for other in ("acme--gpt.1", "acme--gpt.3"):
+        assert f'href="../submissions/{other}.html"' in page
+    assert 'href="../index.html#cite"' in page
+    table = html.unescape((site / "index.html").read_text())
+    entry = re.search(r"@misc\{science-bm25-100,.*?\n\}", table, re.DOTALL)
+    assert entry and "title = {{Science over bm25-100}}" in entry[0] and re.search(r"note = \{build \w{64}\}", entry[0])
+
+
+def test_a_view_of_one_task_and_the_task_are_offered_as_one_contest(site: Path) -> None:
+    told = json.loads((site / "data" / "lines.js").read_text().partition("(")[2].rpartition(")")[0])
+    contests = {one["key"]: one["as"] for one in told["contests"]}
+    assert contests["task.scifact.bm25-100"] == "view.science.bm25-100"
+    assert contests["view.science.bm25-100"] == ""
 
 
 def test_who_compares_a_sample_is_told_the_others(site: Path) -> None:

@@ -398,6 +398,7 @@ def test_the_front_begins_with_the_first_stage_and_every_point_is_named_linked_a
         "acme/good": "–",
         "first stage: bm25": "exact, paper, parameters, latency, latency-2",
     }
+    assert rows["acme/cheap"][8] == "a processor, 10 queries timed"
     assert [e.text for e in page.all("h2")][3:5] == ["Latency on a processor", "Latency on another processor"]
     assert len([e for e in page.all("svg") if "fig" in e.attributes["class"].split()]) == 5
     points = {e.attributes["aria-label"]: e.attributes["href"] for e in page.all("a") if "aria-label" in e.attributes}

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from faults import full_disk_at_each_call, killed_at_each_call
 from hub_client import CANARY, environment, point_at, write_release
@@ -154,6 +155,17 @@ def test_a_token_that_no_request_can_carry_is_named_and_never_repeated(double, o
     assert double.requests == []
 
 
+def test_a_broken_token_of_hf_auth_login_is_named_as_that(double, one, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN")
+    kept = tmp_path / "token"
+    kept.write_text("hf_a b")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(kept))
+    assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("exabench: the token of `hf auth login` holds a sign that no key has")
+    assert "hf_" not in "".join(said) and double.requests == []
+
+
 def test_the_command_says_of_a_dry_run_what_would_be_done_and_asks_once(double, one, capsys):
     dry = ["data", "publish", str(one), "--repo", REPO, "--dry-run"]
     assert main(dry) == 0 and double.repos == {}
@@ -165,7 +177,7 @@ def test_the_command_says_of_a_dry_run_what_would_be_done_and_asks_once(double, 
     double.requests.clear()
     assert main(dry) == 3 and len(double.requests) == 1
     said = capsys.readouterr().err
-    assert said.endswith("check the network and try again\n") and "not seen there" not in said
+    assert said.endswith("check the network and try again\n") and "did not appear" not in said
 
 
 def test_a_croissant_file_of_version_0_1_is_no_fault_and_goes_with_the_next_version(double, one, two, tmp_path):
@@ -279,7 +291,7 @@ def test_retries_end_with_one_clear_line(double, one, two, monkeypatch):
     assert sum("/commit/" in request for request in double.faults.seen) == client.RETRIES + 1
     assert "\n" not in str(caught.value) and head(double) == before
     double.faults.arm(rest=("/preupload/", "overtaken"))  # somebody else is always faster
-    with pytest.raises(OutsideFailed, match="was not seen there after"):
+    with pytest.raises(OutsideFailed, match="did not appear after"):
         publish(two, REPO)
     assert sum("/commit/" in request for request in double.faults.seen) <= client.OVERTAKEN + 2
 

@@ -338,7 +338,7 @@ def test_a_lost_reply_is_looked_up_and_never_doubled(hub, sent, kind):
 
 def test_a_hub_that_fails_for_good_is_named(hub, sent):
     hub.faults.arm(rest=("/commit/", "503"))
-    with pytest.raises(OutsideFailed, match="acme/board: the pull request was not seen there after"):
+    with pytest.raises(OutsideFailed, match="acme/board: the pull request did not appear after"):
         send(sent[0], [f"mini={sent[1]}"], repo=REPO)
     for repo, told in (("acme/nothing", "is not there"), ("no repo", "must be a repository")):
         with pytest.raises(BadInput, match=told):

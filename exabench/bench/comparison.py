@@ -90,7 +90,7 @@ class ComparisonTable(list[TaskComparison]):
         return f"<ComparisonTable of {plural(len(self), 'comparison')}: {'; '.join(lines)}>"
 
     def _repr_html_(self) -> str:
-        header = ("task", "metric", "A", "B", "A", "B", "A - B [95 %]", "p", "p (Holm)", "verdict")
+        header = ("task", "metric", "A", "B", "A", "B", "A - B [95%]", "p", "p (Holm)", "verdict")
         rows = []
         for one in self:
             row = (one.task, one.metric, *one.systems, one.a, one.b, one.test.as_text(), one.test.p, one.corrected)

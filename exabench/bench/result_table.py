@@ -74,7 +74,7 @@ class ResultTable(dict[str, Result]):
         return f"<ResultTable of {plural(len(self), 'task')}: {', '.join(lines)}>"
 
     def _repr_html_(self) -> str:
-        header = ("task", "metric", "value", "95 % interval", "first stage", "p", "ceiling")
+        header = ("task", "metric", "value", "95% interval", "first stage", "p", "ceiling")
         rows: list[tuple[object, ...]] = []
         for name, result in self.items():
             metric = result.measurement.headline

@@ -24,7 +24,7 @@ from exabench.tasks.collections import judgements_of
 
 @dataclass(frozen=True)
 class SuiteMean:
-    """A system's macro means on a suite, by metric, with their 95 % intervals; only metrics that every task has."""
+    """A system's macro means on a suite, by metric, with their 95% intervals; only metrics that every task has."""
 
     run: str
     suite: Suite
@@ -76,7 +76,7 @@ class ScoreTable(list[Measurement]):
         return list(names)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each system and task, and for each mean: the metrics and the bounds of their 95 % intervals."""
+        """A row for each system and task, and for each mean: the metrics and the bounds of their 95% intervals."""
         rows = []
         for system, task, queries, missing, values in self._lines():
             row: dict[str, Any] = {"system": system, "task": task, "queries": queries, "missing_queries": missing}

@@ -52,7 +52,7 @@ class CostSummary:
     """Cost of a query on a line of the overview: means over its tasks, each of the same weight.
 
     A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
-    the mean of the tasks' median seconds, where all were taken on the same `hardware`.
+    the mean of the tasks' median seconds, where all were taken on the same `hardware`, of `timed` queries in all.
     """
 
     flops_exact: float | None = None
@@ -60,6 +60,7 @@ class CostSummary:
     parameters: int | None = None
     p50: float | None = None
     hardware: str = ""
+    timed: int = 0
     why: str = ""
 
 
@@ -810,6 +811,7 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
     costs = []
     sizes = set()
     places = set()
+    timed = 0
     for part in parts:
         known = []
         for summary in part:
@@ -820,6 +822,7 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
             sizes.add(cost.parameters)
             if cost.timing:
                 places.add(cost.timing.hardware)
+                timed += cost.timing.sample
         costs.append(known)
     parameters = sizes.pop() if len(sizes) == 1 else None
     if not is_whole:
@@ -837,6 +840,7 @@ def _cost_summary(submission: Submission, parts: Sequence[Sequence[ResultSummary
         parameters=parameters,
         p50=p50,
         hardware=hardware,
+        timed=timed,
         why="" if exact is not None else "the model behind its server is not known",
     )
 

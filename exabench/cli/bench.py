@@ -277,7 +277,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
             if whole is not None:
                 shown = f"{whole:.4f}"
             rows.append([name, shown, "one number of the run"])
-        text = table((one.run, "value", "95 % interval"), rows)
+        text = table((one.run, "value", "95% interval"), rows)
     if as_csv or as_latex:
         text = _as_text(found, as_csv)
     elif per_query:
@@ -433,7 +433,7 @@ def _cells_of_comparisons(found: ComparisonTable, several: bool) -> tuple[list[s
     names = ["task", "metric"]
     if several:
         names += ["A", "B"]
-    header = "A|B|A - B [95 %]|win/tie/loss|effect|p|p (Holm)|verdict".split("|")
+    header = "A|B|A - B [95%]|win/tie/loss|effect|p|p (Holm)|verdict".split("|")
     return [*names, *header], rows, len(names)
 
 
@@ -741,7 +741,7 @@ def _answer_results(
         rows.append(row)
     text = ""
     if rows:
-        header = "submission|task|candidates|metric|value|95 % interval|first stage|gain|pairs|seconds".split("|")
+        header = "submission|task|candidates|metric|value|95% interval|first stage|gain|pairs|seconds".split("|")
         text = table(header, rows, left=4)
     total = {"results": len(files), "new": new, "pairs": pairs, "seconds": seconds}
     line = f"{plural(len(files), 'result')}: {new} new or changed, {len(files) - new} as before; "

@@ -69,7 +69,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
             values = [f"{100 * row.values[task]:.1f}" for task in tasks]
             rows.append((name, row.group, f"{100 * row.mean:.1f}", interval, *values))
         if rows:
-            overviews.append(table((ranking.title, "group", "mean", "95 %", *tasks), rows))
+            overviews.append(table((ranking.title, "group", "mean", "95%", *tasks), rows))
     lines = ["\n\n".join(overviews)]
     for name in made.audits:
         lines.append(f"dataset: {name} (exabench data audit {made.builds / name / 'release'})")
@@ -124,4 +124,4 @@ def _check_text(model: TrainedModel, check: Mapping[str, Any]) -> str:
     if dev["values"]:
         kept += f", the best on dev: {dev['metric']}"
     said = f"The trained model ({kept}) is {' and '.join(verdicts)} (paired t-test, p after Holm)."
-    return table((over, check["metric"], "trained gains", "95 %", "p"), rows) + "\n" + said
+    return table((over, check["metric"], "trained gains", "95%", "p"), rows) + "\n" + said

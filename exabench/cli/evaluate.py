@@ -149,7 +149,7 @@ def evaluate(
 
 def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
     """A line for each task and metric, and one for each mean."""
-    header = "task|metric|value|95 % interval|first stage|gain|p|ceiling|TFLOPs/query|pairs/s|time".split("|")
+    header = "task|metric|value|95% interval|first stage|gain|p|ceiling|TFLOPs/query|pairs/s|time".split("|")
     rows: list[tuple[object, ...]] = []
     for task, result in results.items():
         measured = result.measurement

@@ -421,10 +421,10 @@ class Measurement:
         rows = []
         for row in self.rows():
             rows.append((row["metric"], row["value"], f"[{row['low']:.4f}, {row['high']:.4f}]"))
-        return html_table(self._title, ("metric", "value", "95 % interval"), rows)
+        return html_table(self._title, ("metric", "value", "95% interval"), rows)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each metric: its value and the bounds of its 95 % interval."""
+        """A row for each metric: its value and the bounds of its 95% interval."""
         rows = []
         for metric, value in self.metrics.items():
             low, high = self.intervals[metric]
@@ -441,7 +441,7 @@ class Measurement:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the headline metric."""
+        """The 95% interval of the headline metric."""
         return self.intervals[self.headline]
 
     def as_json(self) -> dict[str, Any]:
@@ -500,10 +500,10 @@ class Result:
         for row in self.rows():
             interval = f"[{row['low']:.4f}, {row['high']:.4f}]"
             rows.append((row["metric"], row["value"], interval, row["first_stage"], row["ceiling"]))
-        return html_table(title, ("metric", "value", "95 % interval", "first stage", "ceiling"), rows)
+        return html_table(title, ("metric", "value", "95% interval", "first stage", "ceiling"), rows)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each metric: its value, the bounds of its 95 % interval, the first stage's value, the ceiling."""
+        """A row for each metric: its value, the bounds of its 95% interval, the first stage's value, the ceiling."""
         rows = []
         for row in self.measurement.rows():
             metric = row["metric"]
@@ -518,7 +518,7 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the headline metric."""
+        """The 95% interval of the headline metric."""
         return self.measurement.interval
 
     @property

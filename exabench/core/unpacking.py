@@ -21,7 +21,7 @@ BROKEN = (EOFError, OSError, RuntimeError, lzma.LZMAError, zipfile.BadZipFile, z
 
 _PIECE = 1 << 20  # bytes that are unpacked together
 _CERTAIN = 1 << 26  # bytes that are unpacked before the estimate is trusted: 64 MB stand for the rest of a file
-_STEPS = 1000  # parts of a packed file that are read one by one, so that the estimate is right to 0.1 %
+_STEPS = 1000  # parts of a packed file that are read one by one, so that the estimate is right to 0.1%
 _DOUBT = 2  # an estimate is believed where it says so many times the bound: files need not be alike all through
 
 

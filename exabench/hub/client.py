@@ -447,7 +447,7 @@ def until_seen(
 
     A lost reply thus does nothing twice. A failure is tried again `retries` times after a pause (in seconds, doubled
     each time up to eightfold, give or take a half); one that somebody else's commit explains (`overtaken`) is counted
-    apart, up to OVERTAKEN times. `what` names what is looked for. Raises OutsideFailed when it was not seen after the
+    apart, up to OVERTAKEN times. `what` names what is looked for. Raises OutsideFailed when it did not appear after the
     last try.
     """
     failures = 0
@@ -477,7 +477,7 @@ def until_seen(
         # The jitter keeps several publishers from meeting again at every try.
         time.sleep(pause * min(2 ** (failures + overtakings - 1), 8) * random.uniform(0.5, 1.5))
     tries = failures + overtakings
-    raise OutsideFailed(f"{what} was not seen there after {tries} tries; {advice}: {last}") from last
+    raise OutsideFailed(f"{what} did not appear after {tries} tries; {advice}: {last}") from last
 
 
 def api() -> Any:
@@ -579,9 +579,12 @@ def account_name(patience: float) -> str:
 
 
 def _check_token() -> None:
-    """Raise BadInput for a token of the environment that no request can carry: the client would fail on it later."""
+    """Raise BadInput for a token that no request can carry: the client would fail on it later."""
+    from huggingface_hub import get_token
+
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         check_key(name, os.environ.get(name, "").strip())  # the client strips it, too
+    check_key("the token of `hf auth login`", get_token() or "")
 
 
 def _has_token() -> bool:

@@ -38,7 +38,7 @@ _STEPS = 2.0**36  # of a value in mean_intervals; times 100,000 queries this is 
 class PairedTest:
     """System A against system B on the same queries; differences are A - B.
 
-    `test` says where `p` (two-sided) and `interval` (95 % of the difference) come from: "t" is Student's paired test,
+    `test` says where `p` (two-sided) and `interval` (95% of the difference) come from: "t" is Student's paired test,
     "permutation" the sign flips and the bootstrap. `effect_size` is None where the differences do not vary.
     """
 

@@ -67,7 +67,7 @@ class Answer:
         lines = [
             f"exabench scored this submission: {plural(len(self.scores), 'result')}.",
             "",
-            "| task | candidates | metric | value | 95 % interval | first stage | |",
+            "| task | candidates | metric | value | 95% interval | first stage | |",
             "|---|---|---|---|---|---|---|",
         ]
         for row in self.scores:

@@ -1,12 +1,12 @@
-"""How a submission and a result of the board are cited, as BibTeX."""
+"""How a submission, a result and a table of the board are cited, as BibTeX."""
 
 from __future__ import annotations
 
 import re
 
 from exabench.board.pages._format import score, span
-from exabench.board.pages._page import result_page, submission_page
-from exabench.board.ranking import Board
+from exabench.board.pages._page import overview_page, result_page, submission_page
+from exabench.board.ranking import Board, Contest, Ranking
 from exabench.board.summaries import ResultSummary, newest_day
 
 _SPECIAL = re.compile(r"([&%$#_{}])")
@@ -29,6 +29,14 @@ def cite_result(board: Board, summary: ResultSummary) -> str:
     number = f"{summary.headline} {score(summary.value)} ({span(summary.result.interval)})"
     note = f"{number}, run {summary.result.run_digest}"
     return _entry(board, key, title, one.owner, summary.result.created, result_page(summary), note)
+
+
+def cite_table(board: Board, ranking: Ranking, contest: Contest, day: str) -> str:
+    """An entry for one table of the board, a mean over samples or tasks say, with the build that it belongs to."""
+    title = f"{ranking.title} over {contest.title}"
+    key = f"{ranking.slug}-{contest.candidates or 'best-pipeline'}"
+    page = overview_page(board, ranking, contest)
+    return _entry(board, key, title, board.title, day, page, f"build {board.build_digest}")
 
 
 def _entry(board: Board, key: str, title: str, author: str, day: str, page: str, note: str) -> str:

@@ -21,29 +21,37 @@ _DIGITS = 16  # of a digest: told apart, not proven
 
 
 class NamedContest(NamedTuple):
-    """A contest as the pages that compare offer it: of a view or a task, over one list or (best pipeline) over all."""
+    """A contest as the pages that compare offer it: of a view or a task, over one list or (best pipeline) over all.
+
+    A view of one task is that task's own contest, which then is shown as the view's, `shown_as` its key.
+    """
 
     key: str
     title: str
     tasks: Sequence[str]
     rows: Sequence[Row]
+    shown_as: str = ""
 
 
 def named_contests(board: Board) -> list[NamedContest]:
     """Every contest of the board: those of each view and its best pipelines, then those of each task."""
     found = []
+    of_one_task = {}  # the keys of views of one task
     for ranking in board.rankings:
         over = [t.name for t in ranking.tasks]
         for contest in ranking.contests:
             key = f"view.{ranking.slug}.{contest.candidates}"
             found.append(NamedContest(key, f"{ranking.title} over {contest.candidates}", over, contest.rows))
+            if len(over) == 1:
+                of_one_task[over[0], contest.candidates] = key
         if ranking.rows and len(ranking.tables) > len(ranking.contests):
             title = f"{ranking.title}: best pipeline, over any list"
             found.append(NamedContest(f"view.{ranking.slug}", title, over, ranking.rows))
     for name, contests in board.contests.items():
         for contest in contests:
             key = f"task.{name}.{contest.candidates}"
-            found.append(NamedContest(key, f"{name} over {contest.candidates}", [name], contest.rows))
+            view = of_one_task.get((name, contest.candidates), "")
+            found.append(NamedContest(key, f"{name} over {contest.candidates}", [name], contest.rows, view))
     return found
 
 
@@ -95,7 +103,7 @@ def lines_script(board: Board, contests: Sequence[NamedContest]) -> bytes:
     for submission in sorted(board.submissions.values(), key=lambda one: one.sample or 0):
         if submission.sample:
             samples.setdefault(submission.system, []).append(submission.slug)
-    told = [{"key": one.key, "title": one.title, "tasks": one.tasks} for one in contests]
+    told = [{"key": one.key, "title": one.title, "tasks": one.tasks, "as": one.shown_as} for one in contests]
     return script(
         "lines",
         {

@@ -56,7 +56,7 @@ def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
         if number > 1:
             key = f"{key}-{number}"
         of = partial(_seconds, place)
-        measures.append(CostMeasure(key, f"Latency on {place}", "seconds per query, median", 1, of))
+        measures.append(CostMeasure(key, f"Latency on {place}", "seconds per query", 1, of))
 
     root = "../" * efficiency_page(board, ranking, contest).count("/")
     sections = []
@@ -79,7 +79,7 @@ def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
                 points.append(CostPoint(row.name, brief, page, cost / measure.unit, row.mean, row.interval, is_best))
         names = ", ".join(rows[number].name for number in front)
         value = f"{ranking.mean_of} × 100"
-        about = f"{value} upwards, {measure.axis} to the right on a logarithmic axis, with 95 % intervals."
+        about = f"{value} upwards, {measure.axis} to the right on a logarithmic axis, with 95% intervals."
         about = f"{about} Filled points are on the front: {names}. The table has the numbers."
         title = f"{ranking.mean_of} against {measure.axis}, over {contest.title}"
         key = f"f-{measure.key}"

@@ -94,18 +94,18 @@ def more_queries(value: float | None) -> str:
 
 
 def percent(value: float) -> str:
-    """A share: 0.1234 reads 12.3 %."""
-    return f"{100 * value:.1f} %"
+    """A share: 0.1234 reads 12.3%."""
+    return f"{100 * value:.1f}%"
 
 
 def share(value: float | None) -> str:
-    """A share that may be small: 0.1234 reads 12 %, 0.0004 < 0.1 %, 0 reads 0 %."""
+    """A share that may be small: 0.1234 reads 12%, 0.0004 < 0.1%, 0 reads 0%."""
     if value is None:
         return NOTHING
     if 0 < value < 0.001:
-        return "< 0.1 %"
+        return "< 0.1%"
     places = 1 if 0 < value < 0.0995 else 0
-    return f"{100 * value:.{places}f} %"
+    return f"{100 * value:.{places}f}%"
 
 
 def effect(value: float | None) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from exabench.bench.contamination import exposure_of
+from exabench.board.pages._citing import cite_table
 from exabench.board.pages._format import training
 from exabench.board.pages._page import (
     WRITTEN,
@@ -49,7 +50,7 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("name", "System", "system"),
     Column("group", "Group", "group", "up", "systems of one group are not significantly different from its best"),
-    Column("mean", "Mean", "mean", "number", "mean of the headline metric over the tasks, and 95 % interval"),
+    Column("mean", "Mean", "mean", "number", "mean of the headline metric over the tasks, and 95% interval"),
     Column("gain", "Over first stage", "difference", "number"),
     Column("kind", "Type", "type"),
     Column("stage", "First stage", "first_stage"),
@@ -87,6 +88,7 @@ def pages(board: Board) -> Iterator[Page]:
 def overview(board: Board, ranking: Ranking, contest: Contest) -> Values:
     """An overview: the board seen through the tasks of one ranking and one candidate list, or all."""
     rows = contest.shown
+    shown = _stamp(rows)
     return {
         "ranking": ranking,
         "contest": contest,
@@ -94,7 +96,8 @@ def overview(board: Board, ranking: Ranking, contest: Contest) -> Values:
         "lines": list(zip(rows, overview_records(board, ranking, contest), strict=True))[:WRITTEN],
         "count": len(rows),
         "shows_tasks": _shows_tasks(ranking),
-        "stamp": _stamp(rows),
+        "citation": cite_table(board, ranking, contest, shown[0]),
+        "stamp": shown,
     }
 
 

@@ -22,8 +22,8 @@ MANIFEST = "files.json"
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,199}")
 STATES = {
     "reproduced": "exabench ran the reranker on the frozen candidates and measured its ranking.",
-    "re-computed": "The run, or the first stage under it, was submitted as a file. exabench checked it against the "
-    "frozen candidates and computed every number from it; how it was produced is not verified.",
+    "re-computed": "A run file was submitted, or the candidate list was itself made elsewhere. exabench checked the "
+    "file and computed every number from it; how it was produced is not verified.",
     "reported": "Printed elsewhere and not measured here. Such numbers are in no ranking.",
 }
 

@@ -202,6 +202,7 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
     about = "Headline metric x 100, from 0 to 100. The numbers are in the table below."
     return {
         "submission": one,
+        "samples": _samples(board, one),
         "type": system_type(one),
         "longest": _shared(summary.result.model.get("max_length") for summary in summaries),
         "parameters": _shared(summary.result.cost.parameters if summary.result.cost else None for summary in summaries),
@@ -216,6 +217,12 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
         "older": len(history) - HISTORY,
         "stamp": stamp(summaries),
     }
+
+
+def _samples(board: Board, one: Submission) -> list[Submission]:
+    """All samples of its system, by number; none of a submission that is no sample."""
+    found = [other for other in board.submissions.values() if one.sample and other.system == one.system]
+    return sorted(found, key=lambda other: other.sample or 0)
 
 
 def result(board: Board, summary: ResultSummary, lists: Lists) -> Values:

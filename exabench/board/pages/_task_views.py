@@ -80,7 +80,7 @@ def single_task(board: Board, one: Task) -> Values:
             lists.append(ListScores(contest.candidates, f"ceiling {score(ceilings[contest.candidates])}", points))
     figure = None
     if lists:
-        about = f"{one.headline} x 100 to the right, with 95 % intervals, of the best {DRAWN} over each candidate list."
+        about = f"{one.headline} x 100 to the right, with 95% intervals, of the best {DRAWN} over each candidate list."
         about = f"{about} Hollow points are first stages. The numbers are in the tables below."
         figure = scores("scores", lists, f"{one.title}: score by first stage and depth", about)
     results = [entry.result for entry in entries]

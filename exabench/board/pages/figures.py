@@ -61,7 +61,7 @@ class CostPoint(NamedTuple):
 
 
 def scores(key: str, lists: Sequence[ListScores], title: str, about: str) -> Markup:
-    """A line for each system, named and linked, with its 95 % interval, under the name of its candidate list."""
+    """A line for each system, named and linked, with its 95% interval, under the name of its candidate list."""
     row = 20
     left = 120.0
     bounds: list[float] = []
@@ -112,7 +112,7 @@ def ladder(key: str, spans: Sequence[Span], about: str) -> Markup:
     bottom = top + high * len(spans)
     parts = [
         _dot("hollow", left + 5, 14, 4.5) + _text(left + 16, 18, "first stage", "small"),
-        _dot("own", left + 106, 14, 5) + _text(left + 117, 18, "submission, with 95 % interval", "small"),
+        _dot("own", left + 106, 14, 5) + _text(left + 117, 18, "submission, with 95% interval", "small"),
         _line("ceiling", f"M{left + 312:.1f} 6v16") + _text(left + 321, 18, "ceiling", "small"),
     ]
     for tick in range(0, 101, 20):

@@ -41,7 +41,7 @@ class Duplicates:
     many honest rows share a passage or a query. A contrastive row is its query and its positive, a listwise row its
     query and all its passages. `near` 0 finds exact doubles alone.
 
-    Banding looks at pairs that share one of 16 bands, which 99.9 % of those do whose parts are both 0.9 alike.
+    Banding looks at pairs that share one of 16 bands, which 99.9% of those do whose parts are both 0.9 alike.
     """
 
     def __init__(self, near: float = 0.9) -> None:

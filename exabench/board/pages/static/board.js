@@ -6,6 +6,13 @@
   const table = document.getElementById("sortable");
   if (table?.tHead && table.tBodies.length) { sortable(); }
   document.querySelectorAll("svg.walk").forEach(walk);
+  /* On a narrow screen a strip of choices scrolls: the chosen one is brought into it. */
+  document.querySelectorAll("nav.views, nav.beneath").forEach((strip) => {
+    const here = strip.querySelector("[aria-current]");
+    if (here && here.offsetLeft + here.offsetWidth > strip.offsetLeft + strip.clientWidth) {
+      strip.scrollLeft = here.offsetLeft - strip.offsetLeft - 16; // a little of the one before shows that there is more
+    }
+  });
 
   /* -- sorting a plain table: #sort=-mean,name ------------------------------------------------------------- */
 

@@ -166,7 +166,7 @@
     const body = rows.map((one) => [link(one), one.candidates, one.metric, say.count(one.a.length),
       ...numbers({ ...one, a: t.mean(one.a), b: t.mean(one.b) }, verdict(one))]);
     done.means.forEach((one) => body.push([`Mean over ${one.tasks} tasks`, one.candidates, "", say.count(one.test.queries), ...numbers(one)]));
-    return table("cap-tasks", "Student\u2019s paired t-test of A \u2212 B, two-sided, with its 95 % interval. The difference is significant where p is below the "
+    return table("cap-tasks", "Student\u2019s paired t-test of A \u2212 B, two-sided, with its 95% interval. The difference is significant where p is below the "
       + "limit beside it: that of Holm\u2019s correction over the better system\u2019s tests against every system below it over the same candidate list. "
       + "Not significantly different does not mean equal. A task\u2019s name shows its queries below.", heads, body, "told");
   }
@@ -200,7 +200,7 @@
         path("interval", `M${x(from).toFixed(1)} ${y}H${x(to).toFixed(1)}`),
         dot(one.differ ? "own" : "hollow", x(one.test.difference), y, 5));
     });
-    return figure("forest", left + wide + 40, bottom + 30, "Difference on every task", "A \u2212 B in points, with 95 % t intervals. "
+    return figure("forest", left + wide + 40, bottom + 30, "Difference on every task", "A \u2212 B in points, with 95% t intervals. "
       + "Filled points are significant. The numbers are in the table above.", parts);
   }
 

@@ -24,6 +24,7 @@
   const distinct = (values) => [...new Set(values)].filter(Boolean).sort(collator.compare);
   const isFirst = (i) => lines.slug[i] === data.firstStage;
   const isStage = (i) => stages.get(lines.list[i]) === i;
+  const isToBeat = (i) => isStage(i) && (!data.list || data.list === lines.list[i]); // stays in a view by size
   const id = (i) => `${lines.slug[i]}@${lines.list[i]}`;
   const keyOf = (i) => `${lines.slug[i]}.${lines.list[i]}`; // as the pages that compare call a row
   const lineOf = (wanted) => wanted ? places().findIndex((i) => id(i) === wanted) : -1;
@@ -253,8 +254,8 @@
       s.zero && ((i) => ZERO[zero(i)] === s.zero),
       s.licence && ((i) => open ? lines.open[i] : lines.licence[i] === s.licence),
       s.owner && ((i) => lines.owner[i] === s.owner),
-      !Number.isNaN(from) && ((i) => size[i] !== null && size[i] >= from),
-      !Number.isNaN(to) && ((i) => size[i] !== null && size[i] <= to),
+      !Number.isNaN(from) && ((i) => isToBeat(i) || (size[i] !== null && size[i] >= from)),
+      !Number.isNaN(to) && ((i) => isToBeat(i) || (size[i] !== null && size[i] <= to)),
       wanted.length && ((i) => wanted.every((word) => data.texts[i].includes(word)))
     ].filter(Boolean);
     return places().filter((i) => tests.every((test) => test(i)));

@@ -11,8 +11,9 @@
   const UNLIKE = "measured on other queries, by other judgements or by another convention, or beyond the first 1,000 systems.";
   const whole = new Map(board.tasks.map(({ name, members }) => [name, members.length ? members : [name]]));
   /* Every contest: {key, title, tasks: a list of members for each}. */
-  const contests = board.contests.map(({ key, title, tasks }) =>
-    ({ key, title, tasks: tasks.map((name) => whole.get(name) || [name]) }));
+  const all = board.contests.map(({ key, title, tasks, as }) =>
+    ({ key, title, as, tasks: tasks.map((name) => whole.get(name) || [name]) }));
+  const contests = all.filter(({ as }) => !as), asked = (key) => all.find((one) => one.key === key)?.as || key;
   let state = { of: "", lines: "" }, rows = [], chosen = [], lost = "", turn = 0;
 
   const more = exabench.picker(form.elements.more, document.getElementById("more-list"), (row) => {
@@ -29,7 +30,7 @@
   }
 
   async function start() {
-    const mine = turn += 1, of = contests.find(({ key }) => key === state.of)
+    const mine = turn += 1, of = contests.find(({ key }) => key === asked(state.of))
       || contests.find(({ key }) => key.startsWith(`${state.of}.`)) || contests[0]; // a view without a list is its first one
     form.elements.of.value = of.key;
     status.textContent = "Loading the systems \u2026";

@@ -146,6 +146,7 @@ describe("A reader of the compare page", () => {
     }
     const said = await settled(page);
     assert.match(said, /Compared on 17 tasks/);
+    assert.match(await page.locator("#apart").innerText(), /they differ most on query \S+.*: A [\d.]+, B [\d.]+\./);
     const again = await opened("compare.html", new URL(page.url()).hash);
     assert.equal(await settled(again), said);
     assert.equal(await again.locator("#compared").innerText(), await page.locator("#compared").innerText());

@@ -126,7 +126,7 @@
     const lists = new Set(rows.map((one) => one.candidates)).size;
     status.textContent = rows.length ? `Compared on ${say.counted(rows.length, "task", lists > 1 && "tasks and lists")}: A is better on ${a}, `
       + `B on ${b}, not significantly different on ${rows.length - a - b}.` : "A and B cannot be compared on any task.";
-    out.replaceChildren(...rows.length ? [el("h2", { id: "tasks" }, "Task by task"), el("p", {}, who("a"), ", ", who("b"), ".", ofSamples()), overview(rows), forest(rows)] : [],
+    out.replaceChildren(...rows.length ? [el("h2", { id: "tasks" }, "Task by task"), el("p", {}, who("a"), ", ", who("b"), ".", ofSamples(), el("span", { id: "apart" })), overview(rows), forest(rows)] : [],
       ...done.refused.length ? [refused(done.refused)] : []);
     const chosen = rows.find((one) => `${one.task}.${one.candidates}` === state.task) || rows[0];
     if (chosen) { details(chosen); }
@@ -258,6 +258,7 @@
     out.append(box);
     const list = await load(`data/queries/${one.task}.${one.candidates}.js`).catch(() => null);
     if (!box.isConnected) { return; }
+    document.getElementById("apart").replaceChildren(...farthest(one, list, order));
     const rows = (key, caption, places) => queries(one, list, key, caption, places);
     box.append(el("div", { class: "pair" },
       rows("cap-wins", "The largest wins of A.", order.filter((i) => difference(i) > 0).slice(0, EXTREMES)),
@@ -268,6 +269,15 @@
       all.append(rows("cap-all", `Every query and its two values.${rest}`, order.slice(0, LISTED)));
     }, { once: true });
     box.append(all);
+  }
+
+  /* The query on which A and B differ most, in words: either the largest win of A or that of B. */
+  function farthest(one, list, order) {
+    const difference = (i) => t.differenceOf(one.a[i], one.b[i]), [first, last] = [order[0], order.at(-1)];
+    const most = Math.abs(difference(first)) < Math.abs(difference(last)) ? last : first;
+    if (!list || !difference(most)) { return []; }
+    return [` On ${one.task} they differ most on query `, el("bdi", { class: "id" }, list.ids[most]),
+      list.words ? [" (", el("bdi", {}, list.words[most]), ")"] : "", `: A ${say.score(one.a[most])}, B ${say.score(one.b[most])}.`];
   }
 
   function queries(one, list, key, caption, places) {

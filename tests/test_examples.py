@@ -1,0 +1,129 @@
+"""The examples are true: the notebooks run offline and print what they hold, the workflow's commands exist."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workflows import check_commands, commands, steps
+
+from exabench.bench.new_board import check_workflow
+from exabench.core.errors import BadInput
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
+WORKFLOW = EXAMPLES / "leaderboard-ci.yml"
+
+
+def text_of(lines: str | list[str]) -> str:
+    """A text of a notebook, which may be a list of lines."""
+    return lines if isinstance(lines, str) else "".join(lines)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_offline_in_an_empty_folder_and_prints_what_it_holds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.delenv("EXABENCH_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(notebook["cells"], 1):
+        if cell["cell_type"] != "code":
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(text_of(cell["source"]), f"{name}, cell {number}", "exec"), names)
+        held = "".join(text_of(output["text"]) for output in cell["outputs"])
+        assert printed.getvalue() == held, f"{name}, cell {number}"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_of_format_4_and_holds_no_trace_of_where_it_ran(name: str) -> None:
+    notebook = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    cells = notebook["cells"]
+    assert len({cell["id"] for cell in cells}) == len(cells)
+    assert cells[0]["cell_type"] == "markdown" and text_of(cells[0]["source"]).startswith("# ")
+    assert all(cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code")
+    assert {output["output_type"] for cell in cells for output in cell.get("outputs", [])} == {"stream"}
+    assert not re.search(r"/(home|tmp|root|work)\b", json.dumps(notebook))
+
+
+def test_the_workflow_runs_commands_that_exabench_has_and_repeats_none_that_build_or_publish() -> None:
+    workflow = WORKFLOW.read_text(encoding="utf-8")
+    wanted = ["board check", "bench verify", "bench pending"]
+    assert [" ".join(command[:2]) for command in commands(workflow)] == wanted
+    check_commands(workflow)
+
+
+def test_the_workflow_of_strangers_pull_requests_has_no_secret_and_may_write_nothing() -> None:
+    workflow = WORKFLOW.read_text(encoding="utf-8")
+    values = yaml.safe_load(workflow)
+    assert values["permissions"] == {"contents": "read"}
+    assert "pull_request_target" not in values[True]  # YAML 1.1 reads the key `on` as a truth value
+    assert "secrets." not in workflow
+    [checkout] = [step for step in steps(workflow) if str(step.get("uses", "")).startswith("actions/checkout")]
+    assert checkout["with"]["persist-credentials"] is False
+
+
+def test_the_workflow_is_refused_until_it_says_where_exabench_comes_from() -> None:
+    with pytest.raises(BadInput, match="PLACEHOLDER_SOURCE"):
+        check_workflow(WORKFLOW)
+
+
+ENTRY = {
+    "leaderboard/submissions/acme--good.toml": "1",
+    "leaderboard/runs/acme--good/mini.bm25-20.trec.gz": "1",
+    "leaderboard/results/acme--good/mini.bm25-20.json": "1",
+    "leaderboard/changes.jsonl": "2",
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "held"),
+    [
+        ({}, True),
+        ({"leaderboard/models/acme--good/training.json": "1"}, True),
+        ({"leaderboard/submissions/acme--other.toml": "1"}, False),
+        ({"leaderboard/board.toml": "2"}, False),
+        ({"leaderboard/candidates/mini/bm25-20.json": "2"}, False),
+        ({".github/workflows/other.yml": "1"}, False),
+    ],
+    ids=["one", "with-a-report", "two", "settings", "a-list", "a-workflow"],
+)
+def test_a_pull_request_may_change_one_submission_and_nothing_else(
+    tmp_path: Path, more: dict[str, str], held: bool
+) -> None:
+    [step] = [step for step in steps(WORKFLOW.read_text(encoding="utf-8")) if "BASE" in step.get("env", {})]
+    settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "HOME": str(tmp_path)}
+    settings |= {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+    def run(command: list[str], **given: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, **settings, **given}, capture_output=True, text=True
+        )
+
+    def commit(files: dict[str, str]) -> str:
+        for path, text in files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text)
+        run(["git", "add", "."])
+        assert run(["git", "commit", "-qm", "x"]).returncode == 0
+        return run(["git", "rev-parse", "HEAD"]).stdout.strip()
+
+    run(["git", "init", "-q"])
+    base = commit({"leaderboard/board.toml": "1", "leaderboard/changes.jsonl": "1"})
+    commit({**ENTRY, **more})
+    # As GitHub runs a step.
+    assert (run(["bash", "-e", "-c", step["run"]], BASE=base).returncode == 0) == held

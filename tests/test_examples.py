@@ -1,4 +1,7 @@
-"""The examples are true: the notebooks run offline and print what they hold, the workflow's commands exist."""
+"""The examples are true: the notebooks run offline and print what they hold, the workflow's commands exist.
+
+So are the files that say what the project is: the citation and what a source distribution holds.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,8 @@ from workflows import check_commands, commands, steps
 from exabench.bench.new_board import check_workflow
 from exabench.core.errors import BadInput
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 WORKFLOW = EXAMPLES / "leaderboard-ci.yml"
 WRITE = os.environ.get("EXABENCH_GOLDEN") == "write"
@@ -136,3 +141,28 @@ def test_a_pull_request_may_change_one_submission_and_nothing_else(
     commit({**ENTRY, **more})
     # As GitHub runs a step.
     assert (run(["bash", "-e", "-c", step["run"]], BASE=base).returncode == 0) == held
+
+
+def test_the_citation_says_what_the_package_says() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"] == project["name"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["authors"] == project["authors"] and citation["keywords"] == project["keywords"]
+
+
+def test_a_source_distribution_names_files_that_are_there() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in included if not (ROOT / name).exists()] == []
+    assert {"docs", "examples", "SECURITY.md", "CITATION.cff", "CHANGELOG.md"} <= set(included)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.stem)
+def test_a_template_for_issues_has_what_github_asks_for(file: Path) -> None:
+    form = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert form["name"] and form["description"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert fields and {field["type"] for field in fields} <= {"input", "textarea"}
+    assert all(re.fullmatch(r"[a-z]+", field["id"]) and field["attributes"]["label"] for field in fields)
+    assert any(field.get("validations") == {"required": True} for field in fields)

@@ -1,6 +1,6 @@
 """The examples are true: the notebooks run offline and print what they hold, the workflow's commands exist.
 
-So are the files that say what the project is: the citation and what a source distribution holds.
+So are the files that say what the project is: the citation, the threat model, and the templates for issues.
 """
 
 from __future__ import annotations
@@ -149,6 +149,12 @@ def test_the_citation_says_what_the_package_says() -> None:
     assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["title"] == project["name"]
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
     assert citation["authors"] == project["authors"] and citation["keywords"] == project["keywords"]
+
+
+def test_the_threat_model_names_code_and_tests_that_exist() -> None:
+    text = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:exabench|tests|examples)/[\w./-]+)`", text)
+    assert len(named) > 30 and [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_a_source_distribution_names_files_that_are_there() -> None:

@@ -254,7 +254,7 @@ def _stages(job: _DemoRun) -> list[_Stage]:
                 name = f"{file.stem}-{depth}"
                 stages.append(_Stage(task, name, "run_file", depth, {"file": str(file)}, credits.get(file.stem)))
     for name, about in values["first_stages"].items():
-        shared = dict(about)  # what is no option is taken out of it
+        shared = dict(about)  # what is not an option is taken out of it
         retriever = shared.pop("retriever")
         depth = shared.pop("depth")
         credit = shared.pop("credit", None)

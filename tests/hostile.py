@@ -190,7 +190,7 @@ _UNSAFE: dict[str, Make] = {
     "a module elsewhere": put("modules.json", '[{"path": "../../x", "type": "sentence_transformers.models.Pooling"}]'),
     "a template of a megabyte": said("tokenizer_config.json", chat_template="{{ x }}" * 150_000),
     **{f"a shard: {name}": index(shard) for name, shard in _SHARDS.items()},
-    "an index that is no index": put("model.safetensors.index.json", '{"weight_map": 7}'),
+    "an index that is not an index": put("model.safetensors.index.json", '{"weight_map": 7}'),
     "a link to a secret": linked("vocab.txt", "/etc/passwd"),
     "a link as weights": linked("model.safetensors", "../../elsewhere.safetensors"),
     "a link to a folder": linked("1_Pooling", "/etc"),
@@ -223,7 +223,7 @@ _UNSAFE: dict[str, Make] = {
     "a tensor twice": put(
         "model.safetensors", weights(b'{"a":{"dtype":"U8","shape":[64],"data_offsets":[0,64]},"a":{}}')
     ),
-    "metadata that are no texts": put(
+    "metadata that are not texts": put(
         "model.safetensors", weights({**TENSORS, "__metadata__": {"format": {"evil": 1}}})
     ),
     "bytes after the last tensor": put("model.safetensors", weights(TENSORS, bytes(65))),
@@ -247,7 +247,7 @@ _LARGE: dict[str, Make] = {
 _STRANGE: dict[str, Make] = {
     "an unknown architecture": said("config.json", model_type="lightglue"),
     "classes of another family": said("config.json", architectures=["LightGlueForKeypointMatching"]),
-    "architectures that are no list": said("config.json", architectures={"a": "b"}),
+    "architectures that are not a list": said("config.json", architectures={"a": "b"}),
     "no model type": said("config.json", model_type=None),
     "an unknown tokenizer": said("tokenizer_config.json", tokenizer_class="EvilTokenizer"),
     "a module that is code": put("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "subprocess.Popen"}]'),

@@ -72,7 +72,7 @@ TALKERS = {
     "a result instead": _scored("{'metrics': {'nDCG@10': 1.0}}", "crashed"),
     "no JSON": _scored("'import os'", "crashed"),
     "JSON 100,000 deep": _scored("'[' * 100000", "crashed"),
-    "bytes that are no text": Program(
+    "bytes that are not text": Program(
         "ready()\nheard()\nos.write(1, b'\\xff\\xfe\\x00\\n')\ntime.sleep(60)", "crashed"
     ),
     "no answer at all": _slow("time.sleep(600)"),
@@ -99,7 +99,7 @@ TALKERS = {
     "a class of its own": _scored("{'refused': 'reproduced', 'message': 'all is well'}", "crashed"),
     "a refusal that lies": _scored("{'refused': 'out-of-memory', 'message': 'x' * 100000}", "out-of-memory"),
     "a usage below nothing": _counted("{**USAGE, 'flops_exact': -1.0}"),
-    "a usage that is no number": _counted("{**USAGE, 'flops_paper': float('nan')}"),
+    "a usage that is not a number": _counted("{**USAGE, 'flops_paper': float('nan')}"),
     "more passages cut than read": _counted("{**USAGE, 'cut_passages': 6}"),
     "a usage of other things": _counted("{**USAGE, 'price': 0}"),
     "answers nobody asked for": Program(

@@ -64,7 +64,7 @@ def test_imports_point_down_and_never_sideways() -> None:
         if other is None or other == source.folder or source.folder in ("__init__", "__main__"):
             continue
         told = f"{place(source)} imports {one.module}"
-        assert FLOORS[other] < FLOORS[source.folder], f"{told}, which is no floor below"
+        assert FLOORS[other] < FLOORS[source.folder], f"{told}, which is not a floor below"
         if source.folder == "cli" and one.at_top and not one.for_types:
             assert other == "core", f"{told} at the top: --help would load it"
 

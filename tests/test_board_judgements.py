@@ -104,7 +104,7 @@ def test_what_differs_is_shown_and_taken_over_with_a_reason_in_the_change_log(bo
 
     accept = ("bench", "judgements", "animals", "--board", board, "--accept")
     assert exabench(*accept) == 2
-    assert "say why with --reason" in capsys.readouterr().err
+    assert "give the reason with --reason" in capsys.readouterr().err
     assert files(board) == before
     assert exabench(*accept, "--reason", "q2 had been judged twice") == 0
     assert "next: exabench bench run --board" in capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
         ("bench score mine.trec --task mini --metric ndgc@10", "did you mean nDCG"),
         ("data audit nowhere", "'nowhere' does not exist; see exabench data audit --help"),
         ("bench score bad.trec --task mini", "bad.trec:1: "),
-        ("bench score torn.gz --task mini", "torn.gz: is not a whole gzip file"),
+        ("bench score torn.gz --task mini", "torn.gz: is not a complete gzip file"),
     ],
 )
 def test_what_is_not_known_is_one_line_with_a_hint_and_writes_nothing(

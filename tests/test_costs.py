@@ -49,7 +49,7 @@ def test_flops_unknown_for_one_query_are_unknown_for_all() -> None:
 def test_a_query_without_candidates_counts_in_the_means_and_has_no_quotient() -> None:
     cost = cost_of({"a": A, "empty": Usage(0, 0, 0, 0.0, 0.0)}, {"a": 0.5, "empty": 0.0}, precision="", parameters=1)
     assert cost.flops_exact == 2e15 and cost.qpp["exact"] == 0.5
-    assert cost.rpp["exact"] == 0.5 / 4  # 0 metric for 0 FLOPs is no number
+    assert cost.rpp["exact"] == 0.5 / 4  # 0 metric for 0 FLOPs is not a number
 
 
 def test_nothing_ranked_cost_nothing() -> None:

@@ -74,7 +74,7 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
         ("text_fields = ['body']", r"task\.toml: .*choose from: title, text|task\.toml: .*'body'"),
         ("self_match = 'maybe'", r"task\.toml: .*choose from: keep, drop"),
         ("headline = 'nGCD@10'", r"task\.toml: headline: "),
-        ("split = '../dev'", r"task\.toml: split '\.\./dev' is no name of a split"),
+        ("split = '../dev'", r"task\.toml: split '\.\./dev' is not a name of a split"),
         ("licence = 'MIT'\nlicense = 'MIT'", r"task\.toml: says both licence and license; keep one"),
         ("name = 'My Task'", r"task\.toml: name 'My Task' must be of a-z, 0-9, - and \+"),
         ("split = 'dev'", r"task\.toml: split dev is not in .*animals; choose from: test"),
@@ -118,7 +118,7 @@ def test_names_of_other_tools_are_names_of_the_table(name: str) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest_also_of_ones_own(data: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean animals"):
         task("animal", data=data)
-    with pytest.raises(BadInput, match=r"is no folder and no task\.toml"):
+    with pytest.raises(BadInput, match=r"is not a folder and no task\.toml"):
         task(str(data / "plants"))
 
 
@@ -159,7 +159,7 @@ def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_i
         ("{data}/animals/corpus.jsonl", "corpus.jsonl: is a file of the collection .*animals; name the folder"),
         ("{data}/animals/qrels/test.tsv", "test.tsv: is a file of the collection .*animals; name the folder"),
         ("{data}/animals/qrels", "qrels: is a part of the collection .*animals; name that folder"),
-        ("{data}/notes.txt", r"notes.txt: is no task\.toml and no folder in BEIR layout"),
+        ("{data}/notes.txt", r"notes.txt: is not a task\.toml and no folder in BEIR layout"),
         ("hf:someone/some", r"'hf:someone/some' names no task; a place reads irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
         ("https://huggingface.co/datasets/a/b", "names no task; a dataset of the Hub is hub:a/b"),
         ("IRDS:", "'irds:' must read irds:ID"),

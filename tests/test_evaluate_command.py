@@ -176,16 +176,16 @@ def test_a_run_of_something_else_is_refused_by_name_and_nothing_is_written(
     assert main(["rerank", "reversed", "--run", "in.trec", "--task", "mini", "-o", "out.trec"]) == 2
     assert told in capsys.readouterr().err and not Path("out.trec").exists()
     assert main(["rerank", "reversed", "--run", "in.trec", "--task", "mini", "-o", "in.trec"]) == 2
-    assert "is the run that is reranked; name another file" in capsys.readouterr().err
+    assert "is the input run; name another file" in capsys.readouterr().err
 
 
 WRONG = [
-    ("evaluate nope --task mini", "'nope' is no reranker, no folder here and no Hub id (owner/name)"),
+    ("evaluate nope --task mini", "'nope' is not a reranker, no folder here and no Hub id (owner/name)"),
     ("evaluate oracel --task mini", "did you mean oracle?"),
-    ("evaluate ./nope --task mini", "model './nope' is no folder here"),
+    ("evaluate ./nope --task mini", "model './nope' is not a folder here"),
     ("evaluate pypi:nope-at-all --task mini", "package nope-at-all is not installed: pip install nope-at-all"),
     ("evaluate pypi:click --task mini", "package click holds no model (no config.json)"),
-    ("evaluate empty --task mini", "it is no model folder: config.json is missing"),
+    ("evaluate empty --task mini", "it is not a model folder: config.json is missing"),
     ("evaluate oracle --task minni", "did you mean mini?"),
     ("evaluate oracle", "missing option '--task'"),
     ("evaluate oracle --task mini --retriever bm52", "did you mean bm25?"),
@@ -207,7 +207,7 @@ WRONG = [
     ("evaluate rankt5 --task mini --set model=a/b --set max_length=-3", "max_length must be a whole number from 0 on"),
     ("evaluate rankt5 --task mini --set model=a/b --set batch_tokens=-1", "batch_tokens must be a whole number from 0"),
     ("evaluate oracle --task mini --task scifact --save-run x.trec", "is one file for 2 tasks"),
-    ("rerank nope --run run.trec --task mini -o out.trec", "'nope' is no reranker"),
+    ("rerank nope --run run.trec --task mini -o out.trec", "'nope' is not a reranker"),
     ("rerank oracle --run nope.trec --task mini -o out.trec", "nope.trec: cannot be read"),
     ("rerank oracle --run run.trec --task minni -o out.trec", "did you mean mini?"),
     ("rerank oracle --run run.trec --task mini -o empty", "empty: is a folder; name a file"),

@@ -202,7 +202,7 @@ def test_a_number_that_changes_or_goes_says_why_once_or_for_a_reason_of_ones_own
     shutil.rmtree(board / "runs" / "acme--good")
     shutil.rmtree(board / "results" / "acme--good")
     run_board(board)
-    assert lines(board)[-1] == ("acme--good", last, None, "its run or its candidates were taken away")
+    assert lines(board)[-1] == ("acme--good", last, None, "its run or its candidates were removed")
 
 
 def test_a_number_that_would_change_for_no_reason_is_an_error(board):
@@ -212,7 +212,7 @@ def test_a_number_that_would_change_for_no_reason_is_an_error(board):
     ledger.add_result(dataclasses.replace(result, measurement=dataclasses.replace(result.measurement, metrics=values)))
     ledger.add_changes([BoardChange("2023-11-14", "acme--good", "mini", "bm25-20", "nDCG@10", None, 0.5, "first")])
     before = contents(board)
-    with pytest.raises(CheckFailed, match="would change from 0.500000 to .* say why with --reason"):
+    with pytest.raises(CheckFailed, match="would change from 0.500000 to .* give the reason with --reason"):
         run_board(board, slugs=["acme--good"])
     assert contents(board) == before
     run_board(board, slugs=["acme--good"], reason="an error in the tables")

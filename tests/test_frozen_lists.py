@@ -342,7 +342,7 @@ def test_where_one_of_several_tasks_is_not_at_hand_none_is_begun(two_tasks):
 
 def test_an_error_on_the_way_says_what_was_frozen_before_it(two_tasks):
     (two_tasks / "two" / "corpus.jsonl").write_text("no JSON\n")
-    with pytest.raises(BadInput, match="^two: .*corpus.jsonl:1: is not JSON.*; frozen before it: one$"):
+    with pytest.raises(BadInput, match="^two: .*corpus.jsonl:1: is not JSON.*; frozen before the error: one$"):
         freeze_all(Ledger(Path("board")), ["one", "two"], "bm25", 10, data=two_tasks)
     assert Path("board", "candidates", "one", "bm25-10.json").is_file()
     assert not Path("board", "candidates", "two").exists()

@@ -67,9 +67,9 @@ def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_p
     assert hub.pin_commit(REPO, None, tmp_path / "lock.json") == first
     some = hub.snapshot(REPO, first, ["b[1].txt"], tmp_path / "some", kind="dataset")
     assert [file.name for file in some.iterdir() if file.is_file()] == ["b[1].txt"]
-    with pytest.raises(hub.NotOnHub, match="no/where.*: is not there, or not for this token; check the name"):
+    with pytest.raises(hub.NotOnHub, match="no/where.*: does not exist, or this token cannot read it; check the name"):
         hub.snapshot("no/where", first, kind="dataset")
-    with pytest.raises(hub.NotOnHub, match="no/where.*: is not there, or not for this token; check the name"):
+    with pytest.raises(hub.NotOnHub, match="no/where.*: does not exist, or this token cannot read it; check the name"):
         hub.pin_commit("no/where", None, None)
 
 
@@ -88,7 +88,7 @@ def test_what_the_hub_will_never_take_is_the_askers_mistake_in_one_line(double, 
     head = double.commit(REPO, {})
     with pytest.raises(BadInput, match="front matter has no end"):
         SET.commit({"README.md": b"---\nlicense: mit\n"}, "card", head)
-    with pytest.raises(BadInput, match="is not there, or not for this token; check the name"):
+    with pytest.raises(BadInput, match="does not exist, or this token cannot read it; check the name"):
         Repository("owner/none").commit({"a": b"a"}, "nowhere", head)
     SET.tag("v1.0.0", head)
     with pytest.raises(BadInput, match="tags never move"):

@@ -241,7 +241,7 @@ def test_a_board_without_an_address_or_with_other_lists_pushes_nothing(
     assert main([*push, "owner/none"]) == 2
     assert "exabench board publish-lists --repo owner/none" in capsys.readouterr().err
     assert main(["board", "push-results", "nobody", *push[2:], LISTS]) == 2
-    assert "nobody is no model of this board with a Hub id; choose from: acme--reranker" in capsys.readouterr().err
+    assert "nobody is not a model of this board with a Hub id; choose from: acme--reranker" in capsys.readouterr().err
     manifest = json.loads(files(hub, LISTS)["manifest.json"])
     manifest["lists"]["mini.bm25-20"]["digest"] = "sha256:" + "0" * 64
     hub.commit(LISTS, {**files(hub, LISTS), "manifest.json": json.dumps(manifest).encode()})
@@ -265,7 +265,7 @@ def test_a_file_that_is_no_results_counts_as_none_and_a_manifest_that_is_none_is
     hub.commit(LISTS, {**files(hub, LISTS), "manifest.json": b"[" * 100_000})
     capsys.readouterr()
     assert main(["board", "push-results", "--board", str(measured), "--lists", LISTS]) == 2
-    assert "holds something else than candidate lists" in capsys.readouterr().err
+    assert "contains something other than candidate lists" in capsys.readouterr().err
 
 
 def test_a_model_that_is_gone_is_told_and_the_others_are_done(
@@ -405,10 +405,10 @@ def test_results_of_older_versions_and_of_several_languages_are_read(board: Path
 @pytest.mark.parametrize(
     "content, message",
     [
-        ('{"a": 1}', "is no result of MTEB: it has no task_name"),
-        ("[]", "is no result of MTEB"),
+        ('{"a": 1}', "is not an MTEB result: it has no task_name"),
+        ("[]", "is not a result of MTEB"),
         ("{", "JSON"),
-        (json.dumps(mteb_result(scores=[1])), "its scores are no table"),
+        (json.dumps(mteb_result(scores=[1])), "its scores are not a table"),
         (json.dumps(mteb_result(scores={"a\nb": [{"ndcg_at_10": 0.5}]})), "no line of text"),
         (json.dumps(mteb_result(task_name="a\nb")), "it has no task_name"),
         (json.dumps(mteb_result(scores={"test": [{"ndcg_at_10": "high"}]})), "must be a number from 0 to 1"),

@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_one_line(
     [
         ("owner/Animals", "a dataset of the Hub would be hub:owner/Animals"),
         ("https://huggingface.co/datasets/owner/Animals", "a dataset of the Hub is hub:owner/Animals"),
-        ("hub:owner/Nothing", "is not there, or not for this token; check the name"),
+        ("hub:owner/Nothing", "does not exist, or this token cannot read it; check the name"),
     ],
 )
 def test_a_dataset_that_is_named_otherwise_is_told_how(dataset_hub: HubDouble, name: str, said: str, capsys) -> None:

@@ -60,7 +60,7 @@ def test_a_result_reads_back_as_it_was_written_with_its_model_and_its_cost(board
 def test_a_forged_result_of_another_shape_is_bad_input(board, change):
     file = Ledger(board).add_result(costly(read_result(board / RESULT)))
     forged(file, change)
-    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: does not hold a result"):
+    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: does not contain a result"):
         read_result(file)
 
 
@@ -76,7 +76,7 @@ def test_a_result_from_before_passages_were_counted_says_nothing_about_the_share
 @pytest.mark.parametrize("number", [1, None])
 def test_a_result_of_another_format_says_what_to_do(board, number):
     forged(board / RESULT, lambda v: v.update(format=number))
-    message = rf"format {RESULT_FORMAT} but of {number}; take it away and run `exabench bench run` again"
+    message = rf"format {RESULT_FORMAT} but of {number}; delete it and run `exabench bench run` again"
     with pytest.raises(BadInput, match=message):
         read_result(board / RESULT)
 
@@ -95,7 +95,7 @@ def test_whatever_lies_under_another_name_than_its_content_says_is_refused_by_na
         file = board / "results" / place
         file.parent.mkdir(exist_ok=True)
         file.write_bytes((board / RESULT).read_bytes())
-        with pytest.raises(BadInput, match="lies under another name than its content says"):
+        with pytest.raises(BadInput, match="has a name that does not match its content"):
             list(ledger.results(file.parent.name))
     (lists / "bm25-20.trec.gz").write_bytes(ledger.run_file("acme--good", "mini", "bm25-20").read_bytes())
     with pytest.raises(BadInput, match="bm25-20.trec.gz: is not the candidate list of digest sha256:"):
@@ -205,5 +205,5 @@ def test_a_log_that_version_0_1_chained_by_digests_is_read(tmp_path):
 def test_what_is_no_line_is_bad_input(tmp_path, line):
     ledger = Ledger(tmp_path)
     ledger.change_log.write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(BadInput, match="changes.jsonl:1: is no line of a change log"):
+    with pytest.raises(BadInput, match="changes.jsonl:1: is not a line of a change log"):
         ledger.changes()

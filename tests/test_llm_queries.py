@@ -188,7 +188,7 @@ def test_every_fault_is_rejected_and_counted(reason):
         assert set(texts(made)) == {"q-bread-0", "q-bridge-0"} and left_out(made) == {reason: 1}, answer
         ((prompt, why),) = made.rejections
         assert (prompt.id, why) == ("q-sky-0", reason)
-    assert set(texts(written(Writer(GOOD | {"sky": "sky looks blue"})))) > {"q-sky-0"}  # a term is no copy
+    assert set(texts(written(Writer(GOOD | {"sky": "sky looks blue"})))) > {"q-sky-0"}  # a term is not a copy
 
 
 def test_a_first_line_that_was_cut_is_rejected_and_a_whole_one_before_a_cut_is_not():

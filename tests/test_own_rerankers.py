@@ -219,10 +219,10 @@ def test_results_in_order_are_read_by_place_with_score_or_rank() -> None:
     ("given", "told"),
     [
         (Mine, "reranker Mine is a class: make an object of it"),
-        (3, "int is no reranker: it has no score"),
+        (3, "int is not a reranker: it has no score"),
         (SimpleNamespace(reads="text", score=lengths), "reads 'text'; reads is one of ids, texts, judgements"),
         ("corss_encoder", "did you mean cross_encoder or bi_encoder?"),
-        ("/no/such/folder", "is no folder here and no Hub id"),
+        ("/no/such/folder", "is not a folder here and no Hub id"),
         ("pypi:no-such-package", "package no-such-package is not installed: pip install no-such-package"),
         ("auto", "reranker auto needs a model"),
     ],

@@ -610,7 +610,7 @@ def test_hostile_text_is_text_on_every_page_and_nothing_else(own: Path, site: Pa
         for target in {link.partition("#")[0] for link in page.links() if not link.startswith(("https://", "#"))}:
             assert (tmp_path / "out" / "site" / name).parent.joinpath(target).is_file(), f"{name}: {target}"
         now, then = (Counter(e.tag for e in one.elements) for one in (page, plain[name]))
-        # A description is a line more, a link that is no https address is none, a free table is as long as it is.
+        # A description is a line more, a link that is not an https address is none, a free table is as long as it is.
         grown = {*"p bdi a dt dd span code tr th td".split()} if not name.startswith("reported/") else set()
         if name != "reported/names.html":
             assert {tag for tag in now if now[tag] != then[tag]} <= grown, name

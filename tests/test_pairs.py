@@ -172,7 +172,7 @@ def test_an_id_is_of_line_and_class_and_a_longer_list_begins_with_the_shorter_on
 def test_the_file_is_read_no_further_than_the_pairs_need(tmp_path, packed):
     file = triples_file(tmp_path, 200_000 if packed else 400)
     data = file.read_bytes()
-    # Behind the lines that are needed: bytes that are no text, or an archive that is cut off.
+    # Behind the lines that are needed: bytes that are not text, or an archive that is cut off.
     file.write_bytes(gzip.compress(data)[:400_000] if packed else data + b"\xff\xff\n")
     source = Triples(file.name, data=tmp_path, count=20)
     assert len(list(source)) == 20 and len(source.source_revision) == 71

@@ -1,4 +1,4 @@
-"""Pairwise ranking: both orders are asked, agreement wins, and what is no answer decides nothing."""
+"""Pairwise ranking: both orders are asked, agreement wins, and what is not an answer decides nothing."""
 
 from __future__ import annotations
 

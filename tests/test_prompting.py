@@ -35,7 +35,7 @@ def test_the_digest_is_that_of_the_text(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{{ nobody }}", "'nobody' is undefined"),
-        ("fine\n{% for %}", "p.jinja:2: is no Jinja template"),
+        ("fine\n{% for %}", "p.jinja:2: is not a Jinja template"),
         ('{{ turn("pope") }}x', "none of system, user, assistant"),
         ('first {{ turn("user") }}x', "text before its first turn"),
         ("{{ ().__class__.__base__ }}", "unsafe"),

@@ -181,9 +181,9 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
         ("model.safetensors", b"other", "model.safetensors: is not what manifest.json says"),
         ("notes.txt", b"mine", "notes.txt is not listed in manifest.json"),
         ("curves.csv", None, "curves.csv is missing, but listed in manifest.json"),
-        ("training.json", None, "is no model folder: manifest.json or training.json is missing"),
-        ("manifest.json", b"{}", "manifest.json: is no manifest of a model"),
-        ("manifest.json", b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}', "is no manifest of a model"),
+        ("training.json", None, "is not a model folder: manifest.json or training.json is missing"),
+        ("manifest.json", b"{}", "manifest.json: is not a manifest of a model"),
+        ("manifest.json", b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}', "is not a manifest of a model"),
     ],
 )
 def test_a_folder_that_is_not_what_the_training_left_is_refused_before_anything_is_asked(
@@ -216,7 +216,7 @@ def test_a_submission_of_other_weights_is_refused_and_a_card_that_people_wrote_i
 
 def test_a_place_that_holds_something_else_is_refused_and_one_made_by_hand_keeps_its_card(double, one):
     for data, said in (
-        (b'{"format": 1, "tables": {}}', "owner/small@.*: manifest.json: is no manifest of a model"),
+        (b'{"format": 1, "tables": {}}', "owner/small@.*: manifest.json: is not a manifest of a model"),
         (b"\xff", "publish elsewhere"),
     ):
         double.commit(f"models/{REPO}", {"manifest.json": data})

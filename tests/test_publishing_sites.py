@@ -146,7 +146,7 @@ def test_what_is_no_site_is_refused(double: HubDouble, site: Path, tmp_path: Pat
         publish(site)
     double.commit(SPACE, {"manifest.json": b'{"kind": "model"}'})
     (site / "link.html").unlink()
-    with pytest.raises(BadInput, match="is no manifest of a site"):
+    with pytest.raises(BadInput, match="is not a manifest of a site"):
         publish(site)
 
 

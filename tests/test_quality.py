@@ -251,7 +251,7 @@ def test_what_leaks_does_not_depend_on_the_order_of_benchmarks(benchmarks):
 
 def test_the_benchmarks_of_a_folder_are_known_with_their_judged_passages_those_without_a_text_too(tmp_path):
     held = [Passage("a", "judged"), Passage("b", "not judged")]
-    for name in ("scifact", "medquad"):  # medquad is no benchmark
+    for name in ("scifact", "medquad"):  # medquad is not a benchmark
         write_beir(tmp_path / name, Given([Query("q", "x"), Query("r", "y")], held, {"q": {"a": 1, "lost": 1}}))
     assert list(local_collections(None)) == ["mini"]
     assert {"mini", "scifact", "medquad"} == set(local_collections(tmp_path))

@@ -151,8 +151,8 @@ def test_given_queries_can_be_a_file(tmp_path: Any) -> None:
 def test_a_file_that_holds_no_queries_is_refused(tmp_path: Path) -> None:
     for name, text, message in (
         ("q.tsv", "1\tred\n1\tblue\n", r"q.tsv:2: appears twice"),
-        ("q.tsv", "red fish\n", r"q.tsv:1: is no query"),
-        ("q.tsv", "1\t \n", r"q.tsv:1: is no query"),
+        ("q.tsv", "red fish\n", r"q.tsv:1: is not a query"),
+        ("q.tsv", "1\t \n", r"q.tsv:1: is not a query"),
         ("q.jsonl", "{", r"q.jsonl:1: is not JSON"),
         ("q.jsonl", '{"_id": 1, "text": "red"}', r"q.jsonl:1: _id: expected `str`"),
         ("q.jsonl", '"red"', r"q.jsonl:1: is wrong: Expected `object`"),

@@ -55,7 +55,7 @@ RUN = "runs/mini.bm25-20.trec.gz"
 
 
 def other(**changes: Any) -> Any:
-    """A spoiler: the submission says something else, and comes without runs where it is no run."""
+    """A spoiler: the submission says something else, and comes without runs where it is not a run."""
 
     def other(folder: Path, name: str) -> None:
         write_submission(folder, **{"name": name, **changes})

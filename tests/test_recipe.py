@@ -68,7 +68,7 @@ def test_a_wrong_setting_is_refused(page, given, message):
     ("pairs", "result"),
     [
         (["key=[1, 2.5]"], {"key": [1, 2.5]}),
-        (["key=x y"], {"key": "x y"}),  # what is no TOML is a text
+        (["key=x y"], {"key": "x y"}),  # what is not TOML is a text
         (["key=a=b"], {"key": "a=b"}),
         (["key=" + "9" * 5000], {"key": "9" * 5000}),
         (["a.b=1", "a.c.d=x"], {"a": {"b": 1, "c": {"d": "x"}}}),
@@ -85,7 +85,7 @@ def test_a_value_is_toml_where_it_can_be_and_a_dot_reaches_into_a_table(pairs, r
     ("pair", "message"),
     [
         *[(pair, "must read key=value") for pair in ("depth", "=3", " =3", "", ".=1", "a.=1", ".a=1")],
-        *[(pair, "is no table that a dot could reach into") for pair in ("model.name=x", "a.b.c=1")],
+        *[(pair, "is not a table that a dot could reach into") for pair in ("model.name=x", "a.b.c=1")],
     ],
 )
 def test_what_is_no_setting_is_refused_in_one_line(pair, message):

@@ -126,7 +126,7 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"), ("Transformer", "LogitScore")):
         folder = modular(copy(encoder, modules[-1]), *modules)
         assert f"modules.json: a cross-encoder of {', '.join(modules)}, and only those with" in refused(folder)
-    assert "which is no reranker here" in refused(
+    assert "which is not a reranker here" in refused(
         modular(copy(encoder, "sparse"), "Transformer", "SpladePooling", made_as="SparseEncoder")
     )
     odd = modular(copy(encoder, "odd"), "Transformer", "Pooling", "Odd", made_as="SentenceTransformer")
@@ -148,7 +148,7 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     (pair / "chat_template.jinja").write_text("{% if messages[1].role == 'document' %}{% endif %}")
     assert "a chat template of query and document, which is not read here" in refused(pair)
     (tmp_path / "empty").mkdir()
-    assert "it is no model folder: config.json is missing" in refused(tmp_path / "empty")
+    assert "it is not a model folder: config.json is missing" in refused(tmp_path / "empty")
     listed = copy(classifier, "listed")
     (listed / "config.json").write_text("[]")
     assert "config.json is not the description of a model" in refused(listed)

@@ -391,7 +391,7 @@ def test_a_flipped_byte_or_a_torn_file_or_log_is_never_believed(tmp_path: Path) 
 
 def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to be taken for one" * 50)
-    with pytest.raises(BadInput, match="is no reply store, or a damaged one"):
+    with pytest.raises(BadInput, match="is not a reply store, or a damaged one"):
         Replies(tmp_path / "text")
     with sqlite3.connect(tmp_path / "other.sqlite") as base:
         base.execute("CREATE TABLE mine (x)")
@@ -486,7 +486,7 @@ def test_somebody_elses_file_cannot_poison_the_store(tmp_path: Path, store: Repl
 def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -> None:
     (tmp_path / "a").write_bytes(b"PAR1 nothing PAR1")
     pq.write_table(pa.table({"key": ["a"]}), tmp_path / "b")
-    for name, said in (("a", "is no Parquet file"), ("b", "is no file of replies: .*text"), ("c", "is no Parquet")):
+    for name, said in (("a", "is not a Parquet file"), ("b", "is not a file of replies: .*text"), ("c", "is not a Parquet")):
         with pytest.raises(BadInput, match=f"{name}: {said}"):
             store.take_in(tmp_path / name)
 

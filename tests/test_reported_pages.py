@@ -103,7 +103,7 @@ def test_titles_and_sources_stand_where_file_names_stood(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("titles", "message"),
     [
-        ('[c]\ntitle = "C"\n', "names a table that is not beside it: c"),
+        ('[c]\ntitle = "C"\n', "names a table that is not in the same folder: c"),
         ('[a]\nabout = "no title"\n', "title"),
         ('[a]\ntitle = "A"\nlink = "javascript:alert(1)"\n', "link"),
         ('[a]\ntitle = "A"\nlinks = "https://x.org"\n', "links"),

@@ -53,7 +53,7 @@ RUNNER, RAINBOW = "\U0001f3c3\U0001f3fd\u200d\u2640\ufe0f", "\U0001f3f3\ufe0f\u2
 
 EMOJI = {  # texts and their words, as Lucene 10 gave them
     f"China {CHINA} tourism": ["china", CHINA, "tourism"],
-    CHINA + BOTSWANA + "\U0001f1e8": [CHINA, BOTSWANA],  # half a flag is no word
+    CHINA + BOTSWANA + "\U0001f1e8": [CHINA, BOTSWANA],  # half a flag is not a word
     f"x{CHINA}y": ["x", CHINA, "y"],
     "#\ufe0f\u20e3 *\u20e3 # * #\ufe0f": ["#\ufe0f\u20e3", "*\u20e3"],
     "1\ufe0f\u20e3 7\u20e3": ["1\ufe0f\u20e3", "7\u20e3"],

@@ -168,8 +168,8 @@ BAD = {
     "a document twice": (GOOD + b"q1 Q0 d2 9 1 t\n", r":5: .*twice for query 'q1' \(first on line 2\).*'d2'"),
     "a document twice after others": (GOOD + b"q2 Q0 d2 1 1 t\nq1 Q0 d1 1 1 t\n", r":6: .*first on line 1.*'d1'"),
     "Latin-1": (GOOD + b"q1 Q0 d\xe9 9 1 t\n", ":5: is not UTF-8 text"),
-    "half a gzip file": (gzip.compress(GOOD * 9)[:40], "is not a whole gzip file"),
-    "gzip with a changed byte": (PACKED[:-6] + b"\0" + PACKED[-5:], "is not a whole gzip file"),
+    "half a gzip file": (gzip.compress(GOOD * 9)[:40], "is not a complete gzip file"),
+    "gzip with a changed byte": (PACKED[:-6] + b"\0" + PACKED[-5:], "is not a complete gzip file"),
 }
 
 

@@ -95,10 +95,10 @@ def test_each_two_of_several_runs_are_compared_with_holms_correction(tmp_path, c
     ("given", "told"),
     [
         (["{}/best.trec", "{}/good.tre"], "good.tre: cannot be read: there is no such run; did you mean {}/good.trec"),
-        (["{}/bestt", "{}/goodd"], "bestt is no run file, and has no result there; did you mean {}/best.trec"),
+        (["{}/bestt", "{}/goodd"], "bestt is not a run file, and has no result there; did you mean {}/best.trec"),
         (
             ["acme/goood", "exabench/oracle"],
-            "acme/goood is no run file, and has no result there; did you mean acme--",
+            "acme/goood is not a run file, and has no result there; did you mean acme--",
         ),
         (["{}/best.trec"], "name two systems or more"),
     ],
@@ -213,7 +213,7 @@ def test_two_folders_are_compared_on_each_task_and_by_their_means(data, tmp_path
         (["{}/absent"], "absent: there is no such folder of runs on toys"),
         (["{}"], "holds no run for two, three, and toys is the mean of all its tasks"),
         (["one={}/one.trec", "two={}/one.trec"], "no run is given for three"),
-        (["one={}/one.trec", "four={}/one.trec"], "four is no task of toys; choose from: one, two, three"),
+        (["one={}/one.trec", "four={}/one.trec"], "four is not a task of toys; choose from: one, two, three"),
         (["one={}/one.trec", "one={}/one.trec"], "two runs are given for one; keep one"),
         (["one={}/one.trec", "{}/one.trec"], "give runs, or TASK=RUN for each task of one system, not both"),
         (
@@ -224,7 +224,7 @@ def test_two_folders_are_compared_on_each_task_and_by_their_means(data, tmp_path
 )
 def test_what_does_not_make_a_suite_is_refused_before_anything_is_read(data, tmp_path, capsys, given, told):
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "one.trec").write_text("this is no run, and would be refused if it were read")
+    (tmp_path / "runs" / "one.trec").write_text("this is not a run, and would be refused if it were read")
     arguments = [text.format(tmp_path / "runs") for text in given]
     assert main(["bench", "score", *arguments, "--task", "toys", "--data", str(data)]) == 2
     assert told.format(tmp_path / "runs") in capsys.readouterr().err

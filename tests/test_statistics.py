@@ -137,7 +137,7 @@ def test_what_is_no_number_wins_no_test():
         for compared in (lambda: paired_test([a], [b]), lambda: paired_test([b], [b]), lambda: rank_groups([[a], [b]])):
             with pytest.raises(BadInput, match="no finite number"):
                 compared()
-    with pytest.raises(BadInput, match="a p-value is no number"):
+    with pytest.raises(BadInput, match="a p-value is not a number"):
         holm([0.01, float("nan")])
     with pytest.raises(BadInput, match="there is none"):
         paired_test([np.zeros(0)], [np.zeros(0)])

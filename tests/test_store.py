@@ -32,7 +32,7 @@ def test_a_file_that_is_no_store_and_a_folder_that_cannot_be_made_are_one_line(t
     for left in tmp_path.iterdir():
         left.unlink()
     file.write_bytes(b"not a database, but long enough to be taken for one" * 50)
-    with pytest.raises(BadInput, match="is no score store"):
+    with pytest.raises(BadInput, match="is not a score store"):
         Store(tmp_path, {})
     with pytest.raises(CannotWrite):
         Store(file / "scores", {})

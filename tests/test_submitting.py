@@ -45,7 +45,7 @@ def test_a_run_goes_to_the_list_that_it_names_or_the_only_one_that_it_fits(board
     assert files[1].name == "mini.bm25-20.trec.gz"
     _, files = submit(sent[0], [f"mini={write_run(tmp_path / 'deep.trec', run)}"], board)
     assert files[1].name == "mini.bm25-40.trec.gz"
-    with pytest.raises(BadInput, match="fits bm25-20 and bm25-40; say which with --run mini@bm25-20=RUN"):
+    with pytest.raises(BadInput, match="fits bm25-20 and bm25-40; choose one with --run mini@bm25-20=RUN"):
         submit(sent[0], [f"mini={sent[1]}"], board)
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_filed_when_anything_is_wrong(board, sent, tmp_path, case):
     [
         ({}, ["mini={}", "mini@bm25-20={}"], "two runs are given for mini over bm25-20"),
         ({}, [], "needs at least one --run"),
-        ({"name": "Acme/Good"}, ["mini={}"], "Acme/Good differs from the filed acme--good in case only"),
+        ({"name": "Acme/Good"}, ["mini={}"], "Acme/Good differs from the existing acme--good in case only"),
         ({"name": "exabench/unchanged"}, ["mini={}"], "baselines are exabench's own"),
         ({"kind": "model", "reranker": "bi_encoder", "model": "m"}, ["mini={}"], "is run by exabench itself: leave"),
         ({"kind": "model", "reranker": "oracle", "model": "m"}, [], "reranker oracle needs no model: it is a baseline"),
@@ -346,7 +346,7 @@ def test_a_hub_that_fails_for_good_is_named(hub, sent):
 
 
 def test_the_verdict_is_that_of_the_repositorys_own_head(hub, board, sent, tmp_path):
-    with pytest.raises(BadInput, match="Acme/Good differs from the filed acme--good in case only"):
+    with pytest.raises(BadInput, match="Acme/Good differs from the existing acme--good in case only"):
         send(write_submission(tmp_path / "twin", name="Acme/Good"), [f"mini={sent[1]}"], repo=REPO)
     with pytest.raises(BadInput, match="system acme/good is a submission by itself"):
         file = write_submission(tmp_path / "sample", name="acme/good.1", system="acme/good", sample=1)
@@ -372,7 +372,7 @@ def test_a_folder_gets_the_same_files_once(board, sent, tmp_path):
         send(sent[0], [f"mini={sent[1]}"], board=board, to=tmp_path / "out")
     with pytest.raises(BadInput, match="say where to send it, one of"):
         send(sent[0], [f"mini={sent[1]}"], board=board)
-    with pytest.raises(BadInput, match="--branch was taken out: write the files with --to FOLDER"):
+    with pytest.raises(BadInput, match="--branch was removed: write the files with --to FOLDER"):
         send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
 
 

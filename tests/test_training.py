@@ -167,7 +167,7 @@ def test_a_kill_at_every_call_of_every_checkpoint_and_of_the_model(place, tmp_pa
 
 
 class Spoilt:
-    """RankNet, but at one of its calls the loss, or only its gradient, is no number."""
+    """RankNet, but at one of its calls the loss, or only its gradient, is not a number."""
 
     needs = "order"
 
@@ -205,7 +205,7 @@ def test_weights_that_became_infinite_are_neither_saved_nor_evaluated(place, tmp
     changes = {"dev": {"every": 1}, "steps": {"rate": 1.0, "decay": 1e39}}
     run = fits.parts(made(place, tmp_path / "recipe.toml", **changes), tmp_path / "run")
     with pytest.raises(
-        BadInput, match="^step 1: weights that are no finite numbers, on groups .*no checkpoint yet; lower steps.rate"
+        BadInput, match="^step 1: weights that are not finite numbers, on groups .*no checkpoint yet; lower steps.rate"
     ):
         run.run()
     assert not (tmp_path / "run" / "checkpoints").exists() and run.fit.journal.dev.keys() == {"0"}

@@ -105,7 +105,7 @@ def test_a_forged_mean_or_query_and_a_metric_of_another_task_are_told(board, cha
     assert not all(cell.holds for cell in verify(board))
 
 
-OTHER_NAME = "lies under another name than its content says"
+OTHER_NAME = "has a name that does not match its content"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ OTHER_NAME = "lies under another name than its content says"
     [
         ("run_digest", "sha256:0", "is not the run that the result was made from"),
         ("candidates.recall", 1.0, "another candidate list"),
-        ("measurement.convention.relevance_threshold", 3, "does not hold a result"),
+        ("measurement.convention.relevance_threshold", 3, "does not contain a result"),
         ("submission", "acme--other", OTHER_NAME),
     ],
 )
@@ -213,7 +213,7 @@ def test_an_edited_change_log_is_named(board, change, told):
 def test_a_number_without_its_line_is_named(board):
     ledger = Ledger(board)
     ledger.add_changes([BoardChange("2024-01-01", "acme--good", "mini", "bm25-20", "nDCG@10", 0.1, 0.2, "a guess")])
-    assert verdicts(board)["nDCG@10 in the change log"] == "FAIL: the number changed without a line in the change log"
+    assert verdicts(board)["nDCG@10 in the change log"] == "FAIL: the number changed without an entry in the change log"
     shutil.rmtree(board / "results" / "acme--good")
     [gone] = [cell for cell in verify(board) if not cell.holds]
     assert gone.submission == "acme--good" and "went without a line" in gone.verdict
@@ -394,7 +394,7 @@ def test_a_copy_of_anothers_run_is_named_and_no_result_is_made_of_it(board, tmp_
     """A stored run carries its submission's name; whoever copies a file by hand copies the name, too."""
     submit(write_submission(tmp_path, name="acme/other"), [f"mini={board / RUN}"], board)
     shutil.copyfile(board / RUN, board / RUN.replace("good", "other"))
-    told = f"{board / RUN.replace('good', 'other')}: carries the tag 'acme--good', so it is no run of acme--other"
+    told = f"{board / RUN.replace('good', 'other')}: carries the tag 'acme--good', so it is not a run of acme--other"
     [problem] = check(board)
     assert problem.startswith(told)
     assert main(["bench", "run", "acme--other", "--board", str(board)]) == 2

@@ -67,7 +67,7 @@ TIMED_SECONDS = 20.0  # no query is begun after that
 
 
 def check_depth(depth: int) -> None:
-    """Raise BadInput for a depth that is no whole number from 1 to DEEPEST: Python users come past --depth's bounds."""
+    """Raise BadInput for a depth that is not a whole number from 1 to DEEPEST: Python users come past --depth's bounds."""
     if type(depth) is not int:
         raise BadInput(f"depth must be a whole number, not {printable(repr(depth), 40)}")
     if depth < 1:
@@ -120,7 +120,7 @@ def make_candidates(
     run = search(first_stage, queries, depth, convention, name or retriever, excluded)
     if not len(run):
         what = name or retriever
-        raise BadInput(f"first stage {what} finds nothing for any judged query of {task.name}; is it of another task?")
+        raise BadInput(f"first stage {what} finds nothing for any judged query of {task.name}; does it belong to another task?")
     for remark in notes.on_candidates(run, qrels, depth):
         note(remark)
     depth = min(depth, getattr(first_stage, "deepest", depth))  # two stages rank what the first one found
@@ -132,7 +132,7 @@ def make_candidates(
     name = name or _name_of(getattr(first_stage, "system", retriever), depth)
     if depth_in_name(name) != depth:
         right = f"{name.rpartition('-')[0]}-{depth}"
-        raise BadInput(f"candidates {name!r} are of depth {depth}, which their name must say: call them {right}")
+        raise BadInput(f"candidates {name!r} have depth {depth}, which must be part of their name: name them {right}")
     run = replace(run, name=name)
     # The recall at the list's whole depth is what no reranker of it can pass.
     metric = f"R@{depth}"
@@ -309,7 +309,7 @@ def freeze_candidates(
     filed = ledger.one_candidates(candidates.task, candidates.name)
     if choices.get("credit") and filed.credit != candidates.credit:
         ledger.replace_description(replace(filed, credit=candidates.credit))
-        note(f"{filed.task}/{filed.name} has another credit now: `exabench bench run` takes it over into the results")
+        note(f"{filed.task}/{filed.name} has a new credit: `exabench bench run` copies it into the results")
     ledger.add_task(task)
     lock_collection(ledger.lock, task, evaluator.judged, evaluator.qrels, passages)
     if not ledger.lists_task(task.name, data):
@@ -317,7 +317,7 @@ def freeze_candidates(
         if ledger.list_task(task.name):
             note(f"{task.name} was added to the tasks of {page}")
         else:
-            note(f"{page} does not list {task.name}: add it to tasks, and the pages will show it")
+            note(f"{page} does not list {task.name}: add it to tasks to show it on the pages")
     write_excerpts(shown, ledger.shown_file(candidates.task, candidates.name))
     return candidates, file
 
@@ -403,7 +403,7 @@ def freeze_all(
         except ExabenchError as error:
             if frozen:
                 before = ", ".join(candidates.task for candidates, _ in frozen)
-                error.args = (f"{task.name}: {error}; frozen before it: {before}",)
+                error.args = (f"{task.name}: {error}; frozen before the error: {before}",)
             raise
         frozen.append(made)
     return frozen

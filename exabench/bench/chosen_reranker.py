@@ -39,7 +39,7 @@ class ChosenReranker:
         else:
             if options or part:
                 raise BadInput(
-                    f"{', '.join(options) or 'part'} belongs to a reranker that is given by name or by model"
+                    f"{', '.join(options) or 'part'} applies only to a reranker given by name or by model"
                 )
             self._made = as_reranker(given)
             self.label = label_of(reranker_name(self._made))

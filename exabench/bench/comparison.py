@@ -272,7 +272,7 @@ def _no_board(names: Sequence[str], folder: Path) -> BadInput:
     if files:
         hint = f"; did you mean {' or '.join(files)}?"
     listed = " and ".join(map(repr, names))
-    return BadInput(f"{listed} are no run files here, and {folder} is no leaderboard that has submissions{hint}")
+    return BadInput(f"{listed} are not run files, and {folder} is not a leaderboard with submissions{hint}")
 
 
 def _no_result(name: str, ledger: Ledger) -> BadInput:
@@ -281,12 +281,12 @@ def _no_result(name: str, ledger: Ledger) -> BadInput:
     files = near_files(Path(name))
     if files:
         hint = f"did you mean {' or '.join(files)}?"
-    return BadInput(f"{name} is no run file, and has no result there; {hint}", file=ledger.folder)
+    return BadInput(f"{name} is not a run file, and has no result there; {hint}", file=ledger.folder)
 
 
 def comparison_table(*_: Any, **__: Any) -> NoReturn:
     """The LaTeX table of version 0.1. Raises BadInput that says what to write instead."""
-    raise BadInput("comparison_table is gone: write exabench.compare(run, run, ..., task=...).latex()")
+    raise BadInput("comparison_table was removed: use exabench.compare(run, run, ..., task=...).latex()")
 
 
 def _compare_pairs(

@@ -37,7 +37,7 @@ def _type_of_part(reranker: str) -> str:
 def system_problem(submission: Submission, others: Iterable[Submission]) -> str:
     """Why a submission cannot stand on a board beside `others`, or nothing.
 
-    A system is one submission, or samples of one type that are numbered apart; what was withdrawn is no part of it.
+    A system is one submission, or samples of one type that are numbered apart; what was withdrawn is not part of it.
     """
     if submission.withdrawn:
         return ""
@@ -46,9 +46,9 @@ def system_problem(submission: Submission, others: Iterable[Submission]) -> str:
         if system_of(other) != name or other.slug == submission.slug or other.withdrawn:
             continue
         if not submission.system:
-            return f"{name} is the system of the sample {other.name}; take another name"
+            return f"{name} is the system of the sample {other.name}; choose another name"
         if not other.system:
-            return f"system {name} is a submission by itself, without samples; give this system another name"
+            return f"system {name} is already a submission without samples; give this system another name"
         if other.sample == submission.sample:
             return f"sample {submission.sample} of {name} is {other.name}; give this one another number"
         types = (system_type(submission), system_type(other))
@@ -86,7 +86,7 @@ class TaskContest:
     def read(cls, ledger: Ledger, task: str, candidates: str, metric: str) -> TaskContest:
         """The contest of a board's list, without bounds, withdrawn and incomplete results and those measured otherwise.
 
-        Raises BadInput for a file that is no result.
+        Raises BadInput for a file that is not a result.
         """
         filed, _ = ledger.readable_submissions()
         lists = {one.name: one for one in ledger.candidates(task)}

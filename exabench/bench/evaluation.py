@@ -87,7 +87,7 @@ def run_board(
     for slug in slugs:
         if slug not in filed and slug not in unreadable:
             names = ", ".join(filed) or "none"
-            raise BadInput(f"no submission {slug!r} is filed there; choose from: {names}", file=ledger.folder)
+            raise BadInput(f"the board has no submission {slug!r}; choose from: {names}", file=ledger.folder)
         if slug in filed and filed[slug].withdrawn:
             raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
     wanted = set(slugs) or {*filed, *unreadable}
@@ -255,7 +255,7 @@ class BoardWorker:
         else:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
-        started = time.monotonic()  # again: loading a model is no part of reranking
+        started = time.monotonic()  # again: loading a model is not part of reranking
         result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command, self._pairs)
         # A result without its run could not be verified.
         is_new = not run_file.is_file() or not _is_current(file, result)
@@ -390,7 +390,7 @@ class ResultRecorder:
     def record_removed(self, slugs: Collection[str]) -> None:
         """Log the numbers of these submissions whose results are no longer there."""
         removed = []
-        reason = self._reason or "its run or its candidates were taken away"
+        reason = self._reason or "its run or its candidates were removed"
         for key, value in self._last.items():
             slug, task, candidates, _ = key
             if slug in slugs and value is not None and not self._ledger.result_file(slug, task, candidates).is_file():
@@ -420,7 +420,7 @@ def _explain_change(result: Result, filed: Result | None, before: float | None, 
         metric = result.measurement.headline
         raise CheckFailed(
             f"{file}: {metric} would change from {before:.6f} to {result[metric]:.6f} though run, candidates, "
-            "judgements, convention, model and versions are the same; say why with --reason"
+            "judgements, convention, model and versions are the same; give the reason with --reason"
         )
     return "; ".join(differences)
 

@@ -128,11 +128,11 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
     try:
         for query in read(Shown, content).queries:
             if len(query.passages) != len(query.grades):
-                raise BadInput("not every passage has its grade", id=query.id)
+                raise BadInput("some passages have no grade", id=query.id)
     except BadInput as error:
-        raise BadInput(f"does not hold what is shown of a candidate list ({error}); {again}", file=file) from error
+        raise BadInput(f"does not contain the excerpts of a candidate list ({error}); {again}", file=file) from error
     if digest_of(content) != digest:
-        raise BadInput(f"was edited: its digest does not fit its content; {again}", file=file)
+        raise BadInput(f"was edited: its digest does not match its content; {again}", file=file)
     return values
 
 

@@ -82,7 +82,7 @@ def _packages() -> Iterator[Finding]:
     for extra, found in problems.items():
         name = f"[{extra}]" if extra else "exabench"
         if not found:
-            detail = f"{plural(counts[extra], 'package')}, in the versions that are asked for"
+            detail = f"{plural(counts[extra], 'package')}, in the required versions"
             yield Finding("installed", name, "ok", detail)
             continue
         state: Literal["broken", "missing"] = "missing" if extra else "broken"
@@ -105,14 +105,14 @@ def _sandbox() -> Finding:
     if bubblewrap:
         return Finding("installed", "bubblewrap", "ok", bubblewrap)
     advice = "apt-get install bubblewrap"
-    return Finding("installed", "bubblewrap", "missing", "the sandbox for models that others send in", advice)
+    return Finding("installed", "bubblewrap", "missing", "the sandbox for submitted models", advice)
 
 
 def _gpu() -> Finding:
     """The GPUs that torch sees. Without a driver torch is not loaded: that takes seconds, and it would see none."""
     if importlib.util.find_spec("torch") is None:
         return Finding(
-            "installed", "GPU", "missing", "torch, which would use it, is not installed", extra_line("models")
+            "installed", "GPU", "missing", "torch is not installed, so it is not used", extra_line("models")
         )
     # The device files of NVIDIA's driver and of AMD's.
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
@@ -120,7 +120,7 @@ def _gpu() -> Finding:
     names = gpus()
     if names:
         return Finding("installed", "GPU", "ok", ", ".join(names))
-    detail = "there is one, but torch does not see it; models run on the CPU"
+    detail = "found, but torch cannot use it; models run on the CPU"
     return Finding(
         "installed", "GPU", "missing", detail, "see https://pytorch.org/get-started for the build to install"
     )
@@ -131,7 +131,7 @@ def _hub(offline: bool) -> Finding:
     address = hub_address()
     # The values that huggingface_hub takes for true.
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return Finding("reachable", "Hub", "skipped", f"{address}: not asked")
+        return Finding("reachable", "Hub", "skipped", f"{address}: not checked")
     try:
         user = account_name(PATIENCE)
     except BadInput as error:
@@ -141,7 +141,7 @@ def _hub(offline: bool) -> Finding:
         return Finding("reachable", "Hub", "missing", str(error), advice)
     if user:
         return Finding("reachable", "Hub", "ok", f"{address}, as {user}")
-    advice = "hf auth login, to read what is gated or private, and to publish"
+    advice = "hf auth login, to read gated or private repositories, and to publish"
     return Finding("reachable", "Hub", "ok", f"{address}, without a token", advice)
 
 
@@ -153,7 +153,7 @@ def _cache() -> Finding:
     while not nearest.exists():
         nearest = nearest.parent
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        advice = "export EXABENCH_CACHE=DIR, a folder that you may write to"
+        advice = "export EXABENCH_CACHE=DIR, a writable folder"
         return Finding("kept", "EXABENCH_CACHE", "broken", f"{folder}: cannot be written", advice)
     return Finding("kept", "EXABENCH_CACHE", "ok", str(folder))
 
@@ -176,13 +176,13 @@ def _collections() -> Finding:
         return Finding("kept", "EXABENCH_DATA", "ok", "not set: collections are read from their public sources")
     folder = Path(place)
     if not folder.is_dir():
-        advice = "export EXABENCH_DATA=DIR, a folder that is there, or unset EXABENCH_DATA"
+        advice = "export EXABENCH_DATA=DIR, an existing folder, or unset EXABENCH_DATA"
         return Finding("kept", "EXABENCH_DATA", "broken", f"{folder}: no such folder", advice)
     # The likely mistake: the folder of one collection in place of the folder above it.
     if (folder / "qrels").is_dir():
         advice = f"export EXABENCH_DATA={folder.resolve().parent}"
         return Finding(
-            "kept", "EXABENCH_DATA", "broken", f"{folder}: is itself a collection, not a folder of them", advice
+            "kept", "EXABENCH_DATA", "broken", f"{folder}: is a collection, not a folder of collections", advice
         )
     names = sorted(one.name for one in folder.iterdir() if (one / "qrels").is_dir() or (one / "task.toml").is_file())
     return Finding("kept", "EXABENCH_DATA", "ok", f"{folder}: {', '.join(names) or 'no collection'}")

@@ -90,7 +90,7 @@ def accept_judgements(
     no reason, and as `compare_judgements` does.
     """
     if not reason.strip():
-        raise BadInput("say why with --reason: the change log tells it to the readers of the board")
+        raise BadInput("give the reason with --reason: the change log shows it to readers of the board")
     ledger = Ledger(Path(board))
     changes, found, collection = _compare(ledger, task, data)
     qrels = collection.qrels(found.split)

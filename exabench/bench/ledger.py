@@ -176,7 +176,7 @@ class Ledger:
     def add_submission(self, submission: Submission) -> Path:
         """File a submission. Raises BadInput for a name that differs from a filed one in case only."""
         for other in self.slugs_in_other_case(submission.slug):
-            raise BadInput(f"{submission.name} differs from the filed {other} in case only; take another name")
+            raise BadInput(f"{submission.name} differs from the existing {other} only in case; choose another name")
         file = self.submission_file(submission.slug)
         write(file, submission_text(submission))
         return file
@@ -225,7 +225,7 @@ class Ledger:
         differing = sorted(key for key in own.keys() | filed.keys() if own.get(key) != filed.get(key))
         if differing:
             raise BadInput(
-                f"describes {task.name} otherwise ({', '.join(differing)}); make the two alike, or give this task "
+                f"describes {task.name} otherwise ({', '.join(differing)}); make the two match, or give this task "
                 "another name",
                 file=file,
             )
@@ -262,7 +262,7 @@ class Ledger:
             for one in views[title]:
                 if not listed.issuperset(one.members or (one.name,)):
                     raise BadInput(
-                        f"view {printable(title, 60)!r} names {one.name}, which is no task of this board; "
+                        f"view {printable(title, 60)!r} names {one.name}, which is not a task of this board; "
                         f"choose from: {', '.join(settings.tasks)}; or add it to tasks",
                         file=self.settings_file,
                     )
@@ -341,7 +341,7 @@ class Ledger:
         file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
-                "is frozen with another digest; results name it, so give the new list another name (--name)", file=file
+                "is already frozen with another digest, which results refer to; give the new list another name (--name)", file=file
             )
         write_run(run, self.candidates_file(candidates.task, candidates.name), candidates.name)
         if not file.is_file():  # results hold the description too: the first one stays, wherever the task is read next
@@ -361,10 +361,10 @@ class Ledger:
         candidates = read(Candidates, values, file=file)
         # A key too many, or too few: results hold the description, so it must mean the same to every reader.
         if candidates.as_json() != values:
-            raise BadInput("does not hold the fields of a candidate list", file=file)
+            raise BadInput("does not have the fields of a candidate list", file=file)
         if (candidates.task, candidates.name) != (file.parent.name, file.stem):
             raise BadInput(
-                f"describes {candidates.task}/{candidates.name}: its place and its content differ", file=file
+                f"describes {candidates.task}/{candidates.name}: its path and its content disagree", file=file
             )
         return candidates
 
@@ -400,7 +400,7 @@ class Ledger:
         tag = b"".join(words[5:6]).decode(errors="replace")
         if tag != slug:
             raise BadInput(
-                f"carries the tag {printable(tag)!r}, so it is no run of {slug}; file it with `exabench bench submit`",
+                f"carries the tag {printable(tag)!r}, so it is not a run of {slug}; file it with `exabench bench submit`",
                 file=file,
             )
         return run
@@ -446,7 +446,7 @@ class Ledger:
     # -- the change log ------------------------------------------------------------------------------------
 
     def changes(self) -> tuple[BoardChange, ...]:
-        """Every change of a headline number, oldest first. Raises BadInput with the line that is no BoardChange."""
+        """Every change of a headline number, oldest first. Raises BadInput with the line that is not a BoardChange."""
         changes = []
         for number, line in enumerate(self._whole_lines().splitlines(), 1):
             try:
@@ -454,7 +454,7 @@ class Ledger:
                 values.pop("digest", None)  # version 0.1 chained the lines by digests
                 changes.append(read(BoardChange, values))
             except (ValueError, TypeError, AttributeError, RecursionError, BadInput) as error:
-                raise BadInput(f"is no line of a change log ({error})", file=self.change_log, line=number) from error
+                raise BadInput(f"is not a line of a change log ({error})", file=self.change_log, line=number) from error
         return tuple(changes)
 
     def add_changes(self, changes: Sequence[BoardChange]) -> None:
@@ -596,27 +596,27 @@ def read_result(file: Path, *, of: str = "") -> Result:
         raise BadInput("was changed while the board was read; build again", file=file)
     body = read_json(file)
     if not isinstance(body, dict):
-        raise BadInput("does not hold a result", file=file)
+        raise BadInput("does not contain a result", file=file)
     number = body.get("format", RESULT_FORMAT)
     if number not in _READABLE:
         raise BadInput(
             f"is not a result of format {RESULT_FORMAT} but of {printable(str(number), 20)}; "
-            "take it away and run `exabench bench run` again",
+            "delete it and run `exabench bench run` again",
             file=file,
         )
     digest = body.pop("digest", "")
     if not of and digest_of(body) != digest:
-        raise BadInput("was edited: its digest does not fit its content; run `exabench bench run` again", file=file)
-    result = read(Result, body, file=file, what="does not hold a result:")
+        raise BadInput("was edited: its digest does not match its content; run `exabench bench run` again", file=file)
+    result = read(Result, body, file=file, what="does not contain a result:")
     # A key too many, or a number that no model can have; the cost cannot be recomputed from the run.
     cost = body.get("cost")
     is_sound = cost is None or {*cost["rpp"]} == {*cost["qpp"]} == {"paper", "exact"} and not _has_negative(cost)
     if result.cost is not None and (result.cost.cut_share or 0) > 1:
         is_sound = False
     if not is_sound or _result_body(result) != body:
-        raise BadInput("does not hold a result: `exabench bench run` writes other fields", file=file)
+        raise BadInput("does not contain a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
-        raise BadInput("lies under another name than its content says", file=file)
+        raise BadInput("has a name that does not match its content", file=file)
     measured = result.measurement
     measured = replace(
         measured,

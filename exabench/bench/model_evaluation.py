@@ -92,7 +92,7 @@ def evaluate(
                 )
                 evaluator = RerankEvaluator(task, made, run, data, None, names)
             own = chosen.make(evaluator.qrels, pairs)
-            # From here on: the first stage and the loading of the model are no part of what reranking took.
+            # From here on: the first stage and the loading of the model are not part of what reranking took.
             started = time.perf_counter()
             command = f"exabench.evaluate({chosen.label!r}, {task.name!r})"
             result, ranking = evaluator.evaluate(own, chosen.label, "model", command, pairs)
@@ -162,7 +162,7 @@ def evaluate_on_board(
             )
             lists[task.name] = frozen.name
         elif not ledger.lists_task(task.name, data):
-            tell(f"{ledger.folder / 'board.toml'} does not list it: add it to tasks, and the pages will show it")
+            tell(f"{ledger.folder / 'board.toml'} does not list it: add it to tasks to show it on the pages")
     # The lists are frozen by now: first stages that take hours do not keep others from writing.
     with only_writer(ledger.folder):
         add_baselines(board)
@@ -206,7 +206,7 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
         name = f"{HERE}/{chosen.label or chosen.found.reranker}"
         link = ""  # it is described nowhere
     if not NAME.fullmatch(name):
-        raise BadInput(f"{printable(name)} is no name for a board; rename the folder, or put a submission.toml into it")
+        raise BadInput(f"{printable(name)} is not a name for a board; rename the folder, or put a submission.toml into it")
     # The licence can be read off the card; what a model was trained on is for its authors to declare.
     card = known / CARD
     licence = "unknown"
@@ -243,7 +243,7 @@ def tasks_of(
     if not names:
         raise BadInput("no task is given; exabench bench tasks lists them")
     listed = expand(names, data=data, board=board)
-    # Suites that were asked for by name get a line with their mean; tasks named one by one are no suite.
+    # Suites that were asked for by name get a line with their mean; tasks named one by one are not a suite.
     suites = []
     for name in (*listed, *names):
         suite = suite_of(name, data, board)
@@ -273,7 +273,7 @@ def check_candidates(
     """Check where candidates come from. Returns the board that holds the lists `candidates`, None where they are made.
 
     Raises UnknownName for a retriever or a list, BadInput for its options, for a depth below 1 and for a folder that
-    is no board.
+    is not a board.
     """
     if retriever not in RETRIEVERS:
         raise UnknownName("retriever", retriever, RETRIEVERS)

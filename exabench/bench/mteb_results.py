@@ -52,7 +52,7 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
 
     In a folder each model's results lie beside its model_meta.json, or in <owner>__<model>/<revision>/; `system` names
     the model of files that lie elsewhere. A row that is there already gets the new value. Files of other kinds of
-    tasks, which hold no nDCG@10, are left aside. Raises BadInput for a file that is no result of MTEB, and for one
+    tasks, which hold no nDCG@10, are left aside. Raises BadInput for a file that is not a result of MTEB, and for one
     whose model nobody names, for two values of one number, and for a table of that name with other columns; nothing is
     written then.
     """
@@ -71,7 +71,7 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
                 differ = f"is {row['value']} here and {first['value']} elsewhere"
                 raise BadInput(f"{number} {differ} among these results; leave one of them out", file=file)
     if not new:
-        raise BadInput("no result of a retrieval task is among these files")
+        raise BadInput("these files contain no result of a retrieval task")
 
     table = ledger.folder / "reported" / f"{TABLE}.csv"
     with only_writer(ledger.folder):
@@ -113,7 +113,7 @@ def _files(places: Sequence[str | Path]) -> Iterator[Path]:
         if place.is_dir():
             found = [file for file in sorted(place.rglob("*.json")) if file.name != META]
             if not found:
-                raise BadInput("holds no JSON file", file=place)
+                raise BadInput("contains no JSON file", file=place)
             yield from found
         elif place.is_file():
             yield place
@@ -122,20 +122,20 @@ def _files(places: Sequence[str | Path]) -> Iterator[Path]:
 
 
 def _rows(file: Path, system: str) -> Iterator[dict[str, str]]:
-    """The rows of one result: its metrics on each split and subset; none of a task that is no retrieval."""
+    """The rows of one result: its metrics on each split and subset; none of a task that is not a retrieval."""
     values = read_json(file)
     task = _text(values, "task_name") or _text(values, "mteb_dataset_name")  # the second: before MTEB 1.11
     if not task:
-        raise BadInput("is no result of MTEB: it has no task_name", file=file)
+        raise BadInput("is not an MTEB result: it has no task_name", file=file)
     version = _text(values, "mteb_version") or "of unknown version"
     revision = _text(values, "dataset_revision") or "unknown"
     scores = values.get("scores", values)
     if not isinstance(scores, Mapping):
-        raise BadInput("is no result of MTEB: its scores are no table", file=file)
+        raise BadInput("is not an MTEB result: its scores are not a table", file=file)
     for split, of_split in sorted(scores.items()):
         for subset, measured in _subsets(of_split):
             if not f"{split}{subset}".isprintable() or len(f"{split}{subset}") > 200:
-                raise BadInput("a split or a subset of it has a name that is no line of text", file=file)
+                raise BadInput("a split or a subset of it has a name that is not one line of text", file=file)
             if "ndcg_at_10" not in measured:
                 continue
             model, model_revision = _model_of(file, system)

@@ -52,7 +52,7 @@ def make_again(
         )
     except BadInput as error:
         if frozen.options is None:
-            raise BadInput(f"{name} was frozen before descriptions held all options: {error}") from error
+            raise BadInput(f"{name} was frozen before descriptions recorded all options: {error}") from error
         raise
     # A digest covers the name, which stands in every line of the run; the list may have been given another.
     again = replace(again, name=name, digest=run_digest(run, name))

@@ -43,7 +43,7 @@ def rerank(
         raise BadInput("is a folder; name a file", file=to)
     # The real paths: a link may lead to the run itself.
     if to is not None and not isinstance(run, Run) and os.path.realpath(to) == os.path.realpath(run):
-        raise BadInput("is the run that is reranked; name another file", file=to)
+        raise BadInput("is the input run; name another file", file=to)
     if to is not None:
         check_can_hold(to)
     if depth:

@@ -127,5 +127,5 @@ def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
     fitting = [fit for fit in fitting if len(fit.run) == most]
     if len(fitting) > 1:
         names = [fit.candidates.name for fit in fitting]
-        raise BadInput(f"fits {' and '.join(names)}; say which with --run {task}@{names[0]}=RUN", file=file)
+        raise BadInput(f"fits {' and '.join(names)}; choose one with --run {task}@{names[0]}=RUN", file=file)
     return fitting[0]

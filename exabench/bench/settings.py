@@ -18,7 +18,7 @@ MOST_TASKS = 1000  # of the board or a view: three times what exabench knows
 MOST_VIEWS = 100
 ALL = "All tasks"
 """The title of the overview that every board has, over all of its tasks."""
-_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a command line is given that is no UTF-8
+_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a command line is given that is not UTF-8
 _LARGEST = 1 << 16  # bytes: reading TOML takes time that grows with the square
 
 
@@ -84,7 +84,7 @@ def read_settings(file: str | Path) -> BoardSettings:
     """
     file = Path(file)
     if file.is_file() and file.stat().st_size > _LARGEST:
-        raise BadInput(f"is larger than the {_LARGEST:,} bytes that it may have", file=file)
+        raise BadInput(f"is larger than the {_LARGEST:,} bytes allowed", file=file)
     settings = read(BoardSettings, as_licence(read_toml(file), file), file=file)
     check_settings(settings, file)
     return settings
@@ -101,7 +101,7 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
             problems.append(f"{key.name} must {grammar.grammar}, not {printable(value, 60)!r}")
     for title, tasks in ((settings.title, settings.tasks), *settings.views.items()):
         if not title.strip() or _HALVES.search(title):
-            problems.append(f"title {printable(title, 60)!r} must be text that is not blank")
+            problems.append(f"title {printable(title, 60)!r} must not be blank")
         if len(title) > LONGEST_TITLE:
             problems.append(f"title {printable(title, 60)!r} must have at most {LONGEST_TITLE} characters")
         if len(tasks) > MOST_TASKS:
@@ -125,7 +125,7 @@ def view_slugs(titles: Iterable[str], file: str | Path | None = None) -> dict[st
     for place, title in enumerate((*titles, ALL), 1):
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or f"view-{place}"
         if slug in slugs.values():
-            raise BadInput(f"two views of the board would be called {slug}; give them other titles", file=file)
+            raise BadInput(f"two views of the board would be named {slug}; give them other titles", file=file)
         slugs[title] = slug
     return slugs
 

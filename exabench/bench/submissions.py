@@ -127,14 +127,14 @@ def _is_bibtex(value: object) -> bool:
 FIELDS = (
     Field(
         "name",
-        "who sends it, and what it is called on the board",
-        "read owner/name in ASCII letters, digits and ._- (at most 96 each, no other sign at the ends)",
+        "the submitter and the system's name on the board",
+        "read owner/name in ASCII letters, digits and ._- (at most 96 each, no other character at either end)",
         _fits_pattern(NAME),
         required=KINDS,
     ),
     Field(
         "kind",
-        "a model that the board runs, runs that were made elsewhere, or an API that the sender's own runner calls",
+        "a model that the board runs, runs that were made elsewhere, or an API that the submitter calls",
         f"be one of {', '.join(KINDS)}",
         lambda value: value in KINDS,
         required=KINDS,
@@ -148,21 +148,21 @@ FIELDS = (
     ),
     Field(
         "link",
-        "where it is described; models that a board's own maintainer files may do without",
+        "a page that describes it; optional for models that the board's maintainer files",
         "be an https:// address",
         _fits_pattern(LINK),
         required=EXTERNAL_RUN_KINDS,
     ),
     Field(
         "contact",
-        "whom to ask; models that a board's own maintainer files may do without",
+        "whom to contact; optional for models that the board's maintainer files",
         "be an e-mail address, an @handle or an https:// address",
         _fits_pattern(rf"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+|@[A-Za-z0-9-]+|{LINK.pattern}"),
         required=EXTERNAL_RUN_KINDS,
     ),
     Field(
         "training_data",
-        "what it was trained on; a task that it names is marked on the board",
+        "its training data; scores on tasks that it names are marked on the board",
         'list data sets by name, [] for none, or be "unknown"',
         _names_or_unknown,
         required=KINDS,
@@ -192,15 +192,15 @@ FIELDS = (
     ),
     Field(
         "options",
-        "what else the part is to be told",
+        "further options of the part",
         "be a table of texts, finite numbers, true, false, lists and tables (no dates)",
         _is_options,
         allowed=_RUN_HERE,
     ),
     Field(
         "endpoint",
-        "where the API is asked",
-        "be an https:// address, or http://localhost for a server of one's own, without key or question",
+        "the address of the API",
+        "be an https:// address, or http://localhost for a local server, without a key or a query string",
         _fits_pattern(rf"(https://{_HOST}|http://localhost){_PORT}(/[A-Za-z0-9._~/-]*)?"),
         required=("api",),
         allowed=("api",),
@@ -221,11 +221,11 @@ FIELDS = (
     Field("sample", "the number of the sample", "be a whole number from 1 to 1000", _is_sample),
     Field("family", "the family of the model, such as monoT5 or cross-encoder", "be text on one line", _fits_line(200)),
     Field("strategy", "how the model's output becomes a score", "be text on one line", _fits_line(200)),
-    Field("template", "how query and passage are put to the model", "be text on one line", _fits_line(2000)),
-    Field("precision", "the numbers that it computes with, such as float32", "be text on one line", _fits_line(64)),
+    Field("template", "the template that puts query and passage together", "be text on one line", _fits_line(2000)),
+    Field("precision", "its numeric precision, such as float32", "be text on one line", _fits_line(64)),
     Field(
         "synthetic_data",
-        "which of its training data no person wrote",
+        "which of its training data is synthetic",
         'list data sets by name, [] for none, or be "unknown"',
         _names_or_unknown,
     ),
@@ -238,7 +238,7 @@ FIELDS = (
     ),
     Field(
         "withdrawn",
-        "why it no longer counts; `exabench bench withdraw` says it",
+        "why it was withdrawn; `exabench bench withdraw` sets it",
         "be text on one line",
         _fits_line(500),
     ),
@@ -248,7 +248,7 @@ FIELDS = (
 PLACE = Field(
     "place",
     "where pages are read; the path of a page is put behind it",
-    "be an https:// address without account, ? and #",
+    "be an https:// address without user name, ? or #",
     lambda value: isinstance(value, str) and _fits_pattern(LINK)(value) and not set("?#").intersection(value),
 )
 
@@ -334,10 +334,10 @@ def _problems(values: dict[str, Any]) -> list[str]:
     if isinstance(options, dict):
         for key in ("model", "revision"):
             if key in options:
-                problems.append(f"options must not hold {key}; say it beside them")
+                problems.append(f"options must not hold {key}; set it outside of them")
         for key in OPTION_KEYS:
             if values.get(key) and options.get(key, values[key]) != values[key]:
-                problems.append(f"{key} and options.{key} must say the same; leave one of them out")
+                problems.append(f"{key} and options.{key} must agree; remove one of them")
     return problems
 
 

@@ -163,7 +163,7 @@ def check(
             given = replace(given, model=path.as_posix())
             if not given.model.isprintable():
                 raise BadInput(
-                    "cannot stand on a page: its path holds a sign that does not print; rename it", file=folder
+                    "cannot be shown on a page: its path contains a character that does not print; rename it", file=folder
                 )
         submission = given
         if submission.kind == "model" and (folder / TRAINING_FILES[0]).exists():
@@ -178,9 +178,9 @@ def check(
             problems += _part_problems(submission)
 
         if submission.withdrawn:
-            problems.append("withdrawn is for `exabench bench withdraw` to say; leave it out")
+            problems.append("withdrawn is set by `exabench bench withdraw`; remove it")
         if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
-            problems.append(f"{name}: baselines are exabench's own; send a ranking as kind run")
+            problems.append(f"{name}: baselines are reserved for exabench; submit a ranking as kind run")
         if kind == "run" and not runs:
             problems.append("a submission of kind run needs at least one --run TASK=RUN")
         if kind == "model" and runs:
@@ -207,10 +207,10 @@ def check(
         filed = ledger.submission_file(slug)
         withdrawn = ledger.submission(filed).withdrawn if filed.is_file() else ""
         if withdrawn:
-            problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed so; send it under another name")
+            problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed as withdrawn; submit it under another name")
         else:
             for other in ledger.slugs_in_other_case(slug):
-                problems.append(f"{name} differs from the filed {other} in case only; take another name")
+                problems.append(f"{name} differs from the existing {other} only in case; choose another name")
         others, _ = ledger.readable_submissions()
         problem = system_problem(submission, others.values())
         if problem:
@@ -319,20 +319,20 @@ def send(
     """
     if branch:
         raise BadInput(
-            f"--branch was taken out: write the files with --to FOLDER, and commit them to {branch!r} with git"
+            f"--branch was removed: write the files with --to FOLDER, and commit them to {branch!r} with git"
         )
     if bool(repo) == bool(to):
-        raise BadInput("say where to send it, one of --repo owner/board and --to FOLDER")
+        raise BadInput("give one of --repo owner/board and --to FOLDER")
     if repo:
         owner = read_submission(file).owner
         if not is_repo(repo):
             raise BadInput(f"--repo {printable(repo)!r} must be a repository of the Hub (owner/name)")
         commit = Repository(repo).head() or ""
         if not commit:
-            raise BadInput(f"Hub dataset {repo} is not there, or not for this token; check the name")
+            raise BadInput(f"Hub dataset {repo} does not exist, or this token cannot read it; check the name")
         listed = files_of(repo, commit)
         if "board.toml" not in listed:
-            raise BadInput(f"Hub dataset {repo} is no leaderboard: board.toml is missing")
+            raise BadInput(f"Hub dataset {repo} is not a leaderboard: board.toml is missing")
 
         # What a verdict needs: settings, tasks, candidates, and what its owner, in any case, has filed.
         filed = f"submissions/{owner}--".lower()

@@ -120,7 +120,7 @@ def _runs_of_suite(given: Any, suite: Suite) -> dict[str, Any]:
     names = [task.name for task in suite.tasks]
     for name in runs:
         if name not in names:
-            raise BadInput(f"{printable(name)} is no task of {suite.name}; choose from: {', '.join(names)}")
+            raise BadInput(f"{printable(name)} is not a task of {suite.name}; choose from: {', '.join(names)}")
     missing = [name for name in names if name not in runs]
     if missing:
         listed = ", ".join(missing)

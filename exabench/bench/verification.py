@@ -102,9 +102,9 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
         if not has_log:
             verdict = "FAIL: the change log cannot be read"
         elif last is None:
-            verdict = "FAIL: the number has no line in the change log; run `exabench bench run`"
+            verdict = "FAIL: the number has no entry in the change log; run `exabench bench run`"
         elif abs(value - last) > SAME:
-            verdict = "FAIL: the number changed without a line in the change log"
+            verdict = "FAIL: the number changed without an entry in the change log"
         else:
             verdict = "OK"
         yield cell(f"{metric} in the change log", value, last, verdict)
@@ -115,7 +115,7 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     there = set(files)
     for key, last in logged.items():
         if last is not None and ledger.result_file(*key[:3]) not in there:
-            verdict = "FAIL: the number went without a line in the change log; run `exabench bench run`"
+            verdict = "FAIL: the number was removed without an entry in the change log; run `exabench bench run`"
             yield Cell(*key[:3], f"{key[3]} in the change log", None, last, verdict)
     for path, verdict in _file_verdicts(ledger, filed):
         yield Cell("-", "-", "-", path.relative_to(ledger.folder).as_posix(), None, None, verdict)
@@ -152,8 +152,8 @@ def _recompute(ledger: Ledger, result: Result, filed: Mapping[str, Submission], 
         same_list = evaluator.candidates.digest == result.candidates.digest
         if same_list and evaluator.candidates.qrels_digest != result.candidates.qrels_digest:
             command = shlex.join(["exabench", "bench", "run", slug, "--board", str(ledger.folder)])
-            raise BadInput(f"other judgements were taken over since; `{command}` computes the result anew", file=file)
-        raise BadInput("is another candidate list than the one that the result was made with", file=file)
+            raise BadInput(f"the judgements were replaced since; `{command}` recomputes the result", file=file)
+        raise BadInput("is not the candidate list that the result was made with", file=file)
     file = ledger.run_file(slug, result.task, name)
     if digest_of(read_bytes(file)) != result.run_digest:
         raise BadInput("is not the run that the result was made from", file=file)
@@ -274,14 +274,14 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
         task = file.parent.name
         name = file.name.removesuffix(".shown.json.gz")
         if (values["task"], values["candidates"]) != (task, name):
-            raise BadInput("lies under another name than its content says", file=file)
+            raise BadInput("has a name that does not match its content", file=file)
         if ledger.one_candidates(task, name).digest != values["candidates_digest"]:
-            raise BadInput("shows another candidate list than the one filed; freeze the list again", file=file)
+            raise BadInput("shows a different candidate list from the filed one; freeze the list again", file=file)
 
     elif kind == "changes":
         ledger.changes()
         if not read_bytes(file).endswith(b"\n"):
-            raise BadInput("ends in half a line; run `exabench bench run` again", file=file)
+            raise BadInput("ends in an incomplete line; run `exabench bench run` again", file=file)
 
     elif kind == "run":
         task, _, name = file.name.removesuffix(".trec.gz").partition(".")
@@ -294,12 +294,12 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
         if digest_of(read_bytes(run)) != result.run_digest:
             raise BadInput(f"was not made from {run.name} as it is now", file=file)
         if ledger.one_candidates(result.task, result.candidates.name) != result.candidates:
-            raise BadInput("was made with another candidate list than the one filed", file=file)
+            raise BadInput("was computed with a candidate list other than the filed one", file=file)
 
     elif kind == "titles":
         unknown = ledger.reported_sources().keys() - {one.stem for one in ledger.reported_files()}
         if unknown:
-            raise BadInput(f"names a table that is not beside it: {', '.join(sorted(unknown))}", file=file)
+            raise BadInput(f"names a table that is not in the same folder: {', '.join(sorted(unknown))}", file=file)
 
     elif kind == "reported":
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
@@ -313,4 +313,4 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
             except (TypeError, ValueError):
                 raise BadInput(f"value {row['value']!r} is not a number", file=file, line=number) from None
             if not row["source"]:
-                raise BadInput("a reported number needs its source", file=file, line=number)
+                raise BadInput("a reported number needs a source", file=file, line=number)

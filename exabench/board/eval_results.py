@@ -123,7 +123,7 @@ def _entries(board: Board, benchmark: str, slugs: Sequence[str]) -> dict[str, li
     models = {slug: one for slug, one in board.submissions.items() if _is_on_the_hub(one)}
     for slug in slugs:
         if slug not in models:
-            raise BadInput(f"{slug} is no model of this board with a Hub id; {nearest(slug, models)}")
+            raise BadInput(f"{slug} is not a model of this board with a Hub id; {nearest(slug, models)}")
     commit, lists = published_lists(benchmark)
     entries: dict[str, list[EvalEntry]] = {}
     for slug in slugs or models:

@@ -89,7 +89,7 @@ def publish_site(
     One commit holds the files that differ, and takes out those of the site before that this one lacks; files of others
     stay, and so does what people wrote into a README.md that says the site is static. A site that is there already
     makes no commit. `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is
-    no built site, and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all;
+    not a built site, and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all;
     CannotWrite.
     """
     return _SitePublication(Path(folder), to, pull_request, dry_run, progress, facts).run()
@@ -106,15 +106,15 @@ class _SitePublication(Publication):
     def check(self) -> None:
         """Read the site. Raises BadInput for a link, and for a file that publishing writes itself."""
         if not (self.folder / START).is_file():
-            raise BadInput(f"is no site: {START} is missing; build one (exabench board build)", file=self.folder)
+            raise BadInput(f"is not a site: {START} is missing; build one (exabench board build)", file=self.folder)
         self._digests = {}
         for file in sorted(self.folder.rglob("*")):
             path = file.relative_to(self.folder).as_posix()
             if file.is_symlink():
                 raise BadInput("is a link; a site holds plain files only", file=file)
             if path in (CARD, MANIFEST):
-                raise BadInput("is no page: publishing writes a file of that name", file=file)
-            if file.is_file() and "/." not in f"/{path}":  # hidden files are no pages
+                raise BadInput("is not a page: publishing writes a file of that name", file=file)
+            if file.is_file() and "/." not in f"/{path}":  # hidden files are not pages
                 self._digests[path] = file_digest(file)
         body = {"format": 1, "kind": "site", "title": self.facts.title, "files": self._digests}
         self._manifest = json_text({**body, "digest": digest_of(body)}).encode()

@@ -336,7 +336,7 @@ class Pace:
         """As in "1200/5000 pairs of minilm on scifact, 310/s, 0:12 left"."""
         now = time.monotonic()
         if total != self._total:
-            # From the first report on: loading a model is no part of the pace.
+            # From the first report on: loading a model is not part of the pace.
             self._total = total
             self._first = done
             self._started = now

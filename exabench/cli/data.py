@@ -187,7 +187,7 @@ def verify(folder: Path) -> None:
     from exabench.data.releases import MANIFEST, read, verify
 
     if not (folder / MANIFEST).is_file():
-        read(folder)  # says what it lacks: this is no copy of a release that differs
+        read(folder)  # says what it lacks: this is not a copy of a release that differs
     problems = verify(folder)
     text = "\n".join(problems)
     if not problems:

@@ -188,7 +188,7 @@ class Convention:
 class Task:
     """A test collection by name: where it is read, what it must hold, and the convention of its numbers.
 
-    One that is no `benchmark` is what training sets are made of. `aliases` are its names in other tools, `folder` is
+    One that is not a `benchmark` is what training sets are made of. `aliases` are its names in other tools, `folder` is
     where a custom task lies, and `query_field` the field of ir_datasets' queries that is searched with ("": the one
     that ir_datasets takes by default). `subset_of` is the task whose queries and passages it has some of (NanoBEIR).
     """

@@ -93,7 +93,7 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
 
     A value is read as TOML where it is TOML, else taken as text. A dot reaches into a table and changes one value of
     it: `steps.rate=1e-5`. A key without a dot replaces the whole value, of a table, too. Raises BadInput, which names
-    the `option` that gave the texts, where one is no `key=value`, or a dot would reach into what is no table.
+    the `option` that gave the texts, where one is not a `key=value`, or a dot would reach into what is not a table.
     """
     result = dict(base)
     for pair in pairs:
@@ -105,7 +105,7 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
         for place, key in enumerate(keys[:-1], 1):
             inner = table.get(key, {})
             if not isinstance(inner, Mapping):
-                raise BadInput(f"{option} {pair!r}: {'.'.join(keys[:place])} is no table that a dot could reach into")
+                raise BadInput(f"{option} {pair!r}: {'.'.join(keys[:place])} is not a table that a dot could reach into")
             table[key] = dict(inner)
             table = table[key]
         try:

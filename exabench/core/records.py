@@ -55,7 +55,7 @@ def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]
 
 
 def _decode(decoder: msgspec.json.Decoder[Line], line: str) -> Line:
-    """A line as a record. NaN is no JSON, but Python writes it: in a field that nobody reads it does no harm."""
+    """A line as a record. NaN is not JSON, but Python writes it: in a field that nobody reads it does no harm."""
     try:
         return decoder.decode(line)
     except msgspec.ValidationError:

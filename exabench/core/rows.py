@@ -99,7 +99,7 @@ MEANINGS: Mapping[str, str] = {
     "malformed": "1 where the teacher's answer was not in the form that was asked for, else 0",
     "repeated": "how many passages the teacher named again; the first mention counts",
     "missing": "how many passages it left out; they follow in their first-stage order",
-    "out_of_range": "how many numbers it named that are no passage; they are dropped",
+    "out_of_range": "how many numbers it named that are not passage; they are dropped",
     "positive_id": "the id of the relevant passage",
     "positive_title": "its title",
     "positive": "its text",
@@ -174,7 +174,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a Release: its path inside, and what it must be. `rows` is 0 for a file that is no table."""
+    """A file of a Release: its path inside, and what it must be. `rows` is 0 for a file that is not a table."""
 
     path: str
     sha256: str

@@ -49,7 +49,7 @@ class SqliteStore:
             # 60 seconds: another process holds the file only while it writes one batch.
             # isolation_level None: transactions begin and end in `writing` alone.
             self._base = sqlite3.connect(file or "", timeout=60, isolation_level=None, check_same_thread=False)
-            # Bytes that are no UTF-8 must not stop the reading of a row whose checksum the caller will look at.
+            # Bytes that are not UTF-8 must not stop the reading of a row whose checksum the caller will look at.
             self._base.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
             is_known = False
             if mark:
@@ -124,7 +124,7 @@ class SqliteStore:
             question = "is the disk full, or does another process hold it?"
             raise CannotWrite(f"{self.file}: the {self._what} cannot be used ({error}); {question}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
-            raise BadInput(f"is no {self._what}, or a damaged one ({error}); {self._advice}", file=self.file) from error
+            raise BadInput(f"is not a {self._what}, or a damaged one ({error}); {self._advice}", file=self.file) from error
 
 
 def marks(count: int) -> str:

@@ -162,7 +162,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`.
 
     Returns how many replies there are: a query that the run does not rank has none. Nothing is built: `to` is a JSONL
-    file. Raises BadInput for a recipe whose items are no lists.
+    file. Raises BadInput for a recipe whose items are not lists.
     """
     if recipe.values.get("builder") != "twolar":
         raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
@@ -561,7 +561,7 @@ def _write_release(making: Making, progress: Progress) -> Release:
     existing = read_text(page) if page.is_file() else ""
     write(page, release_card(work.release, release, existing=existing))
     write(work.release / "CHANGELOG.md", changelog(release, [], ""))
-    save(release, work.release)  # last: a folder without a manifest is no release
+    save(release, work.release)  # last: a folder without a manifest is not a release
     progress(3, 3, "the release")
     return release
 

@@ -41,7 +41,7 @@ _PICKLES = ".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split()
 
 
 def check_model(model: str) -> None:
-    """Raise BadInput for what is no model here and can be none on the Hub; the network is not asked."""
+    """Raise BadInput for what is not a model here and can be none on the Hub; the network is not asked."""
     folder = local_model(model)
     if folder is not None:
         _check_model(folder)
@@ -106,7 +106,7 @@ def local_model(model: str) -> Path | None:
         return Path(model)
     if is_repo(model):
         return None
-    raise BadInput(f"model {printable(model)!r} is no folder here and no Hub id (owner/name); give one of the two")
+    raise BadInput(f"model {printable(model)!r} is not a folder here and no Hub id (owner/name); give one of the two")
 
 
 def settings_of(model: str, revision: str = "", lock: str | Path | None = None) -> Path:
@@ -134,7 +134,7 @@ def _check_model(folder: Path) -> None:
         # A shard must lie beside its index, because transformers would open whatever path the index names.
         for shard in sorted(set(map(str, shards.values()))):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
-                problem = "which is no name of a file beside it"
+                problem = "which is not a name of a file beside it"
             elif shard.endswith(".safetensors") and not (index.parent / shard).is_file():
                 problem = "which is not there"
             else:
@@ -508,7 +508,7 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
             advice = "check the name"
             if not _has_token():  # without one the Hub answers so of what is private, too
                 advice += ", or log in with `hf auth login` if it is private"
-            raise NotOnHub(f"Hub {what}: is not there, or not for this token; {advice}") from error
+            raise NotOnHub(f"Hub {what}: does not exist, or this token cannot read it; {advice}") from error
         message = " ".join(str(error).split()) or type(error).__name__
         # A token need not look like one of the Hub's, so it is also searched for by its value.
         message = message.replace(os.environ.get("HF_TOKEN") or "\0", "...")

@@ -157,7 +157,7 @@ class Publication(ABC):
         else:
             path = Path(self.to).expanduser().resolve()
             if not path.name:
-                raise BadInput("is no folder to publish to", file=path)
+                raise BadInput("is not a folder to publish to", file=path)
             # Publishing replaces the whole folder at `path`, so neither may hold the other.
             here = self.folder.resolve()
             if path.is_relative_to(here) or here.is_relative_to(path):
@@ -265,7 +265,7 @@ class Publication(ABC):
         """One commit on the head that was looked at; a version whose tag is missing gets the tag first."""
         if self.head is None and isinstance(self.place, Repository):
             if self.pull_request:
-                raise BadInput(f"{self.place.name} is not there, or not for this token; nothing to open a request on")
+                raise BadInput(f"{self.place.name} does not exist, or this token cannot read it; nothing to open a request on")
             if self._was_created:
                 raise OutsideFailed(f"{self.place.name}: was made, and is not there yet")
             self.place.create()
@@ -327,7 +327,7 @@ def files_in_manifest(manifest: bytes, kind: str, where: str) -> dict[str, str]:
             return files
     except (ValueError, TypeError, KeyError):
         pass
-    raise BadInput(f"{where}: is no manifest of a {kind}, of format 1; publish elsewhere")
+    raise BadInput(f"{where}: is not a manifest of a {kind}, of format 1; publish elsewhere")
 
 
 def is_inside(path: str) -> bool:

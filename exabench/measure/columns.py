@@ -14,7 +14,7 @@ import numpy as np
 from exabench.core.errors import BadInput, printable
 
 BAD_ID = "an id may not be empty nor hold blanks or control characters"
-# A blank would end a column of a TREC line, a control character cannot be seen, and half of a surrogate pair is no text
+# A blank would end a column of a TREC line, a control character cannot be seen, and half of a surrogate pair is not text
 # that UTF-8 can hold.
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -67,7 +67,7 @@ class Columns:
         return self.lines[row]
 
     def check_ids(self) -> None:
-        """Raises BadInput for an id that is no text, that is empty or that holds blanks or control characters."""
+        """Raises BadInput for an id that is not text, that is empty or that holds blanks or control characters."""
         if _are_plain(self.queries) and _are_plain(self.passages):
             return
         known = set[str]()
@@ -90,7 +90,7 @@ class Columns:
             raise BadInput(BAD_ID, file=self.file, line=line, id=id)
 
     def scores(self) -> np.ndarray:
-        """The scores, float64. Raises BadInput for one that is no number or not finite in single precision."""
+        """The scores, float64. Raises BadInput for one that is not a number or not finite in single precision."""
         values = self._numbers(self.values, "score")
         try:
             scores = np.array(values, np.float64)
@@ -148,7 +148,7 @@ class Columns:
         if not all(_is_number(kind) for kind in set(map(type, values))):
             row = next(row for row, value in enumerate(values) if not _is_number(type(value)))
             shown = f"{printable(repr(values[row]), 40)} of query {self.queries[row]!r}"
-            raise self.problem(row, f"{what} {shown} is no number but {type(values[row]).__name__}")
+            raise self.problem(row, f"{what} {shown} is not a number but {type(values[row]).__name__}")
         return values
 
 
@@ -161,7 +161,7 @@ def _are_plain(ids: Sequence[Any]) -> bool:
 
 def _is_number(kind: type) -> bool:
     # True would count as 1, and is more likely a column taken for another.
-    return issubclass(kind, Real) and not issubclass(kind, bool)  # numpy's own bool is no Real
+    return issubclass(kind, Real) and not issubclass(kind, bool)  # numpy's own bool is not a Real
 
 
 class GivenRow(NamedTuple):

@@ -142,7 +142,7 @@ def _is_beyond(value: Any) -> bool:
 
 
 def _read_options(inside: str, text: str) -> dict[Any, Any]:
-    """`rel=2,judged_only=True` as a dict. Raises BadInput for what is no list of name=value."""
+    """`rel=2,judged_only=True` as a dict. Raises BadInput for what is not a list of name=value."""
     try:
         call = ast.parse(f"f({inside})", mode="eval").body
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:

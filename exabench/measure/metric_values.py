@@ -82,7 +82,7 @@ class MetricName:
         values = np.asarray(found, np.float64)
         if not np.isfinite(values).all():
             place = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise BadInput(f"{self} of query {graded.query_ids[place]!r} is {values[place]}, which is no number")
+            raise BadInput(f"{self} of query {graded.query_ids[place]!r} is {values[place]}, which is not a number")
         return values
 
 
@@ -134,7 +134,7 @@ def _read_own(spelling: Spelling) -> MetricName:
 
 
 def _check_option(what: str, value: Any, annotation: str) -> None:
-    """Raise BadInput where a value is no number of the kind that the annotation names."""
+    """Raise BadInput where a value is not a number of the kind that the annotation names."""
     shown = printable(repr(value))
     if annotation.startswith("int"):
         if type(value) is not int or value < 1:  # a grade of 0 is judged not relevant

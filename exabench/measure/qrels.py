@@ -46,7 +46,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
 def qrels_of(value: Any, source: str | None = None) -> dict[str, dict[str, int]]:
     """Judgements from a file or a Python value: `{query: {passage: grade}}`, a DataFrame, rows of ir_datasets, ...
 
-    Raises BadInput, with the `source` where that is given, for an id that is no text and for a grade that is not a
+    Raises BadInput, with the `source` where that is given, for an id that is not text and for a grade that is not a
     whole number, with query and passage.
     """
     if isinstance(value, str | Path):

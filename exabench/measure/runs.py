@@ -49,7 +49,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
     docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
     Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
-    a finite number in single precision, a rank that is no whole number or appears twice, a document listed twice for a
+    a finite number in single precision, a rank that is not a whole number or appears twice, a document listed twice for a
     query, blanks or control characters inside ids, text that is not UTF-8.
     """
     if not name:
@@ -327,7 +327,7 @@ def _hashes(words: np.ndarray, starts: np.ndarray, query: np.ndarray) -> np.ndar
     key = query.astype(np.uint64) * 0x9E3779B97F4A7C15
     key += sizes.view(np.uint64)
     last = np.maximum(sizes - 8, 0)
-    mask = _FIRST_BYTES[np.minimum(sizes, 8)]  # of an id shorter than eight bytes, what follows it is no part
+    mask = _FIRST_BYTES[np.minimum(sizes, 8)]  # of an id shorter than eight bytes, what follows it is not part
     for offset in range(0, sizes.max(initial=0), 8):
         # Eight bytes from the offset on; the last eight of an id that ends before.
         word = words[starts[:-1] + np.minimum(offset, last)]

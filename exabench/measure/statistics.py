@@ -81,7 +81,7 @@ def paired_test(
     the mean difference over the standard deviation of the differences (Cohen's d for pairs), None where that is 0.
 
     Differences up to `rounding` are ties, and a spread up to it is none: results of older formats were made with 0.
-    Raises BadInput for a test of another name, for no queries, and for a value that is no number.
+    Raises BadInput for a test of another name, for no queries, and for a value that is not a number.
     """
     if test not in TESTS:
         raise BadInput(f"there is no paired test {test!r}; choose from: {', '.join(TESTS)}")
@@ -152,11 +152,11 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     """Holm's step-down correction (1979) of p-values, in the order given.
 
     `families` names the family of each; only p-values of one family are corrected together. Raises BadInput for a
-    p-value that is no number: it would be neither above a limit nor below.
+    p-value that is not a number: it would be neither above a limit nor below.
     """
     for p in p_values:
         if math.isnan(p):
-            raise BadInput("a p-value is no number: its test had nothing to test")
+            raise BadInput("a p-value is not a number: its test had nothing to test")
     by_family: dict[Hashable, list[int]] = {}
     for place in range(len(p_values)):
         by_family.setdefault(families[place] if families else "", []).append(place)
@@ -202,7 +202,7 @@ def standings(systems: Sequence[Sequence[np.ndarray]], reference: int | None = N
     Every system is tested against all below it, with Holm's correction over these: they are the family of each test,
     whichever pair is asked for. Groups follow from the same tests: the best system leads group 1, and the first that is
     significantly worse than the leader of a group leads the next one. `reference` is the place of the system (the first
-    stage) that `p` is against. Raises BadInput for a value that is no number.
+    stage) that `p` is against. Raises BadInput for a value that is not a number.
     """
     if not systems:
         return []
@@ -313,9 +313,9 @@ def as_one_task(tasks: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def differences_of(a: np.ndarray, b: np.ndarray, rounding: float = ROUNDING) -> np.ndarray:
-    """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is no number."""
+    """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is not a number."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BadInput("a query's value is no finite number, and nothing can be compared with it")
+        raise BadInput("a query's value is not a finite number, and nothing can be compared with it")
     differences = a - b
     return np.where(np.abs(differences) <= rounding, 0.0, differences)
 

@@ -109,7 +109,7 @@ def hardware() -> str:
 def price_of(tokens_read: int, tokens_written: int, input_price: str, output_price: str) -> str:
     """The exact price of tokens as a decimal number, from the prices of a million tokens.
 
-    Raises BadInput for a price that is no decimal number from 0 on.
+    Raises BadInput for a price that is not a decimal number from 0 on.
     """
     total = Decimal(0)
     with localcontext(prec=60):

@@ -92,7 +92,7 @@ class DualEncoder:
         weights = {"use_safetensors": True, "dtype": dtype}
         with loading(folder, _WHAT):
             if listed and listed[0] != ("Transformer", ""):
-                raise BadInput("its first module is no Transformer in the folder itself", file=modules_file)
+                raise BadInput("its first module is not a Transformer in the folder itself", file=modules_file)
             transformer = _WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)
             modules = [transformer]
             for kind, inside in listed[1:]:
@@ -106,7 +106,7 @@ class DualEncoder:
             if not listed:
                 modules.append(Pooling(transformer.get_embedding_dimension(), pooling or "mean"))
             elif "Pooling" not in dict(listed):
-                raise BadInput("has no pooling, so a text is no single vector", file=modules_file)
+                raise BadInput("has no pooling, so a text is not a single vector", file=modules_file)
             self.pooling = " + ".join(str(module.pooling_mode) for module in modules if isinstance(module, Pooling))
             self.modules = SentenceTransformer(modules=modules, device=device_name, local_files_only=True)
             self.modules.eval().requires_grad_(False)

@@ -109,7 +109,7 @@ class Learner:
     def target_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids int64 `[<= 512]` of each text that the model learns to write, the end token included.
 
-        Raises BadInput where the model is no language model.
+        Raises BadInput where the model is not a language model.
         """
         if self.kind not in ("seq2seq", "decoder"):
             raise BadInput(f"model {self.name} writes no text: loss lm needs a T5 or a causal language model")

@@ -33,11 +33,11 @@ ERROR_CLASSES = {
     "time-limit": "the model took longer than it is given",
     "crashed": "the model's process ended, or broke the rules, before it had answered",
     "bad-scores": "what came back is not one finite score for each passage",
-    "no-sandbox": "this machine cannot run models of strangers",
+    "no-sandbox": "this machine cannot run untrusted models",
     "missing-package": "this machine lacks a package that the submission needs",
     "unreachable": "a service that is needed was not reached",
 }
-"""Class: what it means, in words for the sender. The last three are no answers: the submission goes on waiting."""
+"""Class: what it means, in words for the sender. The last three are not answers: the submission goes on waiting."""
 
 # names and sizes
 SAFE_VERSIONS = {
@@ -210,7 +210,7 @@ def screen_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None 
     """
     for name in files:
         if name.startswith("/") or {"..", "."} & set(name.split("/")) or not name.isprintable() or "\\" in name:
-            raise _unsafe("is no name for a file", name)
+            raise _unsafe("is not a name for a file", name)
     read_here = {name: size for name, size in files.items() if name.endswith(_READ) and _unfit(name) is None}
     if not any(name.endswith(".safetensors") for name in read_here):
         for name in sorted(files):
@@ -250,7 +250,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             shards.append(name)
             weights_size += size
     if "config.json" not in files:
-        raise SubmissionRefused("missing-files", "config.json is missing: this is no model folder")
+        raise SubmissionRefused("missing-files", "config.json is missing: this is not a model folder")
     if not shards:
         raise SubmissionRefused("missing-files", "there are no weights in safetensors")
     if weights_size > limits.weights:
@@ -262,7 +262,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         kind = Path(name).suffix or "text"
         magic = _MAGIC.match(start)
         if magic:
-            raise _unsafe(f"begins with {magic[0][:8]!r}: it is no {kind}", name)
+            raise _unsafe(f"begins with {magic[0][:8]!r}: it is not a {kind}", name)
         if kind == ".model":
             fit = start[:1] == b"\n"  # the first field of a SentencePiece model
         elif kind == ".json":
@@ -270,7 +270,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         else:
             fit = b"\0" not in start
         if files[name] and not fit:
-            raise _unsafe(f"is no {kind} by its first bytes", name)
+            raise _unsafe(f"is not a {kind} by its first bytes", name)
 
     # every JSON file but vocabularies
     for name in sorted(files):
@@ -355,7 +355,7 @@ def _unfit(name: str) -> str | None:
     if folder and not _FOLDER.fullmatch(folder):
         return _ELSEWHERE
     if not _NAME.fullmatch(last) or ".." in last:
-        return "is no plain name (ASCII letters, digits and ._-, at most 96)"
+        return "is not a plain name (ASCII letters, digits and ._-, at most 96)"
     if last in _PLAIN or Path(last).suffix in _MOST:
         return None
     return f"may hold code, and is never opened; of a model {', '.join(_MOST)} are taken"
@@ -403,7 +403,7 @@ def modules_in(folder: Path) -> list[tuple[str, str]]:
 def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
     """The modules that the content of a modules.json lists.
 
-    Raises BadInput for what is no such list and for a path that is no plain name, UnknownName for a module that is
+    Raises BadInput for what is no such list and for a path that is not a plain name, UnknownName for a module that is
     not loaded here.
     """
     if not isinstance(listed, list):
@@ -462,13 +462,13 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
         raise wrong(f"its header has {length} bytes, and {HEADER} are read")
     data = read(file, 8, 8 + length)
     if len(data) < length or not data.startswith(b"{"):
-        raise wrong("its header is no JSON object")
+        raise wrong("its header is not a JSON object")
     if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
         raise wrong(f"its header names more than {TENSORS} tensors")
     header = _parse_json(data, file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
-        raise wrong("its metadata are no texts")
+        raise wrong("its metadata values are not strings")
 
     # each tensor: its three declarations agree with one another
     places = []
@@ -487,7 +487,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
             what = f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
             raise SubmissionRefused("unsupported-model", what)
         if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
-            raise wrong(f"{called} has a shape or offsets that are no counts")
+            raise wrong(f"{called} has a shape or offsets that are not counts")
         if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
             raise wrong(f"{called} has another size than its shape")
         places.append((offsets[0], offsets[1], name))

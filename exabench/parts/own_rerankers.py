@@ -57,7 +57,7 @@ def as_reranker(given: Any) -> Reranker:
     if callable(given):
         return OwnReranker(given, given)
     verbs = "score(query, passages), predict(pairs) or rank(query, documents)"
-    raise BadInput(f"{reranker_name(given)} is no reranker: it has no {verbs}")
+    raise BadInput(f"{reranker_name(given)} is not a reranker: it has no {verbs}")
 
 
 def reranker_name(given: object) -> str:
@@ -104,7 +104,7 @@ class RankingReranker(OwnReranker):
     def score(self, query: Query, passages: Sequence[Passage]) -> Any:
         """Scores by passage id: those of the results, or of their ranks where a result has no score.
 
-        Raises BadInput for an answer that is no list of results, each of another document.
+        Raises BadInput for an answer that is not a list of results, each of another document.
         """
         answer = self.verb(query.text, [passage.flat() for passage in passages])
         results = []

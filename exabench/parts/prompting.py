@@ -92,7 +92,7 @@ class PromptFile:
         try:
             yield
         except jinja2.TemplateSyntaxError as error:
-            raise BadInput(f"is no Jinja template ({error.message})", file=self.file, line=error.lineno) from error
+            raise BadInput(f"is not a Jinja template ({error.message})", file=self.file, line=error.lineno) from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise BadInput(f"cannot be filled in ({error})", file=self.file) from error
 

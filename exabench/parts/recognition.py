@@ -73,17 +73,17 @@ def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") 
 
 
 def check_given(given: str, options: Mapping[str, Any]) -> None:
-    """Raise BadInput for what is no reranker, no folder and no Hub id, and for AUTO without a model; offline."""
+    """Raise BadInput for what is not a reranker, no folder and no Hub id, and for AUTO without a model; offline."""
     if given == AUTO and not isinstance(options.get("model"), str):
         raise BadInput(NO_MODEL)
     if given == AUTO or given in RERANKERS:
         return
     is_path = "/" in given or given.startswith(("pypi:", "."))
     if not is_path and not Path(given).is_dir():
-        # 0.6: two names at most, and none for what is no slip of the keyboard.
+        # 0.6: two names at most, and none for what is not a slip of the keyboard.
         near = difflib.get_close_matches(given, [*RERANKERS, AUTO], n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; exabench parts rerankers lists the parts"
-        raise BadInput(f"{printable(given)!r} is no reranker, no folder here and no Hub id (owner/name){hint}")
+        raise BadInput(f"{printable(given)!r} is not a reranker, no folder here and no Hub id (owner/name){hint}")
     local_model(given)
 
 
@@ -117,7 +117,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         refuse("adapter_config.json: it holds a LoRA adapter, which is not read; merge it into its model (peft)")
     file = folder / "config.json"
     if not file.is_file():
-        refuse("it is no model folder: config.json is missing")
+        refuse("it is not a model folder: config.json is missing")
     config = read_json(file)
     if not isinstance(config, Mapping):
         refuse("config.json is not the description of a model")
@@ -141,7 +141,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         made_as = str(values.get("model_type", "")) if isinstance(values, Mapping) else ""
     modules = _modules(folder)
     if made_as in ("SparseEncoder", "MultiVectorEncoder"):
-        refuse(f"config_sentence_transformers.json says {made_as}, which is no reranker here (a first stage: splade)")
+        refuse(f"config_sentence_transformers.json says {made_as}, which is not a reranker here (a first stage: splade)")
     if made_as == "CrossEncoder" and len(modules) > 1:
         refuse(
             f"modules.json: a cross-encoder of {', '.join(modules)}, and only those with a classification head are read"

@@ -140,7 +140,7 @@ class Replies(SqliteStore):
 
     `disputed` counts the replies taken in that differ from what the store had: the first reply to a call stays. One
     object serves all threads of a process; another process makes its own, from the pickle of this one or from the file.
-    Methods raise CannotWrite where the disk is full or the file cannot be written, BadInput where it is no reply store
+    Methods raise CannotWrite where the disk is full or the file cannot be written, BadInput where it is not a reply store
     or is damaged beyond single rows.
     """
 
@@ -284,11 +284,11 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
         with pq.ParquetFile(file) as parquet:
             odd = set(SCHEMA.names) ^ set(parquet.schema_arrow.names)
             if odd:
-                raise BadInput(f"is no file of replies: {', '.join(sorted(odd))} missing or not known", file=file)
+                raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or not known", file=file)
             for batch in parquet.iter_batches(AT_ONCE):
                 yield pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInput(f"is no Parquet file of replies ({printable(str(error))})", file=file) from error
+        raise BadInput(f"is not a Parquet file of replies ({printable(str(error))})", file=file) from error
 
 
 def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:
@@ -312,7 +312,7 @@ def storable(reply: Reply) -> Reply:
     Raises OutsideFailed for another end than "stop" and "length", and for counts that are none.
     """
     counts = (reply.prompt_tokens, reply.output_tokens)
-    # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is no count.
+    # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
     good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
     if not good_counts or reply.finish not in ("stop", "length"):
         wrong = f"finish={reply.finish!r}, tokens {counts} are no end and no counts (id {printable(reply.id)!r})"

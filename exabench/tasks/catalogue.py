@@ -163,7 +163,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
                 hint = f"; did you mean {near[0]}?"
             elif is_repo(name):
                 hint = f"; a dataset of the Hub would be hub:{name}"
-            raise BadInput(f"is no folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
+            raise BadInput(f"is not a folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
         _check_is_described(path)
         return _known_by_name(file_task(path) if path.is_file() else folder_task(path), path)
     # Before the folders of `data`: the results of a board are measured as its own page says.
@@ -193,7 +193,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         beside = Path(data).resolve().parent
         raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
     if Path(name).exists():
-        raise BadInput("is no collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
+        raise BadInput("is not a collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
     if ":" in name:
         repo = name.partition("/datasets/")[2].strip("/")
         if is_repo(repo):  # the address of its page
@@ -211,7 +211,7 @@ def own_tasks(data: str | Path | None) -> dict[str, Task]:
     for folder in _collections_in(data):
         task = folder_task(folder)
         if task.name in tasks() or folder.name.lower() in aliases():
-            continue  # a copy of a task of the table is no task of the user's
+            continue  # a copy of a task of the table is not a task of the user's
         if task.name in found:
             raise BadInput(
                 f"is called {task.name}, as {found[task.name].folder} is; give one another name", file=folder
@@ -302,12 +302,12 @@ def _full_place(task: Task) -> str:
 
 
 def _check_is_described(path: Path) -> None:
-    """Raise BadInput for a file that is no task.toml, and for a part of a collection; both name what is meant."""
+    """Raise BadInput for a file that is not a task.toml, and for a part of a collection; both name what is meant."""
     if path.is_file() and path.suffix != ".toml":
         for folder in path.parents:
             if is_collection(folder):
                 raise BadInput(f"is a file of the collection {folder}; name the folder", file=path)
-        raise BadInput(f"is no {DESCRIPTION} and no folder in BEIR layout", file=path)
+        raise BadInput(f"is not a {DESCRIPTION} and no folder in BEIR layout", file=path)
     if path.is_dir() and not is_collection(path) and is_collection(path.resolve().parent):
         raise BadInput(f"is a part of the collection {path.parent}; name that folder", file=path)
 

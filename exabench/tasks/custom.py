@@ -61,7 +61,7 @@ class _TaskFile(TaskValues, frozen=True):
 def make_task(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
     """The Task that a record describes; `places` are further fields. Raises BadInput for the name of a split."""
     if not _SPLIT.fullmatch(values.split):
-        raise BadInput(f"split {printable(values.split)!r} is no name of a split", file=file)
+        raise BadInput(f"split {printable(values.split)!r} is not a name of a split", file=file)
     described: dict[str, Any] = {"name": name}
     of_convention = {}
     for key in TaskValues.__struct_fields__:
@@ -110,7 +110,7 @@ def folder_task(folder: Path) -> Task:
     if file.is_file():
         return file_task(file)
     if not folder.is_dir():
-        raise BadInput(f"is no folder and no {DESCRIPTION}", file=folder)
+        raise BadInput(f"is not a folder and no {DESCRIPTION}", file=folder)
     if not splits_in(folder):
         raise BadInput("holds no judgements: qrels/<split>.tsv is missing", file=folder)
     name = plain_name(_own_name(folder))

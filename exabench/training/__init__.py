@@ -182,7 +182,7 @@ def _check_sources(plan: Plan) -> None:
     for data in plan.data:
         if not Path(data.release).is_dir() and not is_repo(data.release):
             raise BadInput(
-                f"{data.release!r} is no release folder here and no Hub id (owner/name); give one of the two"
+                f"{data.release!r} is not a release folder here and no Hub id (owner/name); give one of the two"
             )
 
 

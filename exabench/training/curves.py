@@ -79,7 +79,7 @@ class Curves:
                 point = msgspec.convert(cells, Point, strict=False)  # not strict: numbers from texts
             except ValueError as error:
                 raise BadInput(
-                    f"is no step of {', '.join(COLUMNS)}; resume from a checkpoint", file=self.file, line=number
+                    f"is not a step of {', '.join(COLUMNS)}; resume from a checkpoint", file=self.file, line=number
                 ) from error
             if point.step <= last:
                 raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)

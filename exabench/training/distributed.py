@@ -29,7 +29,7 @@ _GRACE = 2.0  # seconds for the rank that failed first to say why, before the ot
 class Ranks:
     """This process among those that were started together, or this one alone. `device` is its own GPU, or the CPU.
 
-    Raises BadInput where EXABENCH_RANK_TIMEOUT is no number of seconds.
+    Raises BadInput where EXABENCH_RANK_TIMEOUT is not a number of seconds.
     """
 
     def __init__(self) -> None:

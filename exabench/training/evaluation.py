@@ -288,7 +288,7 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
         first_stage = "run_file"
         options["file"] = str(published)
     elif first_stage not in RETRIEVERS:
-        raise BadInput(f"{first_stage!r} is no first stage, and no run {published.name} lies beside the collection")
+        raise BadInput(f"{first_stage!r} is not a first stage, and no run {published.name} lies beside the collection")
     candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
     return RerankEvaluator(task, candidates, run, data, lock)
 

@@ -93,7 +93,7 @@ class Fit:
     def run(self, loader: GroupLoader, dev: Evaluation | None, progress: Progress) -> FitResult:
         """Every step that is not done yet, then the weights to keep.
 
-        Raises BadInput where loss, gradient, weights or dev are no finite numbers; nothing of that step is saved.
+        Raises BadInput where loss, gradient, weights or dev are not finite numbers; nothing of that step is saved.
         """
         steps = self._plan.steps
         total = steps.steps or loader.order.steps(steps.epochs)
@@ -115,7 +115,7 @@ class Fit:
                 # Before they are evaluated or saved: a finite gradient times a large rate may have made them infinite.
                 bad = sum(not torch.isfinite(weight).all() for weight in self._parameters.values())
                 if self._ranks.reduce(bad):
-                    raise self._divergence(done, "weights that are no finite numbers", loader.ids(done - 1))
+                    raise self._divergence(done, "weights that are not finite numbers", loader.ids(done - 1))
             if dev and evaluates:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:

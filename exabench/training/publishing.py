@@ -59,7 +59,7 @@ class _ModelPublication(Publication):
         if self.tag and not isinstance(self.place, Repository):
             raise BadInput(f"{self.to} is a folder, and a folder has no tags; leave --tag out, or name a repository")
         if not (folder / MANIFEST).is_file() or not (folder / TRAINING).is_file():
-            raise BadInput(f"is no model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
+            raise BadInput(f"is not a model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
         found = pickles(folder)
         if found:
             raise BadInput(

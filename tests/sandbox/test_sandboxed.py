@@ -80,7 +80,7 @@ def _bomb(folder: Path) -> None:
 
 
 SPOILT: dict[str, tuple[str, Callable[[Path], None], str, dict[str, Any]]] = {
-    "weights that are no numbers": ("cross_encoder", _nan, "bad-scores", {}),
+    "weights that are not numbers": ("cross_encoder", _nan, "bad-scores", {}),
     "a head that is missing": ("cross_encoder", _no_head, "load-failed", {}),
     "a tokenizer that is none": ("cross_encoder", hostile.put("tokenizer.json", '{"model": 7}'), "load-failed", {}),
     "a width of 4 million": ("cross_encoder", hostile.said("config.json", hidden_size=4 << 20), "load-failed", {}),

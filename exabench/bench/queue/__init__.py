@@ -84,7 +84,7 @@ class FolderQueue:
         for file in sorted(folder.rglob("*")):
             name = file.relative_to(folder).as_posix()
             if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                raise SubmissionRefused("unsafe-files", f"{name} is a link or no plain file")
+                raise SubmissionRefused("unsafe-files", f"{name} is a link or not a regular file")
             if file.is_file() and file.stat().st_size > LARGEST:
                 raise SubmissionRefused("too-large", f"{name} is larger than {LARGEST:,} bytes")
         slug = read_submission(folder / "submission.toml").slug

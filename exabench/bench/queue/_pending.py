@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def waits(self) -> bool:
-        """Is it this machine that cannot score it? Then it is no answer to give: the submission keeps its place."""
+        """Is it this machine that cannot score it? Then it is not an answer to give: the submission keeps its place."""
         return self.reason in _OF_THE_RUNNER
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Answer:
         if self.reason:
             return (
                 f"exabench could not score this submission: **{self.reason}**, {ERROR_CLASSES[self.reason]}.\n\n"
-                f"`{self.message}`\n\nSend it again when it is mended; `exabench bench submit` checks it beforehand."
+                f"`{self.message}`\n\nFix it and submit it again; `exabench bench submit` checks it first."
             )
         lines = [
             f"exabench scored this submission: {plural(len(self.scores), 'result')}.",
@@ -103,7 +103,7 @@ def refusal(slug: str, error: Exception) -> Answer:
     """The answer to a submission that cannot be scored: nothing of the runner's paths, and no traceback."""
     if not isinstance(error, ExabenchError):
         reason = "out-of-memory" if isinstance(error, MemoryError) else "crashed"
-        return Answer(slug, today(), reason, f"the runner met {type(error).__name__}")
+        return Answer(slug, today(), reason, f"the runner failed with {type(error).__name__}")
     text = str(error)
     named = _CLASSED.search(text)  # SubmissionRefused writes it so; an error of another process is its text alone
     if named:

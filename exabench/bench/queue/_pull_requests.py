@@ -75,7 +75,7 @@ class PullRequestQueue:
         owner = slug.partition("--")[0]
         if Ledger(self.board).submission_file(slug).is_file() and pending.owner.lower() != owner.lower():
             raise SubmissionRefused(
-                "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; take another name"
+                "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; choose another name"
             )
         return to
 
@@ -184,4 +184,4 @@ def _check_unpacked(file: Path, largest: int) -> None:
                 if size > largest:
                     raise SubmissionRefused("too-large", f"{file.name} unpacks to more than {largest:,} bytes")
     except (OSError, EOFError, zlib.error) as error:
-        raise SubmissionRefused("invalid-submission", f"{file.name} is not a whole gzip file") from error
+        raise SubmissionRefused("invalid-submission", f"{file.name} is not a complete gzip file") from error

@@ -153,7 +153,7 @@ def check_jail() -> None:
         raise SubmissionRefused("no-sandbox", f"bwrap is missing: {_ADVICE}")
     done = subprocess.run(jail_command([sys.executable, "-I", "-S", "-c", ""]), capture_output=True, text=True, env={})
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no word why"])[-1]
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
 
 
@@ -235,7 +235,7 @@ class JailedProcess:
 
     def close(self) -> None:
         """Kill it with all its processes, and wait until the jail is gone."""
-        self._refused = self._refused or SubmissionRefused("crashed", "the jail was closed")
+        self._refused = self._refused or SubmissionRefused("crashed", "the sandbox was closed")
         self._stopped.set()
         self._watch.join()
         with self._process:  # its end closes the pipes and waits

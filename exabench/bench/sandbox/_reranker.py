@@ -204,7 +204,7 @@ class Conversation:
                     usage = Usage(**as_builtins(answer.usage))
                 yield answer.for_passages(sizes.popleft()), usage
             if not asked_all:
-                raise SubmissionRefused("crashed", "the model answered what it was not asked")
+                raise SubmissionRefused("crashed", "the model sent an answer to no request")
             self.pairs_per_second = _read_answer(line, Speed).pairs_per_second
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from exabench.core.nouns import Passage, Query
 def main() -> None:
     """Load the part that the first line names, describe it, then score until stdin ends."""
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # whatever a library prints is not an answer
 
     def answer(value: Mapping[str, Any]) -> None:
         stdout.write(json.dumps(value) + "\n")

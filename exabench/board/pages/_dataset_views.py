@@ -269,7 +269,7 @@ def _read_replies(file: Path, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
                     if row["key"] in wanted:
                         replies[row["key"]] = row
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise BadInput("is no Parquet file of replies", file=file) from error
+        raise BadInput("is not a Parquet file of replies", file=file) from error
     return replies
 
 

@@ -220,7 +220,7 @@ def submission(board: Board, slug: str, history: Sequence[BoardChange]) -> Value
 
 
 def _samples(board: Board, one: Submission) -> list[Submission]:
-    """All samples of its system, by number; none of a submission that is no sample."""
+    """All samples of its system, by number; none of a submission that is not a sample."""
     found = [other for other in board.submissions.values() if one.sample and other.system == one.system]
     return sorted(found, key=lambda other: other.sample or 0)
 
@@ -319,7 +319,7 @@ def _shared(values: Iterable[Any]) -> Any:
 
 
 def identity(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The model of a result as (key, text), name and revision first; values that are no text as JSON."""
+    """The model of a result as (key, text), name and revision first; values that are not text as JSON."""
     # These three are how a reader finds the model.
     first = ("name", "model", "revision")
     pairs = []

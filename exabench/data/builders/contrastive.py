@@ -81,7 +81,7 @@ class Contrastive:
             if not origin["passage_id"]:
                 raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
 
-        # One more than `depth`, since the query's own passage is no candidate.
+        # One more than `depth`, since the query's own passage is not a candidate.
         found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)
         chosen = {}
         wanted = set[str]()

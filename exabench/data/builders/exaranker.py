@@ -146,7 +146,7 @@ def explanation_of(reply: str) -> str:
 
 
 def fault(text: str, relevant: bool, max_tokens: int) -> str:
-    """Why a text is no explanation of the label, in a few words; empty where it may be one."""
+    """Why a text is not an explanation of the label, in a few words; empty where it may be one."""
     if not text:
         return "empty reply"
     if len(text) > max_tokens * _CHARACTERS_PER_TOKEN:

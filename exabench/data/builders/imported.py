@@ -93,7 +93,7 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
             table.writerow(COLUMNS)
         for row in rows:
             if not row.keys() >= FAMILIES[family].keys():
-                raise BadInput(f"is no row of {family}, which {format} files hold", id=row.get("id"))
+                raise BadInput(f"is not a row of {family}, which {format} files hold", id=row.get("id"))
             if format == "exaranker":
                 # The labels are 1 and 0, as in the authors' file.
                 table.writerow((int(row["relevant"]), row["input"], row["target"]))
@@ -129,7 +129,7 @@ def rows_from_tsv(file: Path, *, teacher: str, teacher_revision: str = "") -> It
             # A second seam in the text would leave open where the query ends.
             is_input = text == input_text(query, passage) and BETWEEN not in passage
             if not is_input or opening is None or not target.startswith(opening):
-                raise BadInput("is no ExaRanker row (label, input, output)", file=file, line=number)
+                raise BadInput("is not an ExaRanker row (label, input, output)", file=file, line=number)
             yield {
                 "id": f"line{number}",
                 "query_id": f"q{digest_of(query)[-16:]}",
@@ -161,7 +161,7 @@ class _ListLine(msgspec.Struct):
     """A query with its passages and, where the line says it, the teacher that ordered them.
 
     The authors' `utils.py` (Dundalia/TWOLAR) writes no first stages, repairs or titles. It numbers the queries of its
-    two sources from 0 each, so its numbers are no ids and are not read.
+    two sources from 0 each, so its numbers are not ids and are not read.
     """
 
     query: str

@@ -36,7 +36,7 @@ class Mined:
     drawn, anew for every group, from what each first stage ranks behind its first `skip_top` and within its best
     `depth`; a passage judged relevant is never one, and neither is one with the very words of such a passage. A group
     with fewer than `least` negatives is rejected (0: than `negatives`). A relevant passage whose text the collection
-    lacks (a pool is no whole collection) is left out.
+    lacks (a pool is not a whole collection) is left out.
     """
 
     family = "contrastive"

@@ -132,7 +132,7 @@ class Twolar:
         return interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The list in the teacher's order. Raises Rejected for a short list, and an answer that is no order of it."""
+        """The list in the teacher's order. Raises Rejected for a short list, and an answer that is not an order of it."""
         data = item.data
         size = len(data["passage_ids"])
         if size < 2:

@@ -21,7 +21,7 @@ class Judged(SeededPairs):
     Relevant is a grade of `threshold` or more. The others are the passages judged below it or, where a collection
     judges relevant ones only, passages drawn from those that nobody judged for the query: one for every relevant one.
     Of the larger class as many stay as the smaller has; `count` cuts further, and `classes` "relevant" leaves the
-    others out. A judged pair whose text the collection lacks (a pool is no whole collection) is left out. The order is
+    others out. A judged pair whose text the collection lacks (a pool is not a whole collection) is left out. The order is
     that of digests, so an added judgement moves no other pair.
     """
 

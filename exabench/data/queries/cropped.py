@@ -67,7 +67,7 @@ def sentences(text: str) -> Iterator[str]:
     """The sentences of a text in their order, every run of white space in them one blank; none is empty.
 
     These are rules of thumb for English prose. A sentence ends at `.`, `!`, `?` or `…` (with the quotes and brackets
-    that close there) where a blank follows and what comes next is no small letter, and at an empty line. A full stop
+    that close there) where a blank follows and what comes next is not a small letter, and at an empty line. A full stop
     ends nothing after a title or another abbreviation of the list, after one letter (`J. Smith`) or letters that are
     parted by stops (`U.S.`, `e.g.`). The rules miss a sentence that really ends in `U.S.`, which stays together with
     the next one, and an abbreviation that the list lacks, which parts a sentence before a capital. A heading without a

@@ -64,7 +64,7 @@ class Given(FromCollection):
         for number, id, text in _lines_of(file):
             # A line without a tab has no text.
             if not id or not text.strip():
-                raise BadInput("is no query: it needs an id and a text", file=file, line=number)
+                raise BadInput("is not a query: it needs an id and a text", file=file, line=number)
             if id in seen:
                 raise BadInput("appears twice; keep one line", file=file, line=number, id=id)
             seen.add(id)

@@ -40,7 +40,7 @@ _COPY = 8  # fewer words of the passage in a row may be a term of the field
 
 @dataclass
 class _AnsweredPassage:
-    """A prompt about a passage, the query in its reply, and why this is no good one ("" if it is)."""
+    """A prompt about a passage, the query in its reply, and why this is not a good one ("" if it is)."""
 
     prompt: Prompt
     passage: Passage
@@ -193,7 +193,7 @@ def first_line(answer: str) -> tuple[str, bool]:
 
 
 def fault(text: str, passage: Passage, least: int, most: int) -> str:
-    """Why `text` is no query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
+    """Why `text` is not a query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
     words = re.findall(r"\w+", text.casefold())
     if not words:
         return "empty"

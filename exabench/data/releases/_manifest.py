@@ -42,7 +42,7 @@ def read(folder: str | Path) -> Release:
     """The Release that `folder`/manifest.json describes. Raises BadInput with the file and what is odd in it."""
     file = place_of(Path(folder), MANIFEST)
     if not file.is_file():
-        raise BadInput(f"is no release: {MANIFEST} is missing", file=folder)
+        raise BadInput(f"is not a release: {MANIFEST} is missing", file=folder)
     return _release(read_json(file), file)
 
 
@@ -72,7 +72,7 @@ def _release(value: Any, file: Path) -> Release:
     for listed in release.all_files:
         is_plain = listed.path.isprintable() and "\\" not in listed.path and listed.path != MANIFEST
         if not is_plain or not is_inside(listed.path):
-            raise BadInput(f"{listed.path!r} is no plain path inside a release", file=file)
+            raise BadInput(f"{listed.path!r} is not a plain path inside a release", file=file)
         if not _SHA256.fullmatch(listed.sha256) or listed.bytes < 0 or listed.rows < 0:
             raise BadInput(f"{listed.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)
         if listed.path in paths:
@@ -98,7 +98,7 @@ def _release(value: Any, file: Path) -> Release:
     sealed = dict(value)
     seal = sealed.pop("digest", None)
     if seal != digest or digest_of(sealed) != digest:
-        raise BadInput("was edited: its digest does not fit its content; fetch or build the release again", file=file)
+        raise BadInput("was edited: its digest does not match its content; fetch or build the release again", file=file)
     return replace(release, tables=tables)
 
 

@@ -101,7 +101,7 @@ def load(
         remote = _table_with_split(read(folder), table, split, folder)
         folder = snapshot(repo, commit, [file.path for file in remote.splits[split]], kind="dataset")
     else:
-        raise BadInput(f"{repo!r} is no release folder here and no Hub id (owner/name); give one of the two")
+        raise BadInput(f"{repo!r} is not a release folder here and no Hub id (owner/name); give one of the two")
     release = read(folder)
     if version and release.version != version:
         raise BadInput(f"{place} holds version {release.version}, not {version}")

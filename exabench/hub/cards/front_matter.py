@@ -26,7 +26,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def parse(block: str, file: str = "README.md") -> dict[str, Any]:
-    """The values of a YAML block. Raises BadInput where it is no mapping."""
+    """The values of a YAML block. Raises BadInput where it is not a mapping."""
     try:
         values = yaml.safe_load(block)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

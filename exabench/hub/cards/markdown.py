@@ -49,7 +49,7 @@ def code(value: object) -> Markdown:
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table. Cells are escaped where they are no Markdown, so that every row has as many as the header."""
+    """A table. Cells are escaped where they are not Markdown, so that every row has as many as the header."""
     lines = []
     for row in (header, [Markdown("---")] * len(header), *rows):
         cells = [cell if isinstance(cell, Markdown) else plain(cell) for cell in row]

@@ -31,7 +31,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     if data.count(b",") > MOST_LINES:  # each value takes tens of bytes in memory
         raise BadInput(f"holds more than {MOST_LINES:,} values", file=file)
     text = text_of(data, file)
-    # JSON over several lines has a first line that is no value by itself, a bracket most often.
+    # JSON over several lines has a first line that is not a value by itself, a bracket most often.
     first, _, others = text.lstrip().partition("\n")
     if others.strip() and _is_whole(first):
         return columns_of(_rows(_lines(text, file), file, values), file)
@@ -47,7 +47,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         return nested_columns(value, file)
     if isinstance(value, list):
         return columns_of(_rows(((None, record) for record in value), file, values), file)
-    raise BadInput(f"is no run and no judgements: they are {_FORMS}", file=file)
+    raise BadInput(f"is not a run and no judgements: they are {_FORMS}", file=file)
 
 
 def _lines(text: str, file: str | Path) -> Iterator[tuple[int, Any]]:

@@ -24,5 +24,5 @@ def columns(data: bytes, file: str | Path) -> Columns:
     except (*BROKEN, TooLarge, cbor2.CBORDecodeError) as error:
         raise BadInput(f"is not a whole file of ranx ({error})", file=file) from error
     if not isinstance(table, dict):
-        raise BadInput("is no file of ranx", file=file)
+        raise BadInput("is not a file of ranx", file=file)
     return nested_columns(table, file)

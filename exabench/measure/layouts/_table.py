@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def table_columns(text: str, file: str | Path, values: Names) -> Columns | None:
-    """The columns of a table, or None where the first line is no header. Raises BadInput."""
+    """The columns of a table, or None where the first line is not a header. Raises BadInput."""
     start = len(text) - len(text.lstrip("\r\n"))
     first = text[start : start + _LONGEST].partition("\n")[0].rstrip("\r")
     if len(first) == _LONGEST:

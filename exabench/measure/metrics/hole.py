@@ -11,7 +11,7 @@ from exabench.measure.graded import UNJUDGED, Graded
 def Hole(graded: Graded, k: int | None) -> np.ndarray:
     """Passages within k that were judged for no query at all, over k, also where fewer are ranked: BEIR's hole.
 
-    A passage judged for another query is no hole, so that Judged (this query's judgements) says more.
+    A passage judged for another query is not a hole, so that Judged (this query's judgements) says more.
     """
     if k is None:
         raise BadInput("Hole needs a cutoff, as in Hole@10")

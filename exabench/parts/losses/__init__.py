@@ -26,7 +26,7 @@ class Loss(Protocol):
     needs: str
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor, /) -> Tensor:
-        """Values `[groups]` of scores, labels (higher is better) and mask, all `[groups, n]`; False is no passage.
+        """Values `[groups]` of scores, labels (higher is better) and mask, all `[groups, n]`; False is not a passage.
 
         Cells outside the mask influence neither value nor gradient, whatever they hold. `lm` alone differs: it takes
         logits `[n, tokens, vocabulary]`, targets and weights `[n, tokens]`, and sums each item's tokens.

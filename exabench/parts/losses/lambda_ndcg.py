@@ -75,7 +75,7 @@ class LambdaNdcg:
         # Weights are constants of the present order: `ranks` come from argsort, which has no gradient.
         ranks = ranks.to(scores.dtype)
         rho = differences(1 / torch.log2(1 + ranks)).abs()
-        apart = differences(ranks).abs().clamp(min=1)  # the diagonal is no pair, but must not divide by log2(1)
+        apart = differences(ranks).abs().clamp(min=1)  # the diagonal is not a pair, but must not divide by log2(1)
         delta = 1 / torch.log2(1 + apart) - 1 / torch.log2(2 + apart)
         # Gains over the group's ideal DCG at k, in which the factor 2^highest cancels out.
         gains = labels

@@ -129,7 +129,7 @@ class _Waiting:
         whose = f"query {printable(self.query_id)!r}"
         results = answer.get("results") if isinstance(answer, dict) else answer
         if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-            raise OutsideFailed(f"the endpoint's answer to {whose} is no list of index and {score_key}")
+            raise OutsideFailed(f"the endpoint's answer to {whose} is not a list of index and {score_key}")
         open_places = dict(enumerate(places))
         for result in results:
             index = result.get("index")

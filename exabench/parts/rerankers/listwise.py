@@ -25,7 +25,7 @@ class Listwise(Asking):
 
     `style` is "rankgpt" (a conversation, answered `[2] > [1]`) or "lrl" (assignments, answered `[PASSAGE2,
     PASSAGE1]`), `words` how much of a passage is shown, `passes` how often the list is gone through. A score is the
-    number of passages at or below the final place. Answers that are no permutation are repaired, and the repairs
+    number of passages at or below the final place. An answer that is not a permutation is repaired, and the repairs
     counted by kind (permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
     """
 
@@ -75,7 +75,7 @@ def windows(n: int, size: int = 20, step: int = 10, passes: int = 1) -> Iterator
     """(start, end) of each window over `n` places, from the bottom up, `passes` times; none for a list of one.
 
     The first window ends at the bottom and each next one lies `step` higher. The last one starts at the head of the
-    list and is smaller where `n - size` is no multiple of `step`: RankGPT leaves the head unvisited there, rank_llm
+    list and is smaller where `n - size` is not a multiple of `step`: RankGPT leaves the head unvisited there, rank_llm
     clamps as is done here. 100 places in windows of 20 and steps of 10 are nine windows.
     """
     for _ in range(passes if n > 1 else 0):

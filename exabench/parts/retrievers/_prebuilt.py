@@ -129,4 +129,4 @@ def _unpack(index: PrebuiltIndex, archive: Path, folder: Path) -> None:
                         while piece := content.read(_PIECE):
                             file.write(piece)
     except tarfile.TarError as error:
-        raise OutsideFailed(f"prebuilt index {index.name} is no archive ({error})") from error
+        raise OutsideFailed(f"prebuilt index {index.name} is not an archive ({error})") from error

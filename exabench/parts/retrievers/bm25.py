@@ -34,7 +34,7 @@ class Bm25:
 
     `lucene` is on where it lists words, lengths and ties (the default): the run is then Anserini's own to the letter.
     With an empty list it is the plain formula. Lucene's ways are these. "words": its Porter leaves words of two letters
-    alone and turns -logy into -log and -bly into -bl; a superscript is no part of a word, a copyright sign is one.
+    alone and turns -logy into -log and -bly into -bl; a superscript is not part of a word, a copyright sign is one.
     "lengths": the length of a passage is kept in one byte. "ties": equal scores go by document id ascending, four
     decimals are kept, and 0.000001 parts the tied, so that the ranking rule (document id descending) finds no tie.
     """
@@ -202,7 +202,7 @@ _POSSESSIVE_END = re.compile("['\u2019\uff07][sS]$")
 # What a letter means to Unicode's word boundaries (TR 29), one sign for each class: A letter, 0 digit, _ connector,
 # : joins letters, comma joins digits, full stop joins both, m mark or format, i ideograph or Hiragana (each a word by
 # itself), K Katakana, blank anything else. Emoji have more: * pictograph, s skin tone, R regional indicator (two make
-# a flag), # keycap base that is no digit, k the keycap itself, j zero-width joiner, v and t the emoji and the text
+# a flag), # keycap base that is not a digit, k the keycap itself, j zero-width joiner, v and t the emoji and the text
 # presentation selector.
 _BY_CATEGORY = {"Nl": "A", "Nd": "0", "Pc": "_", "Mn": "m", "Mc": "m", "Me": "m", "Cf": "m"}
 _RANGES = {

@@ -100,7 +100,7 @@ class Pyserini:
         elif Path(index).is_dir():
             segments = sorted(Path(index).glob("segments_*"))
             if not segments:
-                raise BadInput("is no folder of a Lucene index: it holds no segments_N", file=index)
+                raise BadInput("is not a folder of a Lucene index: it holds no segments_N", file=index)
             # Lucene gives every commit of an index its own random id, which this small file holds.
             self.parameters |= {"index": relative_path(index), "segments": file_digest(segments[-1])}
             self._jnius = java()
@@ -172,7 +172,7 @@ class Pyserini:
         scores = {}
         try:
             for query in queries:
-                text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is no text for Java
+                text = query.text.encode(errors="replace").decode()  # half of a surrogate pair is not text for Java
                 asked = words.buildQuery(where, analyzer, text)
                 best = self._searcher.search(asked, min(depth, 2**31 - 1), order, True)  # a Java int
                 found = ties.rerank(of("io.anserini.search.ScoredDocs").fromTopDocs(best, self._searcher), None)

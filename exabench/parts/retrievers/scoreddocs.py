@@ -15,7 +15,7 @@ from exabench.tasks.scored_documents import ScoredDocuments
 class ScoredDocs:
     """The scoreddocs of the ir_datasets collection `id`, which is that of the task unless given.
 
-    Some are no rankings: MS MARCO's top 1000 have no scores. Such lists are taken whole, with equal scores, and are
+    Some are not rankings: MS MARCO's top 1000 have no scores. Such lists are taken whole, with equal scores, and are
     never cut, for nobody knows which of their passages come first.
     """
 

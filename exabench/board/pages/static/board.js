@@ -36,7 +36,7 @@
 
     function number(text) {
       const first = text.split(/\s/)[0].replace("\u2212", "-").replace(/,/g, "");
-      return /^[+-]?\d+(\.\d+)?$/.test(first) ? parseFloat(first) : null; // "2/4 tasks" and a dash are no numbers
+      return /^[+-]?\d+(\.\d+)?$/.test(first) ? parseFloat(first) : null; // "2/4 tasks" and a dash are not numbers
     }
 
     function compare(a, b) {

@@ -131,7 +131,7 @@ def run_demo(
     collections = None if data is None else Path(data).resolve()
     recorded = values.get("recorded", {})
     if collections is None and any(data_recipe(name).name in recorded for name in values.get("datasets", [])):
-        raise BadInput(f"recipe {page.name} replays published runs; name the folder that holds them with --data DIR")
+        raise BadInput(f"recipe {page.name} replays published runs; give the folder that contains them with --data DIR")
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, progress, note)
     with only_writer(board):
@@ -287,7 +287,7 @@ def _submit_published_runs(job: _DemoRun) -> None:
         system, _, number = sample.rpartition(".")
         about = published["systems"].get(system)
         if about is None:
-            job.note(f"left out: the recipe says nothing of {sample}")
+            job.note(f"skipped: the recipe does not describe {sample}")
             continue
         values = {"kind": "run", "licence": "unknown", "contact": about["link"], **about}
         owner = values.pop("owner")
@@ -323,7 +323,7 @@ def _train_model(job: _DemoRun, plan: Plan) -> Submission:
         if (source / "model" / "training.json").is_file():  # the work folder of a training
             source /= "model"
         if not _is_same_plan(plan, read_training(source).values["recipe"]):
-            raise BadInput(f"was not trained by the recipe {name}; take it out of trained_from", file=source)
+            raise BadInput(f"was not trained by the recipe {name}; remove it from trained_from", file=source)
         with only_writer(model.parent), replacing_folder(model) as copy:
             shutil.copytree(source, copy, dirs_exist_ok=True)
 
@@ -345,7 +345,7 @@ def _train_model(job: _DemoRun, plan: Plan) -> Submission:
         if elsewhere is None and not _is_trained(model, recipe, job.ledger):
             job.note(f"training {name} on {' and '.join(table['release'] for table in tables)}")
             trained = train(recipe, model.parent, data=job.data, owner=OWNER, progress=job.report("training"))
-            job.note(f"trained {name}: step {trained.best} of {trained.steps} is kept; it is sent in from {model}")
+            job.note(f"trained {name}: step {trained.best} of {trained.steps} is kept; it is submitted from {model}")
         draft = model / "submission.toml"
         submission = read_submission(draft)
         ours = f"{OWNER}/{name}"

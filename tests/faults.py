@@ -102,7 +102,7 @@ def full_disk_at_each_call(
             try:
                 act()
             except CannotWrite as error:
-                assert "the disk is full: make room and run again" in str(error) and "\n" not in str(error)
+                assert "the disk is full: free some space and run again" in str(error) and "\n" not in str(error)
             else:
                 assert not struck, f"the disk was full at call {number}, and nobody said so"
                 return

@@ -56,7 +56,7 @@ def test_a_run_is_asked_for_it_as_mteb_writes_it(tmp_path, capsys) -> None:
     assert cli.main(["bench", "score", *files, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["abstention"] == {"nAUC_nDCG@10_max": None}
     assert cli.main(["bench", "score", *files]) == 0
-    assert "nAUC_nDCG@10_max       -  one number of the run" in capsys.readouterr().out
+    assert "nAUC_nDCG@10_max       -  one number for the whole run" in capsys.readouterr().out
 
 
 def test_it_has_no_value_of_a_query_and_wants_its_parts() -> None:

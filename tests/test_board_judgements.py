@@ -117,7 +117,7 @@ def test_what_differs_is_shown_and_taken_over_with_a_reason_in_the_change_log(bo
     reasons = {change.reason for change in Ledger(board).changes() if change.before is not None}
     assert len(reasons) == 1 and "judgements sha256:" in min(reasons) and "(q2 had been judged twice)" in min(reasons)
     assert exabench("bench", "judgements", "animals", "--board", board) == 0
-    assert "these are the judgements that are locked" in capsys.readouterr().err
+    assert "the judgements match the locked ones" in capsys.readouterr().err
 
 
 def test_judgements_taken_over_twice_between_two_runs_are_one_change_with_both_reasons(board: Path) -> None:

@@ -234,7 +234,7 @@ class Canary:
     [
         ({"more": 1}, "unknown key 'more'; "),
         ({"format": 1}, "format: invalid enum value 1"),  # as version 0.1
-        ({"aliases": {"model": {"x": "y"}, "optimiser": {}}}, "model.safetensors: does not hold the tensors of a run"),
+        ({"aliases": {"model": {"x": "y"}, "optimiser": {}}}, "model.safetensors: does not have the tensors of a run"),
         (b"[]", "state.json: is wrong: Expected `object`, got `array`"),
         (b'{"step": NaN}', "is not JSON"),
     ],

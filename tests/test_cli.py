@@ -21,7 +21,7 @@ def test_a_variable_that_names_no_folder_is_told_by_its_own_name(monkeypatch, ca
     monkeypatch.setenv("EXABENCH_DATA", "/none/of/it")
     assert main(["bench", "tasks"]) == 2
     assert capsys.readouterr().err == (
-        "exabench: /none/of/it: EXABENCH_DATA names no folder that is there; correct or unset it\n"
+        "exabench: /none/of/it: EXABENCH_DATA does not name an existing folder; correct or unset it\n"
     )
     assert main(["bench", "tasks", "--data", "/none"]) == 2
     assert "'--data'" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_every_number_is_read_back_as_it_was(tmp_path_factory, rows):
     [
         ("step,loss\n1,2\n", "curves.csv:1: must begin with step,epoch"),
         (HEADER + "1,0,8,0.5,1e-5,1,\nx\n", "curves.csv:3: is not a step of"),
-        (HEADER + "2,0,8,0.5,1e-5,1,\n2,0,8,0.5,1e-5,1,\n", "step 2 stands behind step 2"),
+        (HEADER + "2,0,8,0.5,1e-5,1,\n2,0,8,0.5,1e-5,1,\n", "step 2 comes after step 2"),
     ],
 )
 def test_a_file_that_is_no_curves_is_one_line(tmp_path, text, said):

@@ -82,7 +82,7 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
         ("query_field = 'description'", r"task\.toml: query_field is of queries of ir_datasets"),
         ("source = 'irds:'", r"task\.toml: source: 'irds:' must read irds:ID"),
         ("source = 'hub:nobody'", r"'hub:nobody' must read hub:OWNER/NAME"),
-        ("name = 'quora'", r"quora is a task of the table, and is not described so; give this one a name"),
+        ("name = 'quora'", r"quora is a built-in task with another description; give this one a name"),
     ],
 )
 def test_a_task_file_that_is_wrong_is_one_line(data: Path, text: str, message: str) -> None:
@@ -154,11 +154,11 @@ def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_i
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "a task without a name; exabench bench tasks lists them"),
-        ("  ", "a task without a name; exabench bench tasks lists them"),
+        ("", "the task name is empty; exabench bench tasks lists them"),
+        ("  ", "the task name is empty; exabench bench tasks lists them"),
         ("{data}/animals/corpus.jsonl", "corpus.jsonl: is a file of the collection .*animals; name the folder"),
         ("{data}/animals/qrels/test.tsv", "test.tsv: is a file of the collection .*animals; name the folder"),
-        ("{data}/animals/qrels", "qrels: is a part of the collection .*animals; name that folder"),
+        ("{data}/animals/qrels", "qrels: is part of the collection .*animals; name that folder"),
         ("{data}/notes.txt", r"notes.txt: is not a task\.toml and no folder in BEIR layout"),
         ("hf:someone/some", r"'hf:someone/some' names no task; a place reads irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
         ("https://huggingface.co/datasets/a/b", "names no task; a dataset of the Hub is hub:a/b"),

@@ -65,7 +65,7 @@ def test_a_collection_in_place_of_the_folder_of_all_of_them_is_told(data: Path, 
     shutil.copy(data.parent / "run.trec", data / "run.trec")
     capsys.readouterr()
     assert score(data / "scifact", "scifact") == 2
-    assert f"is itself a collection, and holds no scifact/; did you mean --data {data}" in told(capsys)
+    assert f"is itself a collection and has no scifact/; did you mean --data {data}" in told(capsys)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_task_of_a_board_whose_folder_is_gone_says_so(data: Path, capsys) -> N
     capsys.readouterr()
     assert main(["bench", "verify", "--board", str(board)]) == 2
     assert main(["bench", "run", "--board", str(board)]) == 2
-    assert "task animals is not there; name the folder that holds it with --data DIR" in capsys.readouterr().err
+    assert "task animals does not exist; give the folder that contains it with --data DIR" in capsys.readouterr().err
 
 
 def test_texts_lose_a_carriage_return_and_ids_with_blanks_are_named_with_their_line(data: Path, capsys) -> None:

@@ -378,5 +378,5 @@ def test_a_folder_without_tokenizer_or_with_weights_missing_is_refused(tiny, tmp
     weights = load_file(lacking / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BadInput, match="holds no weights for encoder.layer.1.output.dense.weight"):
+    with pytest.raises(BadInput, match="has no weights for encoder.layer.1.output.dense.weight"):
         dense(lacking, cache)

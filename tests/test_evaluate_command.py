@@ -180,7 +180,7 @@ def test_a_run_of_something_else_is_refused_by_name_and_nothing_is_written(
 
 
 WRONG = [
-    ("evaluate nope --task mini", "'nope' is not a reranker, no folder here and no Hub id (owner/name)"),
+    ("evaluate nope --task mini", "'nope' is neither a reranker, a folder nor a Hub id (owner/name)"),
     ("evaluate oracel --task mini", "did you mean oracle?"),
     ("evaluate ./nope --task mini", "model './nope' is not a folder here"),
     ("evaluate pypi:nope-at-all --task mini", "package nope-at-all is not installed: pip install nope-at-all"),

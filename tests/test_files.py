@@ -71,7 +71,7 @@ def test_a_kill_or_a_full_disk_at_any_call_leaves_what_was_there_and_no_litter(t
         file.write_bytes(old)
     with monkeypatch.context() as patch:
         patch.setattr(files, "open", FullDisk, raising=False)  # half of the bytes are written
-        with pytest.raises(CannotWrite, match="the disk is full: make room and run again"):
+        with pytest.raises(CannotWrite, match="the disk is full: free some space and run again"):
             act()
     check()
     assert len([check() for _ in full_disk_at_each_call(act, calls=("fsync", "replace"))]) == 2
@@ -245,7 +245,7 @@ def test_a_packed_file_is_known_by_its_first_bytes_and_reads_as_what_was_packed(
         file.write_bytes(pack(LINES) * 3)
         assert read_bytes(file) == LINES * 3
     file.write_bytes(pack(LINES)[:-30])
-    with pytest.raises(BadInput, match=f"is not a whole {packing} file"):
+    with pytest.raises(BadInput, match=f"is not a complete {packing} file"):
         read_bytes(file)
 
 
@@ -297,7 +297,7 @@ def test_a_larger_file_than_is_read_is_refused_whatever_it_holds(tmp_path):
     with pytest.raises(BadInput, match="holds 10,737,418,240 bytes; files of up to 2,147,483,648 bytes"):
         read_bytes(file)
     file.write_bytes(lzma.compress(b"\n" * 50_000_001, preset=0))
-    with pytest.raises(BadInput, match="holds more lines; files of up to 2,147,483,648 bytes and 50,000,000 lines"):
+    with pytest.raises(BadInput, match="has more lines; files of up to 2,147,483,648 bytes and 50,000,000 lines"):
         read_bytes(file)
     file.write_bytes(b"short\n" + b"x" * (1 << 26) + b"\n")
     with pytest.raises(BadInput, match="file:2: is longer than 67,108,864 bytes"):

@@ -89,7 +89,7 @@ def test_another_column_may_hold_the_lists(hub):
         ({"config": "bm52"}, "unknown config of owner/lists 'bm52'; did you mean bm25"),
         (
             {"config": "queries", "split": "NanoToy"},
-            "holds _id, text where a list of candidates has query-id and corpus-ids",
+            "holds _id, text where a candidate list has query-id and corpus-ids",
         ),
         ({"config": "relevance"}, "lists are in positive-corpus-ids, bm25-ranked-ids .--set column=NAME"),
         ({"split": "NanoOther"}, "lists a passage twice for a query .id 'q1'"),
@@ -108,7 +108,7 @@ def test_the_split_is_that_of_the_tasks_name_or_the_only_one(hub):
     own = Task("elsewhere", "Elsewhere", hub={"repo": "owner/lists"})
     relevance = retriever("hub_list", (), task=own, config="relevance", column="bm25-ranked-ids")
     assert (relevance.parameters["repo"], relevance.parameters["split"]) == ("owner/lists", "train")
-    with pytest.raises(BadInput, match="has several splits: say which, --set split=NanoToy|NanoOther"):
+    with pytest.raises(BadInput, match="has several splits: choose one with --set split=NanoToy|NanoOther"):
         retriever("hub_list", (), task=own)
 
 

@@ -201,7 +201,7 @@ def test_a_list_of_a_run_that_has_changed_differs_and_says_which_file(folder, na
     told = capsys.readouterr()
     assert told.out.startswith("differs: sha256:")
     assert re.search(r"parameter (digest|runs.whole.trec) was sha256:\w+ and is sha256:\w+", told.out)
-    assert f"mini/{name} cannot be made again as it was frozen" in told.err
+    assert f"mini/{name} cannot be reproduced" in told.err
     Path(file).unlink()
     assert main([*FREEZE, "--again", name]) == 2
     assert file in capsys.readouterr().err

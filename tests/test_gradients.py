@@ -339,7 +339,9 @@ def test_an_input_that_never_fits_is_one_line_and_no_other_error_is_taken_for_it
         step(bert, "ranknet", groups(), micro=100, mode="cached")
     handle.remove()
     poor(bert, 10)
-    with pytest.raises(BadInput, match=r"cpu has no memory for one input of 3\d tokens; lower max_length"):
+    with pytest.raises(
+        BadInput, match=r"cpu does not have enough memory for one input of 3\d tokens; lower max_length"
+    ):
         step(bert, "ranknet", groups(), micro=512, mode="cached")
     with pytest.raises(BadInput, match='no memory for one group; give steps.gradients = "cached"'):
         step(bert, "ranknet", groups(), micro=512, mode="plain")

@@ -356,9 +356,7 @@ def test_results_of_mteb_are_reported_numbers_with_their_version_and_never_measu
     before = len(Board.read(board).results)
     assert main(["bench", "import-mteb", str(mteb), "--board", str(board)]) == 0
     told = capsys.readouterr()
-    assert (
-        "4 rows added, 0 changed, 0 as before" in told.out and "1 file of other kinds of tasks left aside" in told.err
-    )
+    assert "4 rows added, 0 changed, 0 as before" in told.out and "1 file of other kinds of tasks ignored" in told.err
     rows = list(reported(board))
     assert {row["metric"]: row["value"] for row in rows} == {
         "nDCG@10": "0.7123",

@@ -63,7 +63,7 @@ def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(
     assert (found.name, found.language) == ("animals-de", "de")
     assert [query.text for query in open_collection(found).queries()] == ["wie Fledermäuse hören"]
     file.write_text(f'source = "hub:{REPO}"\nlanguage = "fr"\n')
-    with pytest.raises(BadInput, match="is not in 'fr'; say language in a task.toml, one of: de, en"):
+    with pytest.raises(BadInput, match="is not in 'fr'; set language in a task.toml to one of: de, en"):
         open_collection(task(str(file)))
 
 

@@ -198,7 +198,7 @@ def test_standard_input_is_a_run_of_any_form_or_the_judgements(tmp_path, capsys,
     assert main(["bench", "compare", "-", str(run), "--qrels", str(qrels), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"][0]["a"] == pytest.approx(VALUE, abs=1e-4)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert "-: holds no ranking" in score_line(capsys, "-", qrels)
+    assert "-: contains no ranking" in score_line(capsys, "-", qrels)
 
 
 def test_ranks_beside_scores_are_compared_with_them_in_every_form(tmp_path):
@@ -227,8 +227,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "list.json": ('{"q1": ["d1"]}', "holds .* where {passage: value} is expected.*'q1'"),
     "twice.json": ('{"q1": {"d1": 1, "d1": 2}}', "the key 'd1' appears twice; keep one"),
     "blank.json": ('{"q1": {"d 1": 1}}', "blank.json: an id may not be empty nor hold blanks.*'d 1'"),
-    "empty.json": ("{}", "holds no ranking"),
-    "empty list.json": ("[]", "holds no ranking"),
+    "empty.json": ("{}", "contains no ranking"),
+    "empty list.json": ("[]", "contains no ranking"),
     "deep.json": ("[" * 100_000, "is not JSON"),
     "two.json": (
         json.dumps({"mteb_model_meta": {}, "de": {"test": SCORES}, "en": {"test": SCORES}}),
@@ -254,8 +254,8 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "short.csv": ("qid,docno,score\nq1,d1\n", "short.csv:2: has 2 columns where the header has 3"),
     "comma.csv": ("qid;docno;score\nq1;d1;3,5\n", "comma.csv:1: has 1 column where a run has six"),
     "word.csv": ("qid,docno,score\nq1,d1,high\n", "word.csv:2: score 'high' of query 'q1' is not a number.*'d1'"),
-    "picture.png": (b"\x89PNG\r\n\x1a\n\0\0", "picture.png:2: holds a control character"),
-    "tar.trec.gz": (gzip.compress(b"run.trec\0\0\0000000644"), "holds a control character"),
+    "picture.png": (b"\x89PNG\r\n\x1a\n\0\0", "picture.png:2: contains a control character"),
+    "tar.trec.gz": (gzip.compress(b"run.trec\0\0\0000000644"), "contains a control character"),
 }  # fmt: skip
 
 
@@ -382,8 +382,8 @@ NO_JUDGEMENTS: dict[str, tuple[Any, str]] = {
     "an empty id": ({"": {"d2": 1}}, "an id may not be empty"),
     "ids alone": ({"q1": ["d2"]}, "holds .*d2.* where {passage: value} is expected.*'q1'"),
     "no dict": ({"q1": 1}, "holds 1 where {passage: value} is expected.*'q1'"),
-    "nothing": ({}, "holds no judgement"),
-    "nothing of a query": ({"q1": {}}, "holds no judgement"),
+    "nothing": ({}, "contains no judgement"),
+    "nothing of a query": ({"q1": {}}, "contains no judgement"),
     "a number": (7, "expected .* a DataFrame or rows, not int"),
     "None itself": (iter([None]), "expected rows of .query, passage, value., not None"),
     "four things": ([("q1", "0", "d1", 1)], "expected rows of .query, passage, value."),

@@ -104,7 +104,7 @@ def test_whatever_lies_under_another_name_than_its_content_says_is_refused_by_na
     with pytest.raises(BadInput, match="bm25-99.json: describes mini/bm25-20"):
         ledger.candidates()
     ledger.submission_file("acme--good").rename(ledger.submission_file("acme--other"))
-    with pytest.raises(BadInput, match="holds acme/good, so it must be called acme--good.toml"):
+    with pytest.raises(BadInput, match="holds acme/good, so it must be named acme--good.toml"):
         ledger.submissions()
     (board / "runs" / "acme--good" / "mini.trec.gz").write_bytes(b"")
     with pytest.raises(BadInput, match="must be called <task>.<candidates>.trec.gz"):

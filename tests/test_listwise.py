@@ -159,7 +159,7 @@ def test_rankgpt_is_a_conversation_in_which_each_passage_is_acknowledged_and_lrl
     [
         (lambda ids: ids[1:], "gave no answer to prompt q0:1-2:0#0"),
         (lambda ids: [*ids, ids[0]], "answered prompt q0:1-2:0#0 twice"),
-        (lambda ids: [*ids, "other"], "answered prompt other though nobody asked it"),
+        (lambda ids: [*ids, "other"], "answered prompt other which was not sent"),
     ],
 )
 def test_a_reply_to_the_wrong_prompt_is_one_line(replies: Callable[[list[str]], list[str]], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A metric is taken in every spelling that people use and printed in one; what is not a metric is one line that helps."""
+"""Metrics are accepted in every common spelling and printed in one; an unknown metric gives one helpful line."""
 
 from __future__ import annotations
 

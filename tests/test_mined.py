@@ -69,7 +69,7 @@ def test_no_negative_was_judged_relevant_or_lies_outside_the_ranks_that_are_draw
     relevant = {id for id, grade in judged.items() if grade >= options["threshold"]}
     plan = mined(judged_collection({"q": judged}), least=1, **options).items()
     if not relevant:
-        with pytest.raises(BadInput, match="holds no text that was judged relevant"):
+        with pytest.raises(BadInput, match="contains no text that was judged relevant"):
             list(plan)
         return
     allowed = {f"p{i:02}" for i in range(options["skip_top"], min(options["depth"], 20))} - relevant

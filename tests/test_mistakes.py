@@ -50,7 +50,7 @@ COMMANDS = [
     Mistake(
         "a task given twice",
         "exabench bench score run.trec --task mini --task scifact",
-        "--task is given twice; it takes one value",
+        "--task is given twice; it accepts one value",
     ),
     Mistake(
         "a depth given twice",
@@ -100,14 +100,16 @@ SCORES = [
     Mistake("judgements that are not there", "exabench bench score run.trec --qrels none", "none: cannot be read"),
     Mistake("a run for judgements", "exabench bench score run.trec --qrels run.trec", "run.trec:1: has 6 columns"),
     Mistake("judgements for a run", "exabench bench score qrels --task mini", "qrels:1: has 4 columns"),
-    Mistake("empty judgements", "exabench bench score run.trec --qrels empty", "empty: holds no judgement"),
-    Mistake("an empty run", "exabench bench score empty --task mini", "empty: holds no ranking"),
+    Mistake("empty judgements", "exabench bench score run.trec --qrels empty", "empty: contains no judgement"),
+    Mistake("an empty run", "exabench bench score empty --task mini", "empty: contains no ranking"),
     Mistake("a run that is not text", "exabench bench score binary --task mini", "binary:1: "),
     Mistake("a run in Latin-1", "exabench bench score latin --task mini", "latin:1: is not UTF-8"),
     Mistake(
         "a run whose download broke off", "exabench bench score torn.gz --task mini", "torn.gz: is not a whole gzip"
     ),
-    Mistake("a score that is not a number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"),
+    Mistake(
+        "a score that is not a number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"
+    ),
     Mistake("a passage twice", "exabench bench score twice --task mini", "twice:2: "),
     Mistake("an unknown metric", "exabench bench score run.trec --task mini --metric ndgc@10", "did you mean nDCG"),
     Mistake(
@@ -139,7 +141,9 @@ SCORES = [
 BOARDS = [
     Mistake("candidates of a task with a typo", "exabench bench candidates scifcat", "did you mean scifact"),
     Mistake("a first stage with a typo", "exabench bench candidates mini --retriever bm52", "did you mean bm25"),
-    Mistake("an option that is not a number", "exabench bench candidates mini --set k1=abc", "k1 must be a number, not"),
+    Mistake(
+        "an option that is not a number", "exabench bench candidates mini --set k1=abc", "k1 must be a number, not"
+    ),
     Mistake(
         "an option that is unknown", "exabench bench candidates mini --set k3=1", "has no option 'k3'; its options: b"
     ),
@@ -252,8 +256,12 @@ DATA = [
     Mistake(
         "a release that is not there", "exabench data audit none", "'none' does not exist; see exabench data audit"
     ),
-    Mistake("a folder that is not a release", "exabench data audit data", "data: is not a release: manifest.json is missing"),
-    Mistake("a copy that is not a release", "exabench data verify data", "data: is not a release: manifest.json is missing"),
+    Mistake(
+        "a folder that is not a release", "exabench data audit data", "data: is not a release: manifest.json is missing"
+    ),
+    Mistake(
+        "a copy that is not a release", "exabench data verify data", "data: is not a release: manifest.json is missing"
+    ),
     Mistake("one release to compare", "exabench data diff release", "missing argument 'NEW'"),
     Mistake("a version in words", "exabench data publish release --to out --version one", "not major.minor.patch"),
     Mistake("a dataset repository without owner", "exabench data publish release --repo mine", "(owner/name)"),
@@ -277,7 +285,9 @@ DATA = [
 TRAINING = [
     Mistake("a training with a typo", "exabench train run mini-minlm", "did you mean mini-minilm"),
     Mistake("a training that is not there", "exabench train run none.toml", "none.toml: cannot be read"),
-    Mistake("a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is not a folder here"),
+    Mistake(
+        "a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is not a folder here"
+    ),
     Mistake(
         "a package that is not installed",
         "exabench train run mini-minilm --set model=pypi:no-such-package",
@@ -321,7 +331,9 @@ MODELS = [
         "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is not a reranker, no fol"
     ),
     Mistake("a folder that holds no model", "exabench evaluate nothing --task mini", "config.json is missing"),
-    Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is not a reranker, no folder here"),
+    Mistake(
+        "a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is not a reranker, no folder here"
+    ),
     Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
     Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
     Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "names no task"),
@@ -391,7 +403,9 @@ TASKS = [
     Mistake(
         "a folder of collections for a task", "exabench bench score run.trec --task data", "data: is not a collection"
     ),
-    Mistake("an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is not a collection"),
+    Mistake(
+        "an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is not a collection"
+    ),
     Mistake(
         "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is not a folder and no"
     ),

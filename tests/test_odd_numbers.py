@@ -50,7 +50,7 @@ def test_clicks_as_grades_have_a_finite_exponential_gain(write, capsys, high: in
     assert found["per_query"]["nDCG_exp@10"] == {"q1": pytest.approx(0.63093, abs=1e-4), "q2": 1.0}
     [itself] = asked(capsys, "compare", run, run, "--qrels", qrels, "--metric", "nDCG_exp@10")["tasks"]
     assert (itself["p"], itself["p_holm"], itself["effect_size"], itself["ties"]) == (1.0, 1.0, None, 2)
-    assert itself["verdict"] == "no difference that these queries can show"
+    assert itself["verdict"] == "not significantly different"
 
 
 GAINS = {

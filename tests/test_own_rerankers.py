@@ -241,7 +241,7 @@ def test_what_is_no_reranker_is_told_before_anything_is_read(given: Any, told: s
         ("mini", {"depth": "5"}, "depth must be a whole number, not '5'"),
         ("mini", {"depth": 2.5}, "depth must be a whole number, not 2.5"),
         ("mini", {"depth": True}, "depth must be a whole number, not True"),
-        ("mini", {"metrics": [3]}, "a metric is named by a text, not by 3"),
+        ("mini", {"metrics": [3]}, "a metric name must be a string, not 3"),
     ],
 )
 def test_values_of_another_kind_are_one_line(tasks: Any, choices: dict[str, Any], told: str) -> None:

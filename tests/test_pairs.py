@@ -271,7 +271,7 @@ def test_lines_that_are_no_evidence_or_of_no_text_or_no_split_are_refused(tmp_pa
         with pytest.raises(BadInput, match=r"evidence\.jsonl:2: "):
             list(Evidence(scifact(tmp_path, row("1", "7", 0), line)))
     toy = scifact(tmp_path, row("2", "9", 0))
-    with pytest.raises(BadInput, match="holds no evidence for a pair of split train"):
+    with pytest.raises(BadInput, match="has no evidence for a pair of split train"):
         list(Evidence(toy))
     with pytest.raises(BadInput, match="give it as file="):
         Evidence(collection({"a": {"p1": 1}}))

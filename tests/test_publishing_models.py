@@ -183,7 +183,11 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
         ("curves.csv", None, "curves.csv is missing, but listed in manifest.json"),
         ("training.json", None, "is not a model folder: manifest.json or training.json is missing"),
         ("manifest.json", b"{}", "manifest.json: is not a manifest of a model"),
-        ("manifest.json", b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}', "is not a manifest of a model"),
+        (
+            "manifest.json",
+            b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}',
+            "is not a manifest of a model",
+        ),
     ],
 )
 def test_a_folder_that_is_not_what_the_training_left_is_refused_before_anything_is_asked(

@@ -395,7 +395,7 @@ def test_without_a_sandbox_the_command_names_the_way_for_ones_own_models(board, 
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     done = invoked("run", "acme--m", "--board", board)
     assert isinstance(done.exception, BadInput) and "no-sandbox: " in str(done.exception)
-    assert "models of your own run without the sandbox, with --trusted" in done.stderr
+    assert "or, for models that you trust, run them without the sandbox: --trusted" in done.stderr
     assert not (board / "results" / "acme--m").exists()
     [name] = command("run", "acme--m", "--board", board, "--trusted", "--json")["results"]
     made = read_json(Path(name))

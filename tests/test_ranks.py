@@ -170,7 +170,7 @@ def test_a_rank_that_hangs_is_waited_for_no_longer_than_was_said(jobs: Any) -> N
 
 
 def test_a_folder_that_another_run_holds_is_refused_once_and_ends_all_ranks(jobs: Any) -> None:
-    assert_one_line(jobs["held"], 0, "is writing here; wait for it to end")
+    assert_one_line(jobs["held"], 0, "is writing here; wait until it finishes")
     assert not jobs["held"]["to"].exists()
 
 

@@ -85,7 +85,7 @@ def test_a_value_is_toml_where_it_can_be_and_a_dot_reaches_into_a_table(pairs, r
     ("pair", "message"),
     [
         *[(pair, "must read key=value") for pair in ("depth", "=3", " =3", "", ".=1", "a.=1", ".a=1")],
-        *[(pair, "is not a table that a dot could reach into") for pair in ("model.name=x", "a.b.c=1")],
+        *[(pair, "is not a table, so a dot cannot select a key in it") for pair in ("model.name=x", "a.b.c=1")],
     ],
 )
 def test_what_is_no_setting_is_refused_in_one_line(pair, message):

@@ -66,7 +66,7 @@ def test_several_files_are_one_teacher_and_any_change_is_another(tmp_path: Path)
         ("{", "is not JSON"),
         ({"id": "c", "text": "t", "promt_tokens": 4}, "unknown key .promt_tokens.; did you mean prompt_tokens"),
         ({"id": "c", "text": "t", "output_tokens": -1}, "output_tokens: expected `int` >= 0"),
-        ({"id": "a", "text": "another"}, "a second, other answer to this prompt .id 'a'"),
+        ({"id": "a", "text": "another"}, "a second, different answer to this prompt .id 'a'"),
     ],
 )
 def test_a_line_that_is_no_recorded_reply_is_named(tmp_path: Path, line: Any, said: str) -> None:

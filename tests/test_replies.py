@@ -478,7 +478,7 @@ def test_somebody_elses_file_cannot_poison_the_store(tmp_path: Path, store: Repl
     assert good[3]["identity"] == WHO_AS_JSON
     for change in POISON:
         pq.write_table(pa.Table.from_pylist([*good[:3], good[3] | change, good[4]], schema=table.schema), file)
-        with pytest.raises(BadInput, match="row 4 is not filed under the key of its call; nothing was taken in"):
+        with pytest.raises(BadInput, match="row 4 has a key that does not match its call; nothing was imported"):
             pytest.fail(f"{store.take_in(file)} were taken in with {str(change)[:60]}")
     assert len(store) == 0
 
@@ -486,7 +486,11 @@ def test_somebody_elses_file_cannot_poison_the_store(tmp_path: Path, store: Repl
 def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -> None:
     (tmp_path / "a").write_bytes(b"PAR1 nothing PAR1")
     pq.write_table(pa.table({"key": ["a"]}), tmp_path / "b")
-    for name, said in (("a", "is not a Parquet file"), ("b", "is not a file of replies: .*text"), ("c", "is not a Parquet")):
+    for name, said in (
+        ("a", "is not a Parquet file"),
+        ("b", "is not a file of replies: .*text"),
+        ("c", "is not a Parquet"),
+    ):
         with pytest.raises(BadInput, match=f"{name}: {said}"):
             store.take_in(tmp_path / name)
 

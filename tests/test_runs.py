@@ -154,9 +154,9 @@ GOOD = b"".join(b"q1 Q0 d%d %d %d t\n" % (i, i, -i) for i in range(1, 5))
 PACKED = gzip.compress(GOOD)
 BAD = {
     "no file": (None, "cannot be read"),
-    "empty": (b"", "holds no ranking"),
-    "blank lines only": (b"\n \n\r\n", "holds no ranking"),
-    "only a byte-order mark": (b"\xef\xbb\xbf", "holds no ranking"),
+    "empty": (b"", "contains no ranking"),
+    "blank lines only": (b"\n \n\r\n", "contains no ranking"),
+    "only a byte-order mark": (b"\xef\xbb\xbf", "contains no ranking"),
     "five columns": (GOOD + b"q1 Q0 d9 9 1\n", ":5: has 5 columns where a run has six"),
     "five columns everywhere": (GOOD.replace(b" t\n", b"\n"), ":1: has 5 columns"),
     "three columns after six": (GOOD + b"q1 d9 9\n", ":5: has 3 columns"),
@@ -178,7 +178,7 @@ for score in "nan -inf Infinity 3.5e38 1e300 1e999 high 0x1p3 1_0 1,5 ٣".split(
     BAD[f"score {score}"] = (GOOD + line, f":5: score '{score}' of query 'q1' is not a finite number.*'d9'")
 # NUL, escape, delete, form feed and a bare carriage return; then blanks and controls beyond ASCII
 for mark in "\x00\x1b\x7f\x0c\r\u00a0\u3000\u2028\u0085\u009b":
-    told = "holds a control character" if mark.isascii() else "holds a blank or control"
+    told = "contains a control character" if mark.isascii() else "holds a blank or control"
     BAD[f"mark {ord(mark):x}"] = (GOOD + f"q1 Q0 d{mark}9 9 1 t\n".encode(), f":5: {told}")
 
 

@@ -84,7 +84,8 @@ def test_each_two_of_several_runs_are_compared_with_holms_correction(tmp_path, c
     assert [line.split()[2:4] for line in shown.out.splitlines()[1:]] == pairs
     counts = "".join(f"{name}: 12 judged queries\n" for name in ORDERS)
     assert (
-        shown.err == f"{counts}p (Holm) is corrected over all comparisons of this table, those of suite means apart\n"
+        shown.err
+        == f"{counts}p (Holm) is corrected over all comparisons in this table, with suite means corrected separately\n"
     )
     assert main([*compared, "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -123,7 +123,7 @@ def test_every_kind_says_what_it_needs(told):
         (SUBMISSION | {"system": "acme/one"}, "system and sample belong together"),
         (SUBMISSION | {"sample": 1}, "system and sample belong together"),
         (SUBMISSION | {"system": "other/one", "sample": 1}, "system and name must have one owner"),
-        (SUBMISSION | {"license": "mit"}, "licence and license say different things; keep one of them"),
+        (SUBMISSION | {"license": "mit"}, "licence and license disagree; keep one of them"),
     ],
 )
 def test_what_contradicts_itself_is_told(told, values, message):

@@ -295,7 +295,7 @@ def requested(hub) -> dict[str, bytes]:
 
 def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent, capsys):
     dry = ["bench", "submit", str(sent[0]), "--run", f"mini={sent[1]}", "--dry-run"]
-    for place, says in (("--repo", "in order; would be sent: "), ("--board", "in order; would be filed\n")):
+    for place, says in (("--repo", "valid; would be submitted: "), ("--board", "valid; would be filed\n")):
         assert main([*dry, place, REPO if place == "--repo" else str(board)]) == 0
         assert says in capsys.readouterr().err
     _, done = send(sent[0], [f"mini={sent[1]}"], repo=REPO, dry_run=True)

@@ -291,7 +291,7 @@ def test_noveleval_is_read_as_rankgpt_holds_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has 1 queries where the table says 21"):
         judgements_of("noveleval", None, tmp_path, None, None)
     (folder / "corpus.tsv").write_text("0-0 A film of 2023.\n")
-    with pytest.raises(BadInput, match=r"corpus.tsv:1: has no tab; a line holds an id and a text"):
+    with pytest.raises(BadInput, match=r"corpus.tsv:1: has no tab; a line has an id and a text"):
         list(found.passages())
 
 

@@ -148,7 +148,7 @@ def missing_weights(folder: Path) -> None:
     [
         (no_tokenizer, "holds no tokenizer"),
         (lambda folder: changed(folder / "config.json", model_type="tomorrow"), "cannot be loaded as a language model"),
-        (missing_weights, "holds no weights for model.norm.weight: it is not a language model"),
+        (missing_weights, "has no weights for model.norm.weight: it is not a language model"),
     ],
     ids=["no tokenizer", "unknown architecture", "missing weights"],
 )

@@ -117,7 +117,7 @@ def test_a_finished_run_is_not_run_again_and_holds_one_recipes_run(place, whole,
     (run / "recipe.lock.json").unlink()  # and its checkpoints know it too
     with pytest.raises(BadInput, match="is of another recipe"):
         train(other, run)
-    with only_writer(run), pytest.raises(CannotWrite, match="is writing here; wait for it to end"):
+    with only_writer(run), pytest.raises(CannotWrite, match="is writing here; wait until it finishes"):
         train(place / "recipe.toml", run)
 
 
@@ -447,7 +447,7 @@ def test_a_body_with_a_hole_is_no_model_to_start_from(place, tmp_path, kind):
     held.pop(next(name for name in sorted(held) if "layer" in name and name.endswith("weight")))
     save_file(held, model / "model.safetensors", {"format": "pt"})
     file = made(place, tmp_path / "r.toml", reranker="cross_encoder", model=str(model))
-    with pytest.raises(BadInput, match="holds no weights for"):
+    with pytest.raises(BadInput, match="has no weights for"):
         fits.parts(file, tmp_path / "r")
     assert not (tmp_path / "r" / "start").exists()
 
@@ -486,7 +486,7 @@ def test_in_batch_negatives_need_a_dual_encoder_and_passages_without_a_teachers_
 def test_a_language_model_loss_needs_a_model_that_writes(place, tmp_path):
     model = classifier_folder(tmp_path / "bert")
     changes = {"reranker": "cross_encoder", "model": str(model), "loss": {"part": "lm"}, "dev": {}}
-    with pytest.raises(BadInput, match="writes no text: loss lm needs a T5 or a causal language model"):
+    with pytest.raises(BadInput, match="does not generate text: loss lm needs a T5 or a causal language model"):
         train(made(place, tmp_path / "recipe.toml", "texts", **changes), tmp_path / "run")
 
 

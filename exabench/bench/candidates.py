@@ -67,7 +67,7 @@ TIMED_SECONDS = 20.0  # no query is begun after that
 
 
 def check_depth(depth: int) -> None:
-    """Raise BadInput for a depth that is not a whole number from 1 to DEEPEST: Python users come past --depth's bounds."""
+    """Raise BadInput for a depth that is not a whole number from 1 to DEEPEST. Python callers bypass --depth's bounds."""
     if type(depth) is not int:
         raise BadInput(f"depth must be a whole number, not {printable(repr(depth), 40)}")
     if depth < 1:
@@ -120,7 +120,9 @@ def make_candidates(
     run = search(first_stage, queries, depth, convention, name or retriever, excluded)
     if not len(run):
         what = name or retriever
-        raise BadInput(f"first stage {what} finds nothing for any judged query of {task.name}; does it belong to another task?")
+        raise BadInput(
+            f"first stage {what} finds nothing for any judged query of {task.name}; does it belong to another task?"
+        )
     for remark in notes.on_candidates(run, qrels, depth):
         note(remark)
     depth = min(depth, getattr(first_stage, "deepest", depth))  # two stages rank what the first one found

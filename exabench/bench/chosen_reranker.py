@@ -38,9 +38,7 @@ class ChosenReranker:
             self.label = label_of(str(self._options.get("model", given)))
         else:
             if options or part:
-                raise BadInput(
-                    f"{', '.join(options) or 'part'} applies only to a reranker given by name or by model"
-                )
+                raise BadInput(f"{', '.join(options) or 'part'} applies only to a reranker given by name or by model")
             self._made = as_reranker(given)
             self.label = label_of(reranker_name(self._made))
 

@@ -44,7 +44,7 @@ class TaskComparison:
     def verdict(self) -> str:
         """In words: who is better, or that the data cannot tell (corrected p below 0.05)."""
         if self.corrected >= ALPHA:
-            return "no difference that these queries can show"
+            return "not significantly different"
         return "A is better" if self.test.difference > 0 else "B is better"
 
     def as_json(self) -> dict[str, Any]:

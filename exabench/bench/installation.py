@@ -111,9 +111,7 @@ def _sandbox() -> Finding:
 def _gpu() -> Finding:
     """The GPUs that torch sees. Without a driver torch is not loaded: that takes seconds, and it would see none."""
     if importlib.util.find_spec("torch") is None:
-        return Finding(
-            "installed", "GPU", "missing", "torch is not installed, so it is not used", extra_line("models")
-        )
+        return Finding("installed", "GPU", "missing", "torch is not installed, so it is not used", extra_line("models"))
     # The device files of NVIDIA's driver and of AMD's.
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
         return Finding("installed", "GPU", "ok", "none: models run on the CPU")

@@ -41,7 +41,7 @@ class ListChange:
 class JudgementChanges:
     """What differs between the judgements that a board locked and those at hand.
 
-    The board holds no judgements. Which queries came and went is read off a result, and is None where there is none;
+    The board contains no judgements. Which queries came and went is read off a result, and is None where there is none;
     `grades` are those of the passages in the frozen lists: of others nobody kept any.
     """
 

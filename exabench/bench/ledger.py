@@ -170,7 +170,7 @@ class Ledger:
         """One filed submission. Raises BadInput where the file does not carry its slug."""
         submission = read_submission(file)
         if submission.slug != file.stem:
-            raise BadInput(f"holds {submission.name}, so it must be called {submission.slug}.toml", file=file)
+            raise BadInput(f"holds {submission.name}, so it must be named {submission.slug}.toml", file=file)
         return submission
 
     def add_submission(self, submission: Submission) -> Path:
@@ -341,7 +341,8 @@ class Ledger:
         file = self.description_file(candidates.task, candidates.name)
         if file.is_file() and self._read_candidates(file).digest != candidates.digest:
             raise BadInput(
-                "is already frozen with another digest, which results refer to; give the new list another name (--name)", file=file
+                "is already frozen with another digest, which results refer to; choose another --name",
+                file=file,
             )
         write_run(run, self.candidates_file(candidates.task, candidates.name), candidates.name)
         if not file.is_file():  # results hold the description too: the first one stays, wherever the task is read next
@@ -400,7 +401,7 @@ class Ledger:
         tag = b"".join(words[5:6]).decode(errors="replace")
         if tag != slug:
             raise BadInput(
-                f"carries the tag {printable(tag)!r}, so it is not a run of {slug}; file it with `exabench bench submit`",
+                f"has the tag {printable(tag)!r}, so it is not a run of {slug}; use `exabench bench submit`",
                 file=file,
             )
         return run

@@ -206,7 +206,9 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
         name = f"{HERE}/{chosen.label or chosen.found.reranker}"
         link = ""  # it is described nowhere
     if not NAME.fullmatch(name):
-        raise BadInput(f"{printable(name)} is not a name for a board; rename the folder, or put a submission.toml into it")
+        raise BadInput(
+            f"{printable(name)} is not a name for a board; rename the folder, or put a submission.toml into it"
+        )
     # The licence can be read off the card; what a model was trained on is for its authors to declare.
     card = known / CARD
     licence = "unknown"

@@ -80,7 +80,9 @@ def published_lists(repo: str) -> tuple[str, dict[str, dict[str, Any]]]:
             return head, dict(values["lists"])
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise BadInput(f"dataset {repo} contains something other than candidate lists; name the one that publish-lists made")
+    raise BadInput(
+        f"dataset {repo} contains something other than candidate lists; name the one that publish-lists made"
+    )
 
 
 @dataclass

@@ -117,7 +117,7 @@ def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
             what = f"fits no candidate list of {task} on this board ({there}); of the nearest, "
             what += f"{nearest.candidates.name}, {count} of the run are not among the candidates"
         raise BadInput(
-            f"{what}, the first for query {printable(query_id)!r}; rerank only what the candidates hold",
+            f"{what}, the first for query {printable(query_id)!r}; rerank only passages of the candidate list",
             file=file,
             id=passage_id,
         )

@@ -163,7 +163,8 @@ def check(
             given = replace(given, model=path.as_posix())
             if not given.model.isprintable():
                 raise BadInput(
-                    "cannot be shown on a page: its path contains a character that does not print; rename it", file=folder
+                    "cannot be shown on a page: its path contains a character that does not print; rename it",
+                    file=folder,
                 )
         submission = given
         if submission.kind == "model" and (folder / TRAINING_FILES[0]).exists():
@@ -207,7 +208,9 @@ def check(
         filed = ledger.submission_file(slug)
         withdrawn = ledger.submission(filed).withdrawn if filed.is_file() else ""
         if withdrawn:
-            problems.append(f"{name} was withdrawn ({withdrawn}): it stays listed as withdrawn; submit it under another name")
+            problems.append(
+                f"{name} was withdrawn ({withdrawn}): it stays listed as withdrawn; submit it under another name"
+            )
         else:
             for other in ledger.slugs_in_other_case(slug):
                 problems.append(f"{name} differs from the existing {other} only in case; choose another name")

@@ -25,15 +25,15 @@ from exabench.core.errors import BadInput, ExabenchError, printable
 )
 @click.version_option(package_name="exabench", message="%(package)s %(version)s")
 def exabench() -> None:
-    """Build datasets for rerankers, train them, and keep a leaderboard whose every number can be followed.
+    """Build training sets for rerankers, train rerankers, evaluate them, and keep a leaderboard of the results.
 
-    Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a check did not
-    hold, 2 bad input or usage, 3 an outside service failed.
+    Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 a check
+    failed, 2 bad input or usage, 3 an outside service failed.
     """
 
 
 @exabench.command("help", has_result=False, examples=("exabench help bench score",))
-@click.argument("command", nargs=-1, help="The words of a command, as in bench score.")
+@click.argument("command", nargs=-1, help="A command, as in bench score.")
 @click.pass_context
 def help_(context: click.Context, command: tuple[str, ...]) -> None:
     """Print the help of COMMAND, or of exabench itself."""
@@ -45,7 +45,7 @@ def help_(context: click.Context, command: tuple[str, ...]) -> None:
         if isinstance(found, click.Group):
             inner = found.get_command(of, word)
         if inner is None:
-            raise BadInput(f"{of.command_path} is a command: {printable(word)!r} is none below it")
+            raise BadInput(f"{of.command_path} has no subcommand {printable(word)!r}")
         found = inner
         of = click.Context(found, info_name=word, parent=of)
     click.echo(found.get_help(of))
@@ -75,14 +75,14 @@ def main(arguments: list[str] | None = None) -> int:
     except ExabenchError as error:
         return _report_failure(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return _report_failure("stopped; run the same command again to go on", 130)
+        return _report_failure("stopped; run the same command again to resume", 130)
     except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is nobody to tell
         sys.stderr.close()
         return 0
     except OSError as error:
         return _report_failure(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except MemoryError:
-        return _report_failure("out of memory: close other programs or take a smaller --depth, then run again", 2)
+        return _report_failure("out of memory: close other programs or use a smaller --depth, then run again", 2)
 
 
 def _report_failure(text: str, exit_code: int) -> int:

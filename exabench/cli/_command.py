@@ -67,7 +67,7 @@ class Command(WithExamples):
         super().__init__(*args, **kwargs)
         if has_result:
             self._add_flag("--json", "as_json", True, "Print one JSON object and nothing else.")
-        self._add_flag("--quiet", "verbosity", "quiet", "Print results and errors alone.")
+        self._add_flag("--quiet", "verbosity", "quiet", "Print only results and errors.")
         self._add_flag("--verbose", "verbosity", "verbose", "Print a line for every step.")
 
     def _add_flag(self, flag: str, name: str, value: object, help: str) -> None:
@@ -82,7 +82,7 @@ class Command(WithExamples):
             for place, option in enumerate(given):
                 has_one = isinstance(option, click.Option) and not option.multiple and not option.is_flag
                 if has_one and option in given[:place]:  # click would take the last one without a word
-                    raise BadInput(f"{option.opts[-1]} is given twice; it takes one value")
+                    raise BadInput(f"{option.opts[-1]} is given twice; it accepts one value")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -168,20 +168,26 @@ class _CollectionsFolder(click.Path):
                 raise
             if ctx.get_parameter_source(str(param.name)) is not click.core.ParameterSource.ENVIRONMENT:
                 raise
-            raise BadInput(f"{param.envvar} names no folder that is there; correct or unset it", file=value) from None
+            raise BadInput(
+                f"{param.envvar} does not name an existing folder; correct or unset it", file=value
+            ) from None
 
 
 data_option = click.option(
     "--data",
     envvar="EXABENCH_DATA",
     type=_CollectionsFolder(path_type=Path, exists=True, file_okay=False),
-    help="Folder of test collections in BEIR layout (DATA/<task>/); else EXABENCH_DATA.",
+    help="Folder of test collections in BEIR layout (DATA/<task>/).  [default: EXABENCH_DATA]",
 )
 board_option = click.option("--board", type=PATH, default="leaderboard", show_default=True, help="Leaderboard folder.")
 set_option = click.option(
-    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="An option; TABLE.KEY=VALUE reaches into a table."
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option; TABLE.KEY=VALUE sets a key inside a table.",
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Plan and check alone: say what would be done.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 
 
 def to_option(help: str, *, is_file: bool = False, **settings: Any) -> Callable[[Function], Function]:
@@ -195,7 +201,7 @@ def place_options(function: Function) -> Function:
     for option in (
         dry_run_option,
         click.option("--pr", "pull_request", is_flag=True, help="Open a pull request instead of committing."),
-        to_option("A folder instead, which loads the same way."),
+        to_option("Write to this folder instead of the Hub."),
         click.option("--repo", help="Repository on the Hub (owner/name)."),
     ):
         function = option(function)
@@ -231,7 +237,7 @@ def check_form(as_csv: bool, as_latex: bool, per_query: bool) -> None:
     if sum(chosen) > 1:
         raise BadInput("give one of --json, --csv and --latex")
     if per_query and (as_csv or as_latex):
-        raise BadInput("--per-query goes with the plain table; --json holds the value of every query")
+        raise BadInput("--per-query works only with the plain table; --json includes every query")
 
 
 def answer(value: Mapping[str, object], text: str | None = None, *notes: str) -> None:
@@ -267,7 +273,7 @@ def publish_to(
 ) -> None:
     """Publish `folder` as the `place_options` say, and print what came of it. Raises BadInput for no place, or two."""
     if bool(repo) == (to is not None):
-        raise BadInput("say where to publish: --repo owner/name or --to FOLDER, one of the two")
+        raise BadInput("give --repo owner/name or --to FOLDER, not both")
     if repo:
         from exabench.hub.client import is_repo
 

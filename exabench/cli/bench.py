@@ -50,12 +50,14 @@ if TYPE_CHECKING:
 task_option = click.option(
     "--task",
     shell_complete=completing(known_tasks),
-    help="A task (exabench bench tasks), or the path of a collection of your own.",
+    help="A task (exabench bench tasks), or the path of your own collection.",
 )
 SHOWN = 20  # queries or grades of a correction that are printed; --json has all
-qrels_option = click.option("--qrels", type=PATH, help="Judgements of your own: TREC, BEIR, JSON or Parquet.")
-threshold_option = click.option("--threshold", type=int, help="Lowest relevant grade.  [default: the task's, or 1]")
-csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV, numbers in full.")
+qrels_option = click.option("--qrels", type=PATH, help="Your own judgements (qrels): TREC, BEIR, JSON or Parquet.")
+threshold_option = click.option(
+    "--threshold", type=int, help="Lowest grade that counts as relevant.  [default: the task's, or 1]"
+)
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV, with all digits.")
 latex_option = click.option("--latex", "as_latex", is_flag=True, help="Print the table as LaTeX.")
 
 
@@ -80,12 +82,12 @@ def bench() -> None:
     "task",
     required=False,
     shell_complete=completing(known_tasks),
-    help="A task, to say all about it, or a suite, to list its tasks.",
+    help="A task, to show its details, or a suite, to list its tasks.",
 )
 @data_option
 @board_option
 def tasks(task: str | None, data: Path | None, board: Path) -> None:
-    """List the tasks and suites that exabench knows, and those of --data and --board; or say all about TASK."""
+    """List tasks and suites (built in, from --data and from --board), or show the details of TASK."""
     from exabench.tasks.catalogue import board_tasks, by_suite, expand, own_tasks, suite_name, suites, tasks
 
     if task is not None and not suite_name(task):
@@ -127,25 +129,23 @@ def tasks(task: str | None, data: Path | None, board: Path) -> None:
         "exabench bench candidates trec-dl --retriever scoreddocs --credit owner=castorini --credit licence=apache-2.0",
     )
 )
-@click.argument(
-    "task", shell_complete=completing(known_tasks), help="A task: exabench bench tasks lists those that are known."
-)
+@click.argument("task", shell_complete=completing(known_tasks), help="A task or suite (exabench bench tasks).")
 @click.option(
     "--retriever",
     shell_complete=completing(known_first_stages),
     help="A first stage (exabench parts retrievers).  [default: bm25]",
 )
-@click.option("--from", "run", type=PATH, help="Freeze this published run instead.")
+@click.option("--from", "run", type=PATH, help="Freeze this run file instead.")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
-@click.option("--name", help="The name of the list; else <retriever>-<depth>.")
+@click.option("--name", help="Name of the list.  [default: <retriever>-<depth>]")
 @click.option(
     "--credit",
     "credits",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Whose work the first stage is: owner, link, licence, training_data, description.",
+    help="Credit for the first stage: owner, link, licence, training_data or description.",
 )
-@click.option("--again", metavar="NAME", help="Make this frozen list again and compare; nothing is written.")
+@click.option("--again", metavar="NAME", help="Rebuild this frozen list and compare; writes nothing.")
 @set_option
 @dry_run_option
 @data_option
@@ -162,7 +162,7 @@ def candidates(
     board: Path,
     **choices: Any,
 ) -> None:
-    """Freeze the list of passages for TASK that everybody reranks: a run, and a JSON file that describes it.
+    """Freeze the candidate list that systems rerank for TASK: a run and a JSON file that describes it.
 
     TASK may be a suite: each of its tasks gets a list.
     """
@@ -172,11 +172,11 @@ def candidates(
     ledger = Ledger(board)
     if again is not None:
         if retriever or run or pairs or credits or choices["name"] or dry_run:
-            raise BadInput("--again repeats what the description of the list says: leave the other choices out")
+            raise BadInput("--again uses the list's own description; remove the other options")
         _make_again(ledger, task, again, data)
         return
     if retriever and run:
-        raise BadInput("give --retriever or --from, not both: a published run is its own first stage")
+        raise BadInput("give --retriever or --from, not both")
     retriever = retriever or "bm25"
     options = override({}, pairs)
     choices["credit"] = override({}, credits, "--credit")
@@ -187,7 +187,7 @@ def candidates(
         plan = plan_candidates(ledger, task, retriever, data=data, options=options, **choices)
         lines = []
         for one in plan:
-            there = ", which is there already" if one.is_there else ""
+            there = ", which already exists" if one.is_there else ""
             queries = plural(one.queries, "judged query", "judged queries")
             lines.append(f"would freeze {one.task}/{one.name}{there}: {one.retriever}, {queries}")
         answer({"lists": [asdict(one) for one in plan]}, "\n".join(lines))
@@ -205,7 +205,7 @@ def candidates(
 
     notes = []
     if is_new:
-        notes.append(f"made a fresh leaderboard in {board}/ (board.toml names its tasks)")
+        notes.append(f"created a new leaderboard in {board}/ (board.toml lists its tasks)")
     for frozen, _ in lists:
         about = f"{frozen.task}: " if len(lists) > 1 else ""
         queries = plural(frozen.queries, "query", "queries")
@@ -229,7 +229,7 @@ def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None
         {"same": not made.differences, "digest": made.again.digest, "differences": made.differences}, "\n".join(lines)
     )
     if made.differences:
-        raise CheckFailed(f"{made.frozen.task}/{name} cannot be made again as it was frozen")
+        raise CheckFailed(f"{made.frozen.task}/{name} cannot be reproduced")
 
 
 @bench.command(
@@ -240,20 +240,20 @@ def _make_again(ledger: Ledger, task: str, name: str, data: Path | None) -> None
         "exabench bench score runs/ --task trec-dl",
     )
 )
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", help="Runs: files with a ranking for each query.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", help="Run files.")
 @task_option
 @qrels_option
 @threshold_option
-@click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
-@click.option("--per-query", is_flag=True, help="Print the value of every query too.")
+@click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeatable.")
+@click.option("--per-query", is_flag=True, help="Also print the value of every query.")
 @csv_option
 @latex_option
 @data_option
 @board_option
 def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, **choices: Any) -> None:
-    """Print the metrics of any run, or of several in one table.
+    """Print the metrics of one run, or of several in one table.
 
-    On a suite RUN is a folder with a run for each task, or TASK=RUN, repeated for each.
+    For a suite give a folder with one run per task, or TASK=RUN for each task.
     """
     from exabench.bench.scoring import score_systems
 
@@ -276,7 +276,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
             shown = "-"  # undefined: every query has the same value
             if whole is not None:
                 shown = f"{whole:.4f}"
-            rows.append([name, shown, "one number of the run"])
+            rows.append([name, shown, "one number for the whole run"])
         text = table((one.run, "value", "95% interval"), rows)
     if as_csv or as_latex:
         text = _as_text(found, as_csv)
@@ -298,7 +298,7 @@ def _systems(given: Sequence[str]) -> Sequence[Any]:
     for text in pairs:
         task, _, run = text.partition("=")
         if task in runs:
-            raise BadInput(f"two runs are given for {task}; keep one")
+            raise BadInput(f"{task} is given two runs; keep one")
         runs[task] = run
     return [runs]
 
@@ -347,16 +347,16 @@ def _remarks(measurements: Sequence[Measurement]) -> list[str]:
         "exabench bench compare acme/good exabench/unchanged --board my-board --latex",
     )
 )
-@click.argument("systems", nargs=-1, required=True, metavar="A B...", help="Runs, or submissions of the board.")
+@click.argument("systems", nargs=-1, required=True, metavar="A B...", help="Run files, or submissions of the board.")
 @task_option
 @qrels_option
 @threshold_option
-@click.option("--candidates", help="Of submissions, only these candidates.")
-@click.option("--metric", help="Else the task's headline metric.")
-@click.option("--per-query", is_flag=True, help="Print every query, the largest difference first.")
+@click.option("--candidates", help="For submissions: only over this candidate list.")
+@click.option("--metric", help="Metric to compare.  [default: the task's headline metric]")
+@click.option("--per-query", is_flag=True, help="Also print every query, largest difference first.")
 @csv_option
 @latex_option
-@click.option("--test", default="t", show_default=True, help="t (paired t-test) or permutation.")
+@click.option("--test", default="t", show_default=True, help="Significance test: t (paired t-test) or permutation.")
 @data_option
 @board_option
 def compare(
@@ -371,25 +371,25 @@ def compare(
     board: Path,
     **choices: Any,
 ) -> None:
-    """Say who wins, A or B, or of each two of several.
+    """Test whether two systems differ; with more than two, test every pair.
 
-    They are run files (with --task or --qrels), folders of run files (with a suite as --task), or submissions of the
+    Systems are run files (with --task or --qrels), folders of run files (with a suite as --task), or submissions of the
     board.
     """
     from exabench.bench.comparison import compare, compare_submissions
 
     check_form(as_csv, as_latex, per_query)
     if len(systems) < 2:
-        raise BadInput("name two systems or more: run files, or submissions of the board")
+        raise BadInput("give at least two systems: run files, or submissions of the board")
     a, b, *others = systems
     if qrels is not None or any(map(_is_run, systems)):
         if candidates:
-            raise BadInput("--candidates chooses among the results of submissions; runs are compared as they are")
+            raise BadInput("--candidates applies to submissions, not to run files")
         found = compare(*systems, qrels=qrels, threshold=threshold, data=data, board=board, **choices)
-        family = "over all comparisons of this table, those of suite means apart"
+        family = "over all comparisons in this table, with suite means corrected separately"
     else:
         found = compare_submissions(a, b, board, *others, candidates=candidates, **choices)
-        family = "over the better system's tests against all below it on the board"
+        family = "over the better system's tests against every system below it on the board"
     if as_csv or as_latex:
         text = _as_text(found, as_csv)
     else:
@@ -458,7 +458,7 @@ def _differences_by_query(one: TaskComparison, several: bool) -> str:
 @data_option
 @board_option
 def verify(slug: str, data: Path | None, board: Path) -> None:
-    """Recompute every number (of SLUG) from its stored run: OK, off by ..., or FAIL, cell by cell."""
+    """Recompute every number (of SLUG) from the stored runs; print OK, off by ... or FAIL for each."""
     from exabench.bench.verification import verify
 
     cells = []
@@ -490,15 +490,13 @@ def verify(slug: str, data: Path | None, board: Path) -> None:
         "exabench bench judgements mine --board our-board --accept --reason 'two queries were judged again'",
     )
 )
-@click.argument(
-    "task", shell_complete=completing(known_tasks), help="A task with judgements that the board has locked."
-)
-@click.option("--accept", is_flag=True, help="Take them over: into lock.json and the descriptions of the lists.")
-@click.option("--reason", default="", help="Why, with --accept: for the change log.")
+@click.argument("task", shell_complete=completing(known_tasks), help="A task whose judgements the board has locked.")
+@click.option("--accept", is_flag=True, help="Accept the new judgements: update lock.json and the lists' descriptions.")
+@click.option("--reason", default="", help="Reason for the change log, required with --accept.")
 @data_option
 @board_option
 def judgements(task: str, accept: bool, reason: str, data: Path | None, board: Path) -> None:
-    """Say how the judgements of TASK differ from those that the board locked; --accept takes them over."""
+    """Show how the judgements of TASK differ from those that the board locked; --accept accepts the new ones."""
     from exabench.bench.judgements import accept_judgements, compare_judgements
 
     if accept:
@@ -522,14 +520,14 @@ def judgements(task: str, accept: bool, reason: str, data: Path | None, board: P
     for grade in changes.grades[:SHOWN]:
         text += f"\nquery {grade.query}, passage {grade.passage}: {_grade(grade.before)} became {_grade(grade.after)}"
     if len(changes.grades) > SHOWN:
-        text += f"\n... and {len(changes.grades) - SHOWN} grades more"
-    told = "these are the judgements that are locked"
+        text += f"\n... and {len(changes.grades) - SHOWN} more grades"
+    told = "the judgements match the locked ones"
     if accept and (changes.differ or before is None):
-        told = f"taken over; next: {command_line('bench', 'run', board=board, data=data)}"
+        told = f"accepted; next: {command_line('bench', 'run', board=board, data=data)}"
     elif changes.differ:
-        told = "other judgements than those that are locked; --accept --reason TEXT takes them over"
+        told = "the judgements differ from the locked ones; accept them with --accept --reason TEXT"
     elif before is None:
-        told = f"{board} holds no judgements of {changes.task} yet: its first candidate list locks them"
+        told = f"{board} contains no judgements of {changes.task} yet: its first candidate list locks them"
     answer({**changes.as_json(), "accepted": accept}, text, told)
 
 
@@ -543,8 +541,8 @@ def _grade(grade: int | None) -> str:
         "exabench bench submit my-model.toml --repo their-group/board",
     )
 )
-@click.argument("file", type=EXISTING_FILE, help="A file of TOML that describes a system.")
-@click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeat for more.")
+@click.argument("file", type=EXISTING_FILE, help="TOML file that describes a system.")
+@click.option("--run", "runs", multiple=True, metavar="TASK[@CANDIDATES]=RUN", help="A run file; repeatable.")
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @to_option("Write the submission's files into this new folder instead.")
 @click.option("--branch", default="", hidden=True)
@@ -561,7 +559,7 @@ def submit(
     data: Path | None,
     board: Path,
 ) -> None:
-    """Check the submission FILE and its runs, all problems at once, and file them on the board, or send them to one."""
+    """Check the submission FILE and its runs, report all problems at once, and add them to the board."""
     from exabench.bench.submitting import send, submit
 
     sent = {}
@@ -584,9 +582,9 @@ def submit(
             files = list(done.files)
             outcome = f"sent: {done.url}"
             if not done.changed:
-                outcome = f"there already: {done.url}"
+                outcome = f"already submitted: {done.url}"
             elif dry_run:
-                outcome = f"in order; would be sent: {done.url}"
+                outcome = f"valid; would be submitted: {done.url}"
         else:
             submission, paths = submit(
                 file, runs, board, data=data, dry_run=dry_run, progress=report, note=remarks.append
@@ -597,7 +595,7 @@ def submit(
                 words.append("--trusted")
             outcome = f"filed; next: {command_line(*words, board=board, data=data)}"
             if dry_run:
-                outcome = "in order; would be filed"
+                outcome = "valid; would be filed"
     found = {"slug": submission.slug, **sent, "files": files, "notes": remarks}
     answer(found, "\n".join(files), *(f"note: {remark}" for remark in remarks), outcome)
 
@@ -606,7 +604,7 @@ def submit(
 @click.option("--repo", default="", help="The board's repository on the Hub (owner/name): its open pull requests.")
 @board_option
 def pending(repo: str, board: Path) -> None:
-    """List what waits: the pull requests of --repo, or the folders of the board's own queue."""
+    """List waiting submissions: the pull requests of --repo, or the folders in the board's queue."""
     from exabench.bench.queue import queue_of
 
     if not repo:  # the Hub lists requests: no board is needed here
@@ -624,15 +622,17 @@ def pending(repo: str, board: Path) -> None:
         "exabench bench run --pending --repo our-group/board",
     )
 )
-@click.argument("slugs", nargs=-1, help="Submissions of the board, as owner/name; without them all.")
+@click.argument("slugs", nargs=-1, help="Submissions of the board (owner/name).  [default: all]")
 @click.option("--task", help="Only this task.")
-@click.option("--candidates", help="Only these candidates.")
-@click.option("--trusted", is_flag=True, help="Run models in this process, without the sandbox: for your own alone.")
-@click.option("--pending", "queued", is_flag=True, help="Take what waits, one by one, and answer.")
+@click.option("--candidates", help="Only this candidate list.")
+@click.option(
+    "--trusted", is_flag=True, help="Run models in this process, without the sandbox; only for models you trust."
+)
+@click.option("--pending", "queued", is_flag=True, help="Process the waiting submissions one by one and answer each.")
 @click.option("--repo", default="", help="With --pending: the board's repository on the Hub (owner/name).")
 @click.option("--reason", default="", help="Why numbers change, for the change log.")
-@click.option("--engine", default="local", show_default=True, help="Who computes: local, or ray.")
-@click.option("--workers", type=Count(0), default=0, help="How many at a time; 0: one for each GPU.")
+@click.option("--engine", default="local", show_default=True, help="Where to compute: local or ray.")
+@click.option("--workers", type=Count(0), default=0, help="Number of parallel workers; 0: one per GPU.")
 @data_option
 @board_option
 def run(
@@ -645,9 +645,9 @@ def run(
     board: Path,
     **choices: Any,
 ) -> None:
-    """Compute the results of the filed submissions (all, or SLUGS); those that still hold are kept.
+    """Compute the results of submissions (all, or SLUGS); results that are still valid are kept.
 
-    With --pending those that wait are taken instead: checked, run in the sandbox, filed with their results, answered.
+    With --pending process waiting submissions instead: check them, run them in the sandbox, file the results, answer.
     """
     from exabench.bench.evaluation import raise_failures, run_board
     from exabench.bench.ledger import Ledger, read_result
@@ -656,7 +656,7 @@ def run(
     from exabench.bench.submitting import add_baselines
 
     if queued and (slugs or task or candidates or trusted):
-        raise BadInput("--pending takes what others sent, whole and in the sandbox: leave the other choices out")
+        raise BadInput("--pending runs every waiting submission in the sandbox; remove the other options")
     if repo and not queued:
         raise BadInput("--repo belongs to --pending")
     Ledger(open_board(board)).check_has_candidates(task, candidates)
@@ -698,7 +698,7 @@ def run(
     _answer_results(files, results, work, [*copies_among(results, Ledger(board)), *notes_of(results)])
     # The sandbox is for models of others: whoever has none can still run their own.
     if any("no-sandbox: " in str(error) for error in failures.values()):
-        note("models of your own run without the sandbox, with --trusted")
+        note("or, for models that you trust, run them without the sandbox: --trusted")
     if failures:
         raise_failures(failures)
 
@@ -752,10 +752,10 @@ def _answer_results(
 
 @bench.command(examples=("exabench bench withdraw acme/good --reason 'The run was of another system.'",))
 @click.argument("slug", help="A submission of the board, as owner/name.")
-@click.option("--reason", required=True, help="Why, in one line; pages show it.")
+@click.option("--reason", required=True, help="The reason, on one line; shown on the pages.")
 @board_option
 def withdraw(slug: str, reason: str, board: Path) -> None:
-    """Mark the submission SLUG as withdrawn: it stays listed with its results, and ranks no more."""
+    """Withdraw the submission SLUG: it stays listed with its results but is no longer ranked."""
     from exabench.bench.submitting import withdraw
 
     with only_writer(open_board(board)):
@@ -771,13 +771,15 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
     ),
 )
 @click.argument("places", nargs=-1, required=True, type=PATH, help="Result files of MTEB, or folders of them.")
-@click.option("--system", default="", help="Whose results these are, where no model_meta.json lies beside them.")
+@click.option(
+    "--system", default="", help="The model's name (owner/name), if there is no model_meta.json next to the results."
+)
 @board_option
 def import_mteb(places: tuple[Path, ...], system: str, board: Path) -> None:
-    """Add retrieval results of MTEB to a leaderboard, as numbers reported elsewhere (reported/mteb.csv)."""
+    """Import MTEB retrieval results as numbers reported elsewhere (reported/mteb.csv)."""
     from exabench.bench.mteb_results import import_mteb
 
     done = import_mteb(board, places, system)
-    notes = [f"{plural(len(done.others), 'file')} of other kinds of tasks left aside"] if done.others else []
+    notes = [f"{plural(len(done.others), 'file')} of other kinds of tasks ignored"] if done.others else []
     counts = f"{plural(done.added, 'row')} added, {done.changed} changed, {done.same} as before"
     answer(asdict(done), f"{done.file}: {counts}", *notes)

@@ -46,21 +46,21 @@ def board() -> None:
         "exabench board init --task mine --data collections --space our-group/board --board our-board",
     )
 )
-@click.option("--title", default="My leaderboard", show_default=True, help="The title of the pages.")
+@click.option("--title", default="My leaderboard", show_default=True, help="Title of the pages.")
 @click.option(
-    "--task", "tasks", multiple=True, default=("mini",), show_default=True, help="A task or suite; repeat for more."
+    "--task", "tasks", multiple=True, default=("mini",), show_default=True, help="A task or suite; repeatable."
 )
 @click.option("--description", default="", help="A sentence about the board.")
-@click.option("--source", default="", help="Where the board's folder can be copied from: https://...")
-@click.option("--contact", default="", help="Whom to ask: an e-mail address, an @handle or https://...")
-@click.option("--licence", "--license", default="", help="The licence of results and pages, such as cc-by-4.0.")
-@click.option("--url", default="", help="Where the pages will be read: feeds and shared links need an address.")
-@click.option("--install", default="", help="Where rebuild.yml installs exabench from: git+https://...@COMMIT.")
+@click.option("--source", default="", help="Address of the board's folder, for copies: https://...")
+@click.option("--contact", default="", help="Contact: an e-mail address, an @handle or https://...")
+@click.option("--licence", "--license", default="", help="Licence of results and pages, such as cc-by-4.0.")
+@click.option("--url", default="", help="Address of the published pages, for feeds and shared links.")
+@click.option("--install", default="", help="Source that rebuild.yml installs exabench from: git+https://...@COMMIT.")
 @click.option("--space", default="", help="The static Space that rebuild.yml publishes to (owner/name).")
 @data_option
 @board_option
 def init(title: str, tasks: tuple[str, ...], data: Path | None, board: Path, **others: str) -> None:
-    """Make a new leaderboard: a folder with its board.toml, in which every key is explained, and a workflow."""
+    """Create a new leaderboard: a folder with a commented board.toml and a GitHub workflow."""
     from exabench.bench.new_board import check_workflow, make_board
 
     files = make_board(board, title, tasks, data=data, **others)
@@ -94,10 +94,10 @@ def check(board: Path) -> None:
 
 @board.command(examples=("exabench board build --board my-board --to site",))
 @board_option
-@to_option("Where the pages go; else BOARD/site.")
-@click.option("--check", is_flag=True, help="Write nothing; hold every byte of the built pages against the files.")
+@to_option("Output folder.  [default: BOARD/site]")
+@click.option("--check", is_flag=True, help="Write nothing; check that the pages match a new build, byte for byte.")
 def build(board: Path, to: Path | None, check: bool) -> None:
-    """Write the static pages from the committed files alone; only files that differ are written."""
+    """Build the static pages from the board's files; only pages that changed are written."""
     from exabench.board.pages import differences, render
     from exabench.board.ranking import Board
 
@@ -106,7 +106,7 @@ def build(board: Path, to: Path | None, check: bool) -> None:
     content = Board.read(board)
     if check:
         differing = differences(content, site)
-        text = f"{site}: every file is as a build would make it"
+        text = f"{site}: every file matches a new build"
         if differing:
             text = "\n".join(differing)
         value = {"page": page, "holds": not differing, "differing": differing}
@@ -124,9 +124,9 @@ def build(board: Path, to: Path | None, check: bool) -> None:
 
 @board.command(has_result=False, examples=("exabench board serve --board my-board --port 8000",))
 @board_option
-@click.option("--port", type=Count(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=Count(0, 65535), default=8000, show_default=True, help="Port; 0 picks a free one.")
 def serve(board: Path, port: int) -> None:
-    """Build the pages and show them on this machine until Ctrl-C."""
+    """Build the pages and serve them on this machine until Ctrl-C."""
     import http.server
 
     from exabench.board.pages import render
@@ -141,7 +141,7 @@ def serve(board: Path, port: int) -> None:
     try:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=site))
     except OSError as error:
-        raise BadInput(f"port {port} cannot be opened ({error.strerror}); take another with --port") from error
+        raise BadInput(f"port {port} cannot be opened ({error.strerror}); choose another with --port") from error
     with server:
         show(f"http://127.0.0.1:{server.server_address[1]}/")
         note("Ctrl-C stops it")
@@ -159,12 +159,12 @@ def serve(board: Path, port: int) -> None:
 )
 @board_option
 @place_options
-@click.option("--no-check", is_flag=True, help="Publish without holding files and numbers against one another first.")
+@click.option("--no-check", is_flag=True, help="Publish without checking files and numbers first.")
 @data_option
 def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> None:
     """Build the pages and publish them: to a static Space (--repo) in one commit, or to a folder.
 
-    Only a board whose files are in order and whose numbers can be recomputed is published.
+    The board is published only if its files are valid and its numbers can be recomputed.
     """
     from exabench.board.publishing import publish_board
 
@@ -180,17 +180,17 @@ def publish(board: Path, no_check: bool, data: Path | None, **place: Any) -> Non
 )
 @board_option
 @place_options
-@click.option("--task", "tasks", multiple=True, help="The lists of a task or suite alone; repeat for more.")
+@click.option("--task", "tasks", multiple=True, help="Only the lists of this task or suite; repeatable.")
 @click.option(
     "--framework",
     default="exabench",
     show_default=True,
-    help="The evaluation framework that eval.yaml names; the Hub keeps the list of those that it knows.",
+    help="The evaluation_framework in eval.yaml; the Hub accepts only registered names.",
 )
 def publish_lists(board: Path, tasks: tuple[str, ...], framework: str, **place: Any) -> None:
     """Publish the frozen candidate lists as a benchmark dataset: a config for each list, and eval.yaml.
 
-    `bench candidates TASK --retriever hub_list` freezes the very same list elsewhere.
+    `bench candidates TASK --retriever hub_list` freezes an identical list on another board.
     """
     from exabench.bench.publishing import publish_lists
 
@@ -204,10 +204,14 @@ def publish_lists(board: Path, tasks: tuple[str, ...], framework: str, **place: 
         "exabench board push-results --board my-board --lists our-group/my-board-lists --compare",
     ),
 )
-@click.argument("slugs", nargs=-1, metavar="[SLUG]...", help="Some submissions; else every model with a Hub id.")
+@click.argument(
+    "slugs", nargs=-1, metavar="[SLUG]...", help="Submissions to push.  [default: every model with a Hub id]"
+)
 @board_option
-@click.option("--lists", required=True, metavar="REPO", help="The dataset of the board's lists (publish-lists).")
-@click.option("--compare", is_flag=True, help="Open nothing; hold what the models' repositories say against the board.")
+@click.option(
+    "--lists", required=True, metavar="REPO", help="The Hub dataset of the board's candidate lists (publish-lists)."
+)
+@click.option("--compare", is_flag=True, help="Open nothing; compare the results on the models' pages with the board.")
 @click.option("--no-check", is_flag=True, help="Push without recomputing the numbers first.")
 @data_option
 @dry_run_option
@@ -220,9 +224,9 @@ def push_results(
     data: Path | None,
     dry_run: bool,
 ) -> None:
-    """Open a pull request on every model of the board with its results (.eval_results), each linked to its cell.
+    """Open a pull request with the board's results (.eval_results) on the Hub page of each model.
 
-    What a request said before is not sent again, whatever became of it; a call that was stopped goes on.
+    Results that an earlier pull request already gave are not sent again; an interrupted run resumes.
     """
     from exabench.board import eval_results
 
@@ -251,7 +255,7 @@ def push_results(
     answer({"models": models}, table(("submission", "results", "", "where"), rows, left=4))
     if refused:
         count = plural(refused, "model")
-        raise CheckFailed(f"{count} took nothing; the others are done")
+        raise CheckFailed(f"{count} accept no pull request; the others are done")
 
 
 def _compare_results(values: Sequence[ComparedValue]) -> None:
@@ -271,7 +275,7 @@ def _compare_results(values: Sequence[ComparedValue]) -> None:
         rows.append((one.submission, one.task, f"{one.value:.4f}", there, verdict))
     text = table(("submission", "task", "board", "Hub", ""), rows, left=2)
     count = plural(len(values), "value")
-    answer({"holds": not wrong, "values": listed}, text, f"{count}, {wrong} not as on the board")
+    answer({"holds": not wrong, "values": listed}, text, f"{count}, {wrong} differ from the board")
     if wrong:
         count = plural(wrong, "value")
         raise CheckFailed(f"{count} on the Hub differ from the board's, or are missing")

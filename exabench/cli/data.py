@@ -32,9 +32,9 @@ from exabench.core.recipe import recipes
 
 folder_argument = click.argument("folder", type=EXISTING_FOLDER, help="The folder of a release.")
 recipe_argument = click.argument(
-    "recipe", shell_complete=completing(lambda: recipes("data")), help="The name of a recipe, or a file of TOML."
+    "recipe", shell_complete=completing(lambda: recipes("data")), help="Name of a recipe, or a TOML file."
 )
-replies_option = click.option("--replies", type=PATH, help="The reply store; else the one in your cache folder.")
+replies_option = click.option("--replies", type=PATH, help="The reply store.  [default: in the cache folder]")
 
 
 @click.group(cls=CommandGroup, examples=("exabench data list", "exabench data build mini-explanations --to my-build"))
@@ -63,7 +63,7 @@ def list_() -> None:
 @recipe_argument
 @set_option
 def show_(recipe: str, pairs: tuple[str, ...]) -> None:
-    """Print RECIPE (a name, or a file) as it would be built."""
+    """Print RECIPE (a name or a file) with --set applied."""
     from exabench.data.building import data_recipe
 
     page = data_recipe(recipe, pairs)
@@ -81,13 +81,17 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     )
 )
 @recipe_argument
-@to_option("Work folder; else exabench-data/<recipe>. Run again, it goes on there.")
-@click.option("--limit", type=Count(0), default=0, help="Build the first so many items alone.")
+@to_option("Work folder; a rerun resumes there.  [default: exabench-data/<recipe>]")
+@click.option("--limit", type=Count(0), default=0, help="Build only the first N items.")
 @click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Processes here, or Ray."
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Run shards in local processes or on Ray.",
 )
-@click.option("--workers", type=Count(1), default=1, show_default=True, help="How many share the shards.")
-@click.option("--budget", type=Count(0), default=0, help="Stop when the teacher has read and written so many tokens.")
+@click.option("--workers", type=Count(1), default=1, show_default=True, help="Number of workers.")
+@click.option("--budget", type=Count(0), default=0, help="Stop after the teacher has read and written N tokens.")
 @dry_run_option
 @replies_option
 @set_option
@@ -103,7 +107,7 @@ def build(
     data: Path | None,
     **choices: Any,
 ) -> None:
-    """Build the dataset table of RECIPE; TO/release holds it, with its card and its manifest."""
+    """Build the dataset table of RECIPE; write it to TO/release with a dataset card and a manifest."""
     from exabench.data.building import Sources, build, data_recipe, plan_build
 
     page = data_recipe(recipe, pairs)
@@ -122,7 +126,7 @@ def build(
         counts = made.counts
         rows = plural(counts["good"], "row")
         items = plural(counts["input"], "item")
-        lost = f"{counts['quarantined']} in quarantine, {counts['skipped']} skipped"
+        lost = f"{counts['quarantined']} quarantined, {counts['skipped']} skipped"
         lines.append(f"{release.name}/{name} {release.version}: {rows} of {items} ({lost})")
         for reason, times in counts["reasons"].items():
             notes.append(f"  {times} {reason}")
@@ -137,7 +141,7 @@ def build(
 @folder_argument
 @data_option
 def audit(folder: Path, data: Path | None) -> None:
-    """Say what the release in FOLDER is worth: labels, lengths, repairs, overlaps, and its teacher against people."""
+    """Report the quality of the release in FOLDER: labels, lengths, repairs, overlap, agreement with human labels."""
     from exabench.data.auditing import audit
 
     with progress("audit") as report:
@@ -147,7 +151,7 @@ def audit(folder: Path, data: Path | None) -> None:
 
 @data.command(examples=("exabench data diff old/release new/release",))
 @click.argument("old", type=EXISTING_FOLDER, help="The folder of a release.")
-@click.argument("new", type=EXISTING_FOLDER, help="The folder of another one.")
+@click.argument("new", type=EXISTING_FOLDER, help="The folder of the other release.")
 def diff(old: Path, new: Path) -> None:
     """Compare two releases: tables, fields, and rows by their ids."""
     from exabench.data.releases import diff, next_version, read
@@ -160,13 +164,13 @@ def diff(old: Path, new: Path) -> None:
     if not lines:
         lines = ["no difference"]
     answer(value, "\n".join(lines))
-    note(f"the new one would be version {version}")
+    note(f"the new release would be version {version}")
 
 
 @data.command(examples=("exabench data card my-build/release",))
 @folder_argument
 def card(folder: Path) -> None:
-    """Print the card of the release in FOLDER, made anew from its manifest."""
+    """Print the dataset card of the release in FOLDER, generated from its manifest."""
     from exabench.data.card import release_card
     from exabench.data.releases import read
 
@@ -183,7 +187,7 @@ def card(folder: Path) -> None:
 @data.command(examples=("exabench data verify my-copy",))
 @folder_argument
 def verify(folder: Path) -> None:
-    """Hold every file of the copy of a release in FOLDER against its manifest."""
+    """Check every file of the release in FOLDER against its manifest."""
     from exabench.data.releases import MANIFEST, read, verify
 
     if not (folder / MANIFEST).is_file():
@@ -208,9 +212,9 @@ def verify(folder: Path) -> None:
 )
 @folder_argument
 @place_options
-@click.option("--version", default="", help="At least the computed one.")
+@click.option("--version", default="", help="Version; at least the computed one.")
 def publish(folder: Path, version: str, **place: Any) -> None:
-    """Publish the release in FOLDER: one commit with data, card and manifest, then its tag."""
+    """Publish the release in FOLDER: one commit with data, card and manifest, then a tag."""
     from exabench.data.publishing import publish
 
     publish_to(publish, folder, version=version, **place)
@@ -218,19 +222,19 @@ def publish(folder: Path, version: str, **place: Any) -> None:
 
 @data.command(examples=("exabench data cost my-build/release --input-price 0.15 --output-price 0.60",))
 @folder_argument
-@click.option("--input-price", help="Price of a million tokens that the teacher reads.")
-@click.option("--output-price", help="Price of a million tokens that the teacher writes.")
+@click.option("--input-price", help="Price per million input tokens.")
+@click.option("--output-price", help="Price per million output tokens.")
 @click.option("--prices", hidden=True)
 def cost(folder: Path, input_price: str | None, output_price: str | None, prices: str | None) -> None:
-    """Count the teacher's tokens behind the release in FOLDER and, with both prices, say what they cost."""
+    """Count the teacher tokens behind the release in FOLDER and, with both prices, what they cost."""
     from exabench.data.releases import read
     from exabench.models.costs import price_of
 
     # Hidden: version 0.1 read a table of prices, and a script that names one is told what to say instead.
     if prices is not None:
-        raise BadInput("price tables are gone: give --input-price and --output-price, money for a million tokens")
+        raise BadInput("price tables were removed: give --input-price and --output-price, per million tokens")
     if (input_price is None) != (output_price is None):
-        raise BadInput("a price needs both --input-price and --output-price, money for a million tokens")
+        raise BadInput("give both --input-price and --output-price, per million tokens")
     costs = {}
     lines = []
     for name, made in read(folder).tables.items():
@@ -251,12 +255,12 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
 
 @data.command(examples=("exabench data record my-recipe.toml run.trec --to replies.jsonl",))
 @recipe_argument
-@click.argument("run", type=EXISTING_FILE, help="A run: a file with a ranking for each query.")
+@click.argument("run", type=EXISTING_FILE, help="A run file.")
 @to_option("The file of replies.", is_file=True, default="replies.jsonl")
 @set_option
 @data_option
 def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
-    """Write the order of a published RUN as replies to the lists of RECIPE, for the teacher `replay`."""
+    """Write the rankings of RUN as teacher replies to the lists of RECIPE, for the teacher `replay`."""
     from exabench.data.building import Sources, data_recipe, record
 
     page = data_recipe(recipe, pairs)
@@ -270,9 +274,9 @@ def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path 
 @click.argument("table", help="A table of the release.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
-@to_option("The file: TSV for exaranker, JSON lines for twolar.", is_file=True, required=True)
+@to_option("Output file: TSV for exaranker, JSON Lines for twolar.", is_file=True, required=True)
 def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path) -> None:
-    """Write TABLE of the release in FOLDER as ExaRanker's or TWOLAR's own training code reads it."""
+    """Export TABLE of the release in FOLDER in the format of ExaRanker's or TWOLAR's training code."""
     from exabench.data.builders.imported import export
     from exabench.data.releases import rows
 
@@ -283,14 +287,14 @@ def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "t
 
 @data.group(examples=("exabench data replies import my-copy/replies/explanations.parquet",))
 def replies() -> None:
-    """The reply store: what teachers answered, paid once."""
+    """The store of teacher replies, which saves repeated calls."""
 
 
 @replies.command("import", examples=("exabench data replies import my-copy/replies/explanations.parquet",))
-@click.argument("file", type=EXISTING_FILE, help="A file of replies in Parquet.")
+@click.argument("file", type=EXISTING_FILE, help="Parquet file of replies.")
 @replies_option
 def import_(file: Path, replies: Path | None) -> None:
-    """Take over the replies of a release (FILE is its replies/<table>.parquet), so that nobody pays for them again."""
+    """Import the replies of a release (its replies/<table>.parquet) into the reply store."""
     from exabench.parts.replies import Replies, check_export
 
     check_export(file)  # before a store is made
@@ -300,4 +304,4 @@ def import_(file: Path, replies: Path | None) -> None:
     answer({"new": count, "disputed": store.disputed}, f"{taken} new")
     if store.disputed:
         calls = plural(store.disputed, "call was", "calls were")
-        note(f"{calls} answered otherwise before; the answers from before stay")
+        note(f"{calls} had another answer in the store; the stored answers are kept")

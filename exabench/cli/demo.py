@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     short_help="The whole thread on the embedded collection: no network, no GPU.",
     examples=("exabench demo", "exabench demo --data collections --to my-demo --set trained=[]"),
 )
-@to_option("Leaderboard folder; datasets and models are made beside it.", default="exabench-demo")
-@click.option("--recipe", help="A board recipe; else mini, or leaderboard with --data.")
+@to_option("Leaderboard folder; datasets and models are built next to it.", default="exabench-demo")
+@click.option("--recipe", help="A board recipe.  [default: mini, or leaderboard with --data]")
 @set_option
 @data_option
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None) -> None:
-    """Run the whole thread on the embedded collection (or on the collections of --data) into a leaderboard.
+    """Run the full pipeline on a small built-in collection (or on the collections in --data) and build a leaderboard.
 
     First stages and their fusion, datasets, a model trained on one of them, rerankers with and without a model,
     published runs, results, verification, pages.
@@ -86,10 +86,10 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
     answer(value, "\n".join(lines))
     results = plural(len(made.results), "result")
     numbers = plural(len(made.cells), "number")
-    failures = plural(wrong, "of them does not hold", "of them do not hold")
+    failures = plural(wrong, "of them failed", "of them failed")
     note(f"{results}; {numbers} recomputed from their stored runs, {failures}")
     if wrong:
-        failures = plural(wrong, "number does not hold", "numbers do not hold")
+        failures = plural(wrong, "number failed", "numbers failed")
         raise CheckFailed(f"{to}: {failures}; exabench bench verify --board {to} names them")
 
 

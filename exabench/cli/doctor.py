@@ -15,11 +15,11 @@ from exabench.core.errors import CheckFailed, plural
     short_help="What is installed, reachable and missing, and what to type.",
     examples=("exabench doctor", "exabench doctor --offline --json"),
 )
-@click.option("--offline", is_flag=True, help="Do not ask the Hub.")
+@click.option("--offline", is_flag=True, help="Do not contact the Hub.")
 def doctor(offline: bool) -> None:
-    """Say what is installed, what can be reached, where things are kept, and what to type for what is missing.
+    """Show what is installed, reachable and missing, and the commands that fix it.
 
-    It ends with 1 where something is broken. What only some commands need may be missing.
+    The exit code is 1 if something is broken. A missing optional extra is not an error.
     """
     from exabench.bench.installation import examine
 

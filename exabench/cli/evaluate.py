@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from exabench.bench.estimate import Estimate
     from exabench.bench.result_table import ResultTable
 
-reranker_option = click.option("--reranker", "part", default="", help="The part that reads MODEL; else its files say.")
+reranker_option = click.option(
+    "--reranker", "part", default="", help="The part that loads MODEL.  [default: detected from its files]"
+)
 device_option = click.option(
-    "--device", "devices", multiple=True, help="Where the model runs, as torch names it; repeat for more."
+    "--device", "devices", multiple=True, help="Device for the model, as in torch (cuda:0, cpu); repeatable."
 )
 precision_option = click.option("--precision", help="Number format of the weights.")
 
@@ -67,17 +69,17 @@ def reranker_options(pairs: tuple[str, ...], devices: tuple[str, ...], precision
     multiple=True,
     required=True,
     shell_complete=completing(known_tasks),
-    help="A task or suite; repeat for more.",
+    help="A task or suite; repeatable.",
 )
 @reranker_option
 @click.option("--retriever", default="bm25", help="A first stage (exabench parts retrievers).  [default: bm25]")
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
-@click.option("--candidates", default="", help="Take this frozen list of --board instead.")
-@click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeat for more.")
+@click.option("--candidates", default="", help="Rerank this frozen list of --board instead.")
+@click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeatable.")
 @device_option
 @precision_option
-@click.option("--save-run", type=PATH, help="Write the run here; of several tasks {task} stands for the name.")
-@to_option("A leaderboard that keeps candidates, submission, run and result.")
+@click.option("--save-run", type=PATH, help="Write the run to this file; with several tasks use {task} in the name.")
+@to_option("Record candidates, submission, run and result on this leaderboard.")
 @dry_run_option
 @set_option
 @data_option
@@ -95,10 +97,10 @@ def evaluate(
     board: Path,
     **choices: Any,
 ) -> None:
-    """Rerank a first stage's candidates with MODEL and print the score on each task, beside first stage and ceiling.
+    """Rerank a first stage's candidates with MODEL; print score, first-stage score and ceiling for each task.
 
-    Says which reranker it took for MODEL, and why. --set KEY=VALUE is an option of the reranker, --set
-    retriever.KEY=VALUE one of the first stage.
+    Reports which reranker was chosen for MODEL and why. --set KEY=VALUE sets an option of the reranker, --set
+    retriever.KEY=VALUE an option of the first stage.
     """
     from exabench.bench.model_evaluation import evaluate, evaluate_on_board, run_files, tasks_of, write_runs
 
@@ -106,14 +108,14 @@ def evaluate(
     options = reranker_options(pairs, devices, precision)
     first_stage = options.pop("retriever", {})
     if not isinstance(first_stage, dict):
-        raise BadInput("the first stage is named by --retriever; --set retriever.KEY=VALUE is one of its options")
+        raise BadInput("name the first stage with --retriever; --set retriever.KEY=VALUE sets its options")
     wanted, _ = tasks_of(tasks, choices["data"], to or board)
     given = {"retriever_options": first_stage, "note": note, **choices, **options}
     files = {}
     if save_run is not None:
         files = run_files(save_run, wanted)
     if to is not None and metrics:
-        raise BadInput("a board measures by the metrics of its tasks; leave --metric out, or --to")
+        raise BadInput("a board uses the metrics of its tasks; remove --metric or --to")
     if dry_run:
         from exabench.bench.estimate import estimate
 
@@ -140,7 +142,7 @@ def evaluate(
             note(line)
         raise failure
     if to is not None:
-        saved.append(f"kept in {to}: {plural(len(results), 'result')}")
+        saved.append(f"recorded in {to}:  {plural(len(results), 'result')}")
     remarks = []
     for task, result in results.items():
         remarks += [f"note: {task}: {text}" for text in result.measurement.notes]
@@ -226,7 +228,7 @@ def _answer_estimates(found: list[Estimate]) -> None:
 @click.argument("model", help="A Hub id, a folder, pypi:<package>, the name of a part, or auto.")
 @click.option("--run", "run", type=PATH, required=True, help="The run to rerank.")
 @click.option("--task", required=True, help="The task whose queries and passages the run ranks.")
-@click.option("-o", "--output", type=PATH, required=True, help="The TREC run to write; one that is there is replaced.")
+@click.option("-o", "--output", type=PATH, required=True, help="TREC run file to write; an existing file is replaced.")
 @reranker_option
 @click.option("--depth", type=DEPTH, help="Passages for each query.")
 @device_option
@@ -247,9 +249,9 @@ def rerank(
     data: Path | None,
     board: Path,
 ) -> None:
-    """Rerank the passages of a run with MODEL: whole, or nothing is written.
+    """Rerank the passages of a run with MODEL and write a new run; on an error nothing is written.
 
-    With --depth the best so many of each query are reranked and the others left out; without it all.
+    With --depth N only the best N passages of each query are reranked, and the others are dropped.
     """
     from exabench.bench.run_reranking import rerank
 
@@ -280,5 +282,5 @@ def rerank(
     }
     done = f"{plural(len(reranked), 'query', 'queries')}, {plural(count, 'passage')}"
     if replaced:
-        done += "; the file that was there is replaced"
+        done += "; replaced the existing file"
     answer(value, str(output), done)

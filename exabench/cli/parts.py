@@ -48,9 +48,9 @@ def _complete_part(context: click.Context, parameter: click.Parameter, typed: st
     shell_complete=completing(lambda: SHELVES),
     help="A kind of parts: losses, metrics, rerankers, ...",
 )
-@click.argument("part", required=False, shell_complete=_complete_part, help="The name of a part of that kind.")
+@click.argument("part", required=False, shell_complete=_complete_part, help="A part of that kind, to show its options.")
 def parts(shelf: str | None, part: str | None) -> None:
-    """List the parts of SHELF (or of all shelves), each with its one line; or the options of one PART."""
+    """List the parts of SHELF (or of all shelves), or show the options of one PART."""
     if shelf is None or part is None:
         names = list(SHELVES) if shelf is None else [shelf]
         summaries = {}

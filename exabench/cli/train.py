@@ -31,7 +31,7 @@ from exabench.core.recipe import recipes
 
 @click.group(cls=CommandGroup, examples=("exabench train run mini-minilm --to my-reranker",))
 def train() -> None:
-    """Fit reference rerankers, and publish what came out."""
+    """Train reference rerankers and publish them."""
 
 
 @train.command("list", examples=("exabench train list",))
@@ -53,12 +53,10 @@ def list_() -> None:
         "exabench train run mini-minilm --set steps.rate=1e-5 --dry-run",
     )
 )
-@click.argument(
-    "recipe", shell_complete=completing(lambda: recipes("train")), help="The name of a recipe, or a file of TOML."
-)
-@to_option("Work folder; else exabench-train/<recipe>.")
-@click.option("--device", help="cpu, cuda:1, ...; else a GPU where there is one.")
-@click.option("--owner", default="local", show_default=True, help="The account that the submission will name.")
+@click.argument("recipe", shell_complete=completing(lambda: recipes("train")), help="Name of a recipe, or a TOML file.")
+@to_option("Work folder.  [default: exabench-train/<recipe>]")
+@click.option("--device", help="cpu, cuda:1, ...  [default: a GPU if there is one]")
+@click.option("--owner", default="local", show_default=True, help="Owner (Hub account) named in the submission.")
 @dry_run_option
 @set_option
 @data_option
@@ -71,10 +69,10 @@ def run(
     pairs: tuple[str, ...],
     data: Path | None,
 ) -> None:
-    """Fit the reranker of RECIPE; TO/model holds it, with its card, its curves and a submission.toml to send.
+    """Train the reranker of RECIPE; write it to TO/model with a model card, curves and a submission.toml.
 
-    Stopped anywhere, the same command goes on from the newest whole checkpoint. An option reaches into a table of the
-    recipe by a dot, as in --set steps.rate=1e-5. Under torchrun every process fits its share of each step.
+    After an interruption the same command resumes from the newest complete checkpoint. A dot in --set reaches into a
+    table of the recipe: --set steps.rate=1e-5. Under torchrun each process trains on its share of each step.
     """
     from exabench.training import plan_training, train, train_recipe
 
@@ -91,12 +89,12 @@ def run(
     if trained.rank != 0:
         return
     for checkpoint in trained.skipped:
-        note(f"a checkpoint was not whole and was passed over: {checkpoint}")
+        note(f"skipped an incomplete checkpoint:  {checkpoint}")
     weights = f"{trained.steps} steps, the weights of step {trained.best}"
     if trained.best in trained.dev:
         weights += f", dev {trained.dev[trained.best]:.4f}"
     if trained.best == 0:
-        weights += "; no step was better than the model that it began with, which is kept"
+        weights += "; no step was better than the starting model, which is kept"
     lines = [weights]
     rows = []
     for check in trained.checks:
@@ -116,9 +114,9 @@ def run(
 @train.command(examples=("exabench train publish my-reranker --repo my-group/my-reranker",))
 @click.argument("folder", type=PATH, help="The folder of a run, or the model in it.")
 @place_options
-@click.option("--tag", default="", help="Else v1, and the next number with every change.")
+@click.option("--tag", default="", help="Tag.  [default: v1, then the next number with each change]")
 def publish(folder: Path, tag: str, **place: Any) -> None:
-    """Publish the model in FOLDER (a run's, or its model/): one commit with weights, card and curves, then its tag."""
+    """Publish the trained model in FOLDER: one commit with weights, card and curves, then a tag."""
     from exabench.training.publishing import publish_model
 
     if (folder / "model").is_dir():

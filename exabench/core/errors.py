@@ -65,7 +65,7 @@ class PromptsRefused(BadInput):
         # The first stands for all: hundreds of prompts may be refused for one reason.
         id, reason = next(iter(reasons.items()))
         others = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-        super().__init__(f"prompt {printable(id)!r}{others} cannot be asked: {reason}; show fewer passages or words")
+        super().__init__(f"prompt {printable(id)!r}{others} cannot be sent: {reason}; show fewer passages or words")
         self.reasons = reasons
 
 
@@ -112,7 +112,9 @@ def printable(text: str, limit: int = 120) -> str:
 def check_key(name: str, key: str) -> None:
     """Raise BadInput, without repeating it, for a key that no request can carry; `name` says where it was read."""
     if not all("!" <= sign <= "~" for sign in key):
-        raise BadInput(f"{name} holds a sign that no key has: a blank, a line end, or no ASCII; copy it there again")
+        raise BadInput(
+            f"{name} contains a character that no key has (a space, a line end, or not ASCII); copy the key again"
+        )
 
 
 def plural(count: int, one: str, many: str = "") -> str:

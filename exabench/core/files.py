@@ -57,7 +57,7 @@ def read_bytes(path: str | Path) -> bytes:
         content.seek(0)
         data = content.read(size)
         if len(data) > MOST_LINES and data.count(b"\n") > MOST_LINES:  # no file has more lines than bytes
-            raise TooLarge("holds more lines")
+            raise TooLarge("has more lines")
         return data
 
 
@@ -69,9 +69,9 @@ def read_within_bounds(stream: IO[bytes]) -> bytes:
         count += piece.count(b"\n")
         whole.write(piece)
         if count > MOST_LINES:
-            raise TooLarge("holds more lines")
+            raise TooLarge("has more lines")
         if whole.tell() > LARGEST_FILE:
-            raise TooLarge("holds more bytes")
+            raise TooLarge("has more bytes")
     return whole.getvalue()  # CPython hands out the buffer itself: nothing is copied
 
 
@@ -101,7 +101,7 @@ def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
         except BROKEN as error:
             if not packing:
                 raise
-            raise BadInput(f"is not a whole {packing} file ({error})", file=path) from error
+            raise BadInput(f"is not a complete {packing} file ({error})", file=path) from error
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def _reading(path: str | Path) -> Iterator[None]:
 def check_standard_input(*inputs: Any) -> None:
     """Raise BadInput where "-" stands for more than one of the `inputs` of a call: it can be read only once."""
     if sum(isinstance(one, str | Path) and str(one) == "-" for one in inputs) > 1:
-        raise BadInput("- is standard input, and can be given for one file only: name the others by their paths")
+        raise BadInput("- is standard input and can be used for one file only; give the others by path")
 
 
 @functools.lru_cache(maxsize=1)
@@ -394,7 +394,7 @@ def check_can_hold(path: str | Path) -> None:
         if folder.is_dir():
             return
         if folder.exists():
-            raise CannotWrite(f"{path}: cannot be written ({folder} is a file and no folder)")
+            raise CannotWrite(f"{path}: cannot be written ({folder} is a file, not a folder)")
 
 
 @contextlib.contextmanager
@@ -408,7 +408,7 @@ def writing(path: str | Path) -> Iterator[None]:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            reason = "the disk is full: make room and run again"
+            reason = "the disk is full: free some space and run again"
         raise CannotWrite(f"{path}: cannot be written ({reason})") from error
 
 
@@ -436,7 +436,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             except OSError as error:
                 file.seek(0)  # "a+" opens it at its end
                 holder = file.read().strip() or "another process"
-                raise CannotWrite(f"{folder}: {holder} is writing here; wait for it to end") from error
+                raise CannotWrite(f"{folder}: {holder} is writing here; wait until it finishes") from error
             # A holder that ended meanwhile took its file away: a lock on that one keeps nobody out.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                 break

@@ -62,7 +62,9 @@ def check_url(option: str, url: str, key_option: str) -> str:
     """The host of a server's address. Raises BadInput, without repeating it, for one that may hold a secret."""
     place = urlsplit(url)
     if place.scheme not in ("http", "https") or not place.hostname or place.username or place.query:
-        raise BadInput(f"{option} must be http(s)://host[:port]/path, without key or question; set {key_option}")
+        raise BadInput(
+            f"{option} must be http(s)://host[:port]/path, without a key or a query string; set {key_option}"
+        )
     return place.hostname
 
 
@@ -168,7 +170,7 @@ class Client:
             waited += time.monotonic() - started
 
             if self._closing:
-                return OutsideFailed(f"{self._server} was given up before it answered {about}")
+                return OutsideFailed(f"{self._server} was abandoned before it answered {about}")
             asked_pause = None
             slowed = False
             try:
@@ -198,7 +200,7 @@ class Client:
             if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
                 times = plural(tries, "try", "tries")
                 return OutsideFailed(
-                    f"{self._server} gives no answer to {about} after {times} (last: {last}); is it up?"
+                    f"{self._server} gave no answer to {about} after {times} (last: {last}); is it running?"
                 )
 
             # A server that asks for a pause means all requests; any other failure delays this one alone.
@@ -224,7 +226,7 @@ class Client:
                 except zlib.error as error:
                     raise ValueError(f"an answer that cannot be unpacked ({error})") from error
                 if not unpacking.eof:
-                    raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut")
+                    raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut off")
             if answer.status != 200:
                 raise StatusError(answer.status, answer.headers, data)
             return data

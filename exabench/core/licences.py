@@ -31,7 +31,7 @@ def as_licence(values: Mapping[str, Any], file: str | Path | None = None) -> dic
     if "license" in found:
         of_the_hub = found.pop("license")
         if found.setdefault("licence", of_the_hub) != of_the_hub:
-            raise BadInput("licence and license say different things; keep one of them", file=file)
+            raise BadInput("licence and license disagree; keep one of them", file=file)
     return found
 
 

@@ -65,7 +65,7 @@ def map_unordered(
         for done in as_completed(running):
             yield from done.result()
     except BrokenProcessPool:
-        raise CannotWrite("a process was ended; nothing was changed, run again") from None
+        raise CannotWrite("a worker process was killed; nothing was changed, run again") from None
     finally:
         pool.shutdown(cancel_futures=True)
         gc.unfreeze()
@@ -179,7 +179,7 @@ def run_items(
                 if deaths[place] < DEATHS:
                     waiting.append(place)
                     continue
-                reason = f"{items[place]}: {DEATHS} workers died of it ({_last_line(error)})"
+                reason = f"{items[place]}: {DEATHS} workers died on it ({_last_line(error)})"
                 yield place, Outcome(error=OutsideFailed(reason))
     finally:
         for worker in pool:

@@ -62,7 +62,7 @@ def read_recipe(
         if variant and variant not in known:
             raise UnknownName("variant", variant, known, file=file)
         if not variant and len(known) > 1:
-            raise BadInput(f"holds several recipes; name one, as in {file.name}#{min(known)}", file=file)
+            raise BadInput(f"contains several recipes; name one, as in {file.name}#{min(known)}", file=file)
         recipe = known[variant or min(known)]
     else:
         known = recipes(kind)
@@ -105,7 +105,9 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
         for place, key in enumerate(keys[:-1], 1):
             inner = table.get(key, {})
             if not isinstance(inner, Mapping):
-                raise BadInput(f"{option} {pair!r}: {'.'.join(keys[:place])} is not a table that a dot could reach into")
+                raise BadInput(
+                    f"{option} {pair!r}: {'.'.join(keys[:place])} is not a table, so a dot cannot select a key in it"
+                )
             table[key] = dict(inner)
             table = table[key]
         try:

@@ -57,7 +57,7 @@ class SqliteStore:
                 # Asked second: another process may create the store between the two questions.
                 is_known = self.value("PRAGMA application_id") == mark
                 if has_tables and not is_known:
-                    raise BadInput(f"is an SQLite file of something else; give the {what} another path", file=file)
+                    raise BadInput(f"is an SQLite file of another program; give the {what} another path", file=file)
             self._base.execute("PRAGMA journal_mode=WAL")  # readers go on while another process writes
             self._base.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             if not is_known:
@@ -121,10 +121,12 @@ class SqliteStore:
         except OSError as error:
             raise CannotWrite(f"{self.file}: cannot be written ({error.strerror})") from error
         except sqlite3.OperationalError as error:
-            question = "is the disk full, or does another process hold it?"
+            question = "is the disk full, or is another process using it?"
             raise CannotWrite(f"{self.file}: the {self._what} cannot be used ({error}); {question}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
-            raise BadInput(f"is not a {self._what}, or a damaged one ({error}); {self._advice}", file=self.file) from error
+            raise BadInput(
+                f"is not a {self._what}, or a damaged one ({error}); {self._advice}", file=self.file
+            ) from error
 
 
 def marks(count: int) -> str:

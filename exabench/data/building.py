@@ -165,7 +165,7 @@ def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sou
     file. Raises BadInput for a recipe whose items are not lists.
     """
     if recipe.values.get("builder") != "twolar":
-        raise BadInput("a run orders lists: give a recipe of the builder twolar", file=recipe.file)
+        raise BadInput("a run gives orders of lists: use a recipe of the builder twolar", file=recipe.file)
     parts = RecipeParts(sources.data, None, lambda table: None, recipe.file)
     run = read_run(run_file)
     lists = parts.builder("twolar", recipe.values.get("options", {}))
@@ -418,7 +418,7 @@ class Making:
             prompt = next(stream.prompts(), None)
             if prompt is not None:
                 raise BadInput(
-                    "this builder asks a teacher, and the recipe names none", file=self.page.file, id=prompt.id
+                    "this builder needs a teacher, and the recipe names none", file=self.page.file, id=prompt.id
                 )
             return
         try:
@@ -433,7 +433,7 @@ class Making:
                 shard.refused = error.reasons
                 stream.write(shard)
         if stream.written < len(numbers):
-            raise BadInput("the teacher stopped before every shard was asked for; run the same build again")
+            raise BadInput("the teacher stopped before all shards were done; run the same build again")
 
     def lines(self, shard: _Shard) -> Iterator[Row]:
         """A row or a rejection for each item of a shard, with the keys of the replies behind it."""

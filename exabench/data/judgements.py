@@ -22,7 +22,7 @@ def judgements_with_texts(collection: Collection, split: str, threshold: int) ->
                 grades[query.id, passage_id] = grade
     if not grades or max(grades.values()) < threshold:
         raise BadInput(
-            f"split {split} of {collection.source} holds no text that was judged relevant "
+            f"split {split} of {collection.source} contains no text that was judged relevant "
             f"(a grade of {threshold} or more); give another split or threshold"
         )
     return grades

@@ -57,7 +57,7 @@ class _ReleasePublication(Publication):
             raise BadInput(f"is not what its manifest says: {problems[0]}{more}; build it again", file=self.folder)
         for name, table in tables.items():
             if not table.licence.strip():
-                raise BadInput(f"table {name} has no licence; give its recipe one and build again", file=self.folder)
+                raise BadInput(f"table {name} has no licence; add one to its recipe and build again", file=self.folder)
 
     @cached_property
     def release(self) -> Release:
@@ -103,9 +103,7 @@ class _ReleasePublication(Publication):
                 for file in fetched:
                     copy = Path(scratch, file.path)
                     if not copy.is_file() or file_digest(copy) != f"sha256:{file.sha256}":
-                        raise OutsideFailed(
-                            f"{self.place.name}@{self.head}: {file.path} is not the file of its manifest"
-                        )
+                        raise OutsideFailed(f"{self.place.name}@{self.head}: {file.path} does not match its manifest")
                 changes = diff(scratch, self.folder)
                 gone = {file.path for file in old.all_files}
             version = next_version(old, merged, changes)
@@ -138,7 +136,7 @@ class _ReleasePublication(Publication):
         if self.old is not None:
             if self.old.name != new.name:
                 raise BadInput(
-                    f"{self.place.name} holds the dataset {self.old.name}, and this is {new.name}; publish it elsewhere"
+                    f"{self.place.name} contains the dataset {self.old.name}, not {new.name}; publish it elsewhere"
                 )
             tables = {**self.old.tables, **tables}
             for file in self.old.files:

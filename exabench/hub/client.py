@@ -106,7 +106,7 @@ def local_model(model: str) -> Path | None:
         return Path(model)
     if is_repo(model):
         return None
-    raise BadInput(f"model {printable(model)!r} is not a folder here and no Hub id (owner/name); give one of the two")
+    raise BadInput(f"model {printable(model)!r} is neither a folder nor a Hub id (owner/name)")
 
 
 def settings_of(model: str, revision: str = "", lock: str | Path | None = None) -> Path:
@@ -134,9 +134,9 @@ def _check_model(folder: Path) -> None:
         # A shard must lie beside its index, because transformers would open whatever path the index names.
         for shard in sorted(set(map(str, shards.values()))):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
-                problem = "which is not a name of a file beside it"
+                problem = "which is not the name of a file in the same folder"
             elif shard.endswith(".safetensors") and not (index.parent / shard).is_file():
-                problem = "which is not there"
+                problem = "which does not exist"
             else:
                 continue
             raise BadInput(f"names the shard {printable(shard)!r}, {problem}", file=index)
@@ -220,7 +220,7 @@ def read_part(repo: str, path: str, commit: str, start: int, end: int) -> bytes:
         answer.raise_for_status()
         # A server without ranges answers 200 and sends the file from its first byte.
         if answer.status_code != 206 and start:
-            raise OSError("the server gives no parts of files")
+            raise OSError("the server does not support range requests")
         for piece in answer.iter_raw():
             received += piece
             if len(received) >= end - start:
@@ -477,7 +477,7 @@ def until_seen(
         # The jitter keeps several publishers from meeting again at every try.
         time.sleep(pause * min(2 ** (failures + overtakings - 1), 8) * random.uniform(0.5, 1.5))
     tries = failures + overtakings
-    raise OutsideFailed(f"{what} did not appear after {tries} tries; {advice}: {last}") from last
+    raise OutsideFailed(f"{what} did not appear after {tries} attempts; {advice}: {last}") from last
 
 
 def api() -> Any:
@@ -520,13 +520,13 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         is_refused = bad_card or status in (400, 401, 403, 404)
         advice = "check the network and try again"
         if is_refused:
-            advice = "check the name, the token and what it may do"
+            advice = "check the name, the token and its permissions"
         if status == 401:
             advice = "log in again with `hf auth login`, or set another HF_TOKEN"
             if not _has_token():
                 # The Hub answers 401, not 404, to those without a token: it does not say which names are private.
                 message = "no token was sent"
-                advice = "log in with `hf auth login` or set HF_TOKEN; to read what is public, check the name"
+                advice = "log in with `hf auth login` or set HF_TOKEN; if it is public, check the name"
         if refusals and is_refused:
             raise BadInput(f"Hub {what}: refused ({message}); {advice}") from error
         raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error
@@ -570,9 +570,9 @@ def account_name(patience: float) -> str:
     except Exception as error:  # of the client, or of a library below it
         raise OutsideFailed(f"{address}: {type(error).__name__}") from error
     if reply.status_code == 401:
-        raise BadInput(f"{address}: it refuses the token")
+        raise BadInput(f"{address}: the token was refused")
     if reply.status_code != 200:
-        raise OutsideFailed(f"{address}: it answers {reply.status_code}")
+        raise OutsideFailed(f"{address}: status {reply.status_code}")
     if not token:
         return ""
     return str(reply.json().get("name", "somebody"))

@@ -75,7 +75,7 @@ class Folder:
         if (self.path / MANIFEST).is_file():
             return file_digest(self.path / MANIFEST)
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise BadInput(f"holds files and no {MANIFEST}: publish to a new or empty folder", file=self.path)
+            raise BadInput(f"contains files but no {MANIFEST}: publish to a new or empty folder", file=self.path)
         return None
 
     def read(self, path: str, commit: str) -> bytes | None:
@@ -103,7 +103,7 @@ class Folder:
         """Put files in and take others out, all at once, if the head is `parent`; the new head."""
         with only_writer(self.path):
             if self.head() != parent:
-                raise OutsideFailed(f"{self.name}: somebody else has published here in the meantime")
+                raise OutsideFailed(f"{self.name}: someone else has published here in the meantime")
             with replacing_folder(self.path) as new:
                 if self.path.exists():
                     shutil.copytree(self.path, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
@@ -148,12 +148,12 @@ class Publication(ABC):
         self.place: Repository | Folder
         if isinstance(self.to, str) and is_repo(self.to):
             if Path(self.to).exists():
-                raise BadInput(f"{self.to} may be a repository, and is a folder here; write ./{self.to} for the folder")
+                raise BadInput(
+                    f"{self.to} could be a repository, but is also a folder here; write ./{self.to} for the folder"
+                )
             self.place = Repository(self.to, self.kind)
         elif self.pull_request:
-            raise BadInput(
-                f"{self.to} is a folder, and a folder has no pull requests; leave that out, or name a repository"
-            )
+            raise BadInput(f"{self.to} is a folder, which has no pull requests; remove --pr, or name a repository")
         else:
             path = Path(self.to).expanduser().resolve()
             if not path.name:
@@ -162,7 +162,7 @@ class Publication(ABC):
             here = self.folder.resolve()
             if path.is_relative_to(here) or here.is_relative_to(path):
                 raise BadInput(
-                    f"is the {self.what} itself, or inside it, or around it; publish to another folder", file=self.to
+                    f"is the {self.what} itself, or inside or above it; publish to another folder", file=self.to
                 )
             self.place = Folder(path)
         self.head: str | None = None
@@ -208,7 +208,7 @@ class Publication(ABC):
             self._send,
             f"{self.place.name}: the {self.what}",
             advice=(
-                "all of it is there or nothing, so run it again (a token that may only open pull requests needs --pr)"
+                "the commit is complete or absent, run it again (a token that may only open pull requests needs --pr)"
             ),
             pause=PAUSE,
             overtaken=lambda: self._was_overtaken,
@@ -232,9 +232,7 @@ class Publication(ABC):
                 return Published(self.place.name, version, self.head, self.place.url(revision), changed)
             # Our own commit is the head, so nobody else can be the reason.
             if self._sent == self.head:
-                raise CheckFailed(
-                    f"{self.place.name}: commit {self.head} holds something else than was sent; look at it"
-                )
+                raise CheckFailed(f"{self.place.name}: commit {self.head} does not contain what was sent; check it")
             if self.pull_request:
                 for request in self.requests():
                     version = self.version_at(request.revision)
@@ -242,7 +240,7 @@ class Publication(ABC):
                         return Published(self.place.name, version, request.revision, request.url, changed)
                 if self._sent:  # a second one would be worse than none
                     raise OutsideFailed(
-                        f"{self.place.name}: {self._sent} was opened, and does not hold the {self.what}"
+                        f"{self.place.name}: {self._sent} was opened but does not contain the {self.what}"
                     )
         return None
 
@@ -265,9 +263,11 @@ class Publication(ABC):
         """One commit on the head that was looked at; a version whose tag is missing gets the tag first."""
         if self.head is None and isinstance(self.place, Repository):
             if self.pull_request:
-                raise BadInput(f"{self.place.name} does not exist, or this token cannot read it; nothing to open a request on")
+                raise BadInput(
+                    f"{self.place.name} does not exist, or this token cannot read it; a pull request needs it"
+                )
             if self._was_created:
-                raise OutsideFailed(f"{self.place.name}: was made, and is not there yet")
+                raise OutsideFailed(f"{self.place.name}: was created but is not visible yet")
             self.place.create()
             self._was_created = True
             return  # somebody else may have made and filled it: look again
@@ -327,7 +327,7 @@ def files_in_manifest(manifest: bytes, kind: str, where: str) -> dict[str, str]:
             return files
     except (ValueError, TypeError, KeyError):
         pass
-    raise BadInput(f"{where}: is not a manifest of a {kind}, of format 1; publish elsewhere")
+    raise BadInput(f"{where}: is not a {kind} manifest of format 1; publish elsewhere")
 
 
 def is_inside(path: str) -> bool:

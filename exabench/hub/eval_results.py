@@ -91,7 +91,9 @@ def read_results(text: str, where: str) -> list[EvalEntry]:
                 )
             )
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{where}: is not a file of evaluation results ({' '.join(str(error).split())[:120]})") from error
+        raise BadInput(
+            f"{where}: is not a file of evaluation results ({' '.join(str(error).split())[:120]})"
+        ) from error
     return entries
 
 

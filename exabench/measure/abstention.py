@@ -40,7 +40,7 @@ class Abstention:
             return None
         form = _NAME.fullmatch(text)
         if not form:
-            raise BadInput(f"nAUC is asked for as nAUC_<metric>_<confidence>, confidence {', '.join(CONFIDENCES)}")
+            raise BadInput(f"nAUC is written nAUC_<metric>_<confidence>, confidence {', '.join(CONFIDENCES)}")
         return cls(MetricName.parse(form[1]), form[2].lower())
 
     def __str__(self) -> str:

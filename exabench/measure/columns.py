@@ -13,9 +13,9 @@ import numpy as np
 
 from exabench.core.errors import BadInput, printable
 
-BAD_ID = "an id may not be empty nor hold blanks or control characters"
-# A blank would end a column of a TREC line, a control character cannot be seen, and half of a surrogate pair is not text
-# that UTF-8 can hold.
+BAD_ID = "an id must not be empty or contain whitespace or control characters"
+# A space would end a column of a TREC line, a control character is invisible, and half of a surrogate pair is not text
+# in UTF-8.
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # How people call the columns of runs and judgements, the surest name first: ir_datasets and ir_measures, PyTerrier
@@ -213,7 +213,7 @@ def nested_columns(table: Mapping[Any, Any], file: str | Path | None = None) -> 
             continue
         if not isinstance(row, Mapping):
             found = printable(repr(row), 40)
-            raise BadInput(f"holds {found} where {{passage: value}} is expected", file=file, id=str(query))
+            raise BadInput(f"has {found} where {{passage: value}} is expected", file=file, id=str(query))
         queries += [query] * len(row)
         passages += row
         values += row.values()

@@ -58,7 +58,7 @@ NEED_CUTOFF = {
 
 NOT_COMPUTED = {
     "main_score": "MTEB's main_score is the metric that its task names: write that metric, or none for the headline",
-    "p_mrr": "MTEB's p-MRR compares two runs over changed instructions, and exabench does not compute it",
+    "p_mrr": "MTEB's p-MRR compares two runs over changed instructions, which exabench does not compute",
 }
 NOT_COMPUTED |= {
     name: f"trec_eval's {name} is computed neither by exabench nor by ir_measures"
@@ -105,7 +105,7 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         options = _read_options(form[2], text)
     if "cutoff" in options:  # as ir_measures may write what others put behind @
         if at is not None:
-            raise BadInput(f"metric {printable(text)!r} has two cutoffs: leave one away")
+            raise BadInput(f"metric {printable(text)!r} has two cutoffs: remove one")
         at = str(options.pop("cutoff"))
     # Only behind a name that is known: else the number may be a part of the name itself.
     behind = _CUTOFF_BEHIND.fullmatch(name)
@@ -118,7 +118,7 @@ def read_spelling(text: str, known: Collection[str]) -> Spelling:
         raise BadInput(NOT_COMPUTED[name])
     if name.startswith("nauc"):
         raise BadInput(
-            "nAUC is one number of a whole run and has no value by query: only exabench bench score computes it"
+            "nAUC is one number for a whole run, without values per query: only exabench bench score computes it"
         )
     if name in NEED_CUTOFF and at is None:
         raise BadInput(NEED_CUTOFF[name])

@@ -45,7 +45,7 @@ class MetricName:
         if isinstance(text, MetricName):
             return text
         if not isinstance(text, str):
-            raise BadInput(f"a metric is named by a text, not by {printable(repr(text), 40)}")
+            raise BadInput(f"a metric name must be a string, not {printable(repr(text), 40)}")
         spelling = read_spelling(text, METRICS)
         if spelling.name == "rbp":
             spelling.options.setdefault("p", 0.8)  # ir_measures' default, which the one form shows
@@ -57,7 +57,7 @@ class MetricName:
             return cls(measure, None)
         if is_ours:
             known = ", ".join(_options_of(spelling.name)) or "none"
-            raise BadInput(f"metric {printable(text)!r} has an option that it does not take; its options: {known}")
+            raise BadInput(f"metric {printable(text)!r} has an unknown option; its options: {known}")
         raise UnknownName("metric", text, _choices(spelling.name))
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class ByMetric(dict[str, Value]):
         except (ExabenchError, TypeError):  # no name at all: what is there is said all the same
             name = ""
         if name not in self:
-            raise MissingMetric(f"there is no {printable(str(text))!r} here, but {', '.join(self) or 'nothing'}")
+            raise MissingMetric(f"{printable(str(text))!r} was not computed; there is {', '.join(self) or 'nothing'}")
         return self[name]
 
 

@@ -38,7 +38,7 @@ def read_measure(spelling: Spelling) -> str | None:
         try:
             options[measure.AT_PARAM] = number(spelling.at)
         except ValueError:
-            raise BadInput(f"{measure.NAME} takes a whole number behind @, not {spelling.at}") from None
+            raise BadInput(f"{measure.NAME} needs a whole number after @, not {spelling.at}") from None
     missing = []
     for name, about in measure.SUPPORTED_PARAMS.items():
         if about.required and name not in options:
@@ -50,7 +50,7 @@ def read_measure(spelling: Spelling) -> str | None:
         measure.validate_params()
     except AssertionError as error:  # how ir_measures refuses an option
         known = ", ".join(measure.SUPPORTED_PARAMS) or "none"
-        raise BadInput(f"ir_measures does not take {measure.NAME} so: {error}; its options: {known}") from None
+        raise BadInput(f"ir_measures rejects these options of {measure.NAME}: {error}; its options: {known}") from None
     _check_support(measure)
     return str(measure)
 
@@ -60,14 +60,14 @@ def _wants_subtopics(measure: Any) -> bool:
 
 
 def _check_support(measure: Any) -> None:
-    """Raise BadInput or MissingExtra where no tool behind ir_measures computes `measure` on this machine."""
+    """Raise BadInput or MissingExtra where no provider of ir_measures computes `measure` on this machine."""
     import ir_measures
 
     if _wants_subtopics(measure):
-        raise BadInput(f"{measure} needs judgements by subtopic, and qrels here have one grade for each passage")
+        raise BadInput(f"{measure} needs judgements by subtopic, but qrels here have one grade per passage")
     tools = [tool for tool in ir_measures.DefaultPipeline.providers if tool.supports(measure)]
     if not tools:
-        raise BadInput(f"no tool behind ir_measures computes {measure}; see https://ir-measur.es for its options")
+        raise BadInput(f"no provider of ir_measures computes {measure}; see https://ir-measur.es for its options")
     if not any(tool.is_available() for tool in tools):
         raise MissingExtra(f"{measure} is computed by {tools[0].NAME}: {tools[0].install_instructions()}")
 

@@ -64,7 +64,7 @@ def _qrels_of_columns(columns: Columns) -> dict[str, dict[str, int]]:
         if known != grade:
             raise columns.problem(number, f"judged twice for query {query!r}, {known} and {grade}; keep one")
     if not qrels:
-        raise BadInput("holds no judgement", file=columns.file)
+        raise BadInput("contains no judgement", file=columns.file)
     return qrels
 
 

@@ -49,8 +49,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
     docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
     Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
-    a finite number in single precision, a rank that is not a whole number or appears twice, a document listed twice for a
-    query, blanks or control characters inside ids, text that is not UTF-8.
+    a finite number in single precision, a rank that is not a whole number or appears twice, a document twice in one
+    query, whitespace or control characters inside ids, text that is not UTF-8.
     """
     if not name:
         name = "stdin"
@@ -70,7 +70,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     # Something is unusual or wrong: the slow readers take any white space, and know every line by number.
     control = _CONTROL.search(data)
     if control:
-        raise BadInput("holds a control character", file=path, line=data.count(b"\n", 0, control.start()) + 1)
+        raise BadInput("contains a control character", file=path, line=data.count(b"\n", 0, control.start()) + 1)
     columns = table_columns(text_of(data, path), path, SCORE)
     if columns is None:
         columns = columns_of(_line_rows(data, path), path)
@@ -85,7 +85,7 @@ def _check_words(data: bytes, path: str | Path) -> None:
     for number, line in enumerate(data.decode(errors="replace").split("\n"), 1):
         for word in re.split(r"[ \t\r]", line):
             if not word.isascii() and re.search(r"[\s\x80-\x9f]", word):
-                raise BadInput("holds a blank or control character inside a word", file=path, line=number, id=word)
+                raise BadInput("contains whitespace or a control character", file=path, line=number, id=word)
 
 
 def _run_of_table(name: str, data: bytes) -> Run | None:
@@ -155,7 +155,7 @@ def _run_of_columns(name: str, columns: Columns) -> Run:
     """The ranking rule over columns that nobody has checked. Raises BadInput."""
     columns.check_ids()
     if not columns.queries and columns.file is not None:
-        raise BadInput("holds no ranking", file=columns.file)
+        raise BadInput("contains no ranking", file=columns.file)
     queries = pa.array(columns.queries, pa.string()).dictionary_encode()
     passages = pa.array(columns.passages, pa.string())
     if _may_hold_duplicates(queries, passages):
@@ -438,7 +438,7 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
         if foreign:
             raise BadInput(
                 f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
-                f"{candidates.name!r}; rerank only what the candidates hold",
+                f"{candidates.name!r}; rerank only passages of the candidate list",
                 id=min(foreign),
             )
         # Behind what was answered, so that a reranker of the first 20 alone is measured at any depth.
@@ -513,7 +513,7 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
             words = [cell.strip(b" ") for cell in cells]
             if len(words) == 6 and (b" " in words[1] or b" " in words[3]):
                 raise BadInput(
-                    "has a blank in the column Q0 or rank, where trec_eval would see another column",
+                    "has a space in the column Q0 or rank, which trec_eval would read as another column",
                     file=path, line=number,
                 )  # fmt: skip
         if not width:

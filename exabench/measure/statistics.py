@@ -65,7 +65,7 @@ class PairedTest:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("t_test", "randomisation"):  # both were computed for every pair in version 0.1
-            raise AttributeError(f"{name} is now .p of the test asked for: test='t' or test='permutation'")
+            raise AttributeError(f"{name} is now .p of the chosen test: test='t' or test='permutation'")
         raise AttributeError(name)
 
 
@@ -84,7 +84,7 @@ def paired_test(
     Raises BadInput for a test of another name, for no queries, and for a value that is not a number.
     """
     if test not in TESTS:
-        raise BadInput(f"there is no paired test {test!r}; choose from: {', '.join(TESTS)}")
+        raise BadInput(f"unknown paired test {test!r}; choose from: {', '.join(TESTS)}")
     differences = []
     lengths = []
     for ours, theirs in zip(a, b, strict=True):
@@ -92,7 +92,7 @@ def paired_test(
         differences.append(difference)
         lengths.append(len(difference))
     if not lengths or min(lengths) == 0:
-        raise BadInput("systems are compared on queries, and there is none")
+        raise BadInput("there is no query to compare the systems on")
     every = np.concatenate(differences)
     # Each task weighs the same, and within it each query.
     weights = 1 / (np.array(lengths) * len(lengths))
@@ -156,7 +156,7 @@ def holm(p_values: Sequence[float], families: Sequence[Hashable] | None = None) 
     """
     for p in p_values:
         if math.isnan(p):
-            raise BadInput("a p-value is not a number: its test had nothing to test")
+            raise BadInput("a p-value is not a number: its test had no data")
     by_family: dict[Hashable, list[int]] = {}
     for place in range(len(p_values)):
         by_family.setdefault(families[place] if families else "", []).append(place)
@@ -315,7 +315,7 @@ def as_one_task(tasks: Sequence[np.ndarray]) -> np.ndarray:
 def differences_of(a: np.ndarray, b: np.ndarray, rounding: float = ROUNDING) -> np.ndarray:
     """A - B, 0 where they are up to `rounding` apart. Raises BadInput for a value that is not a number."""
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise BadInput("a query's value is not a finite number, and nothing can be compared with it")
+        raise BadInput("a query's value is not a finite number, so it cannot be compared")
     differences = a - b
     return np.where(np.abs(differences) <= rounding, 0.0, differences)
 

@@ -68,7 +68,7 @@ def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers"
         has = plural(answers, "answer")
         if "vocabulary" not in rows:
             has += " and no vocabulary"
-        raise BadInput(f"strategy {strategy} does not fit a model with {has}; take {' or '.join(fitting)}")
+        raise BadInput(f"strategy {strategy} does not fit a model with {has}; use {' or '.join(fitting)}")
 
 
 def spellings(tokenizer: Any, id: int) -> tuple[int, ...]:

@@ -120,7 +120,7 @@ def price_of(tokens_read: int, tokens_written: int, input_price: str, output_pri
             except InvalidOperation:  # no number, or one that nothing can be compared with
                 is_price = False
             if not is_price:
-                raise BadInput(f"a price is a decimal number from 0 on, as in 0.25, not {text!r}")
+                raise BadInput(f"a price is a decimal number of at least 0, as in 0.25, not {text!r}")
             total += tokens * price
         shown = f"{total / 1_000_000:f}"
     if "." in shown:

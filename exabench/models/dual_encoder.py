@@ -106,7 +106,7 @@ class DualEncoder:
             if not listed:
                 modules.append(Pooling(transformer.get_embedding_dimension(), pooling or "mean"))
             elif "Pooling" not in dict(listed):
-                raise BadInput("has no pooling, so a text is not a single vector", file=modules_file)
+                raise BadInput("has no pooling, so it does not give one vector per text", file=modules_file)
             self.pooling = " + ".join(str(module.pooling_mode) for module in modules if isinstance(module, Pooling))
             self.modules = SentenceTransformer(modules=modules, device=device_name, local_files_only=True)
             self.modules.eval().requires_grad_(False)

@@ -216,8 +216,8 @@ class Engine:
                 if not out_of_memory(error):
                     raise
                 if len(items) == 1:
-                    wrong = f"{device} has no memory for one input of {size} tokens"
-                    raise BadInput(f"{wrong}; lower max_length or take another device") from error
+                    wrong = f"{device} does not have enough memory for one input of {size} tokens"
+                    raise BadInput(f"{wrong}; lower max_length or use another device") from error
             # outside of the except clause, where the traceback no longer holds what the failed batch computed
             self._ceiling[device] = size // 2
             if device.startswith("cuda"):
@@ -246,6 +246,6 @@ class Engine:
         moved = float(largest_move) / max(1.0, float(np.abs(alone).max()))
         if moved > TOLERANCE[precision]:
             raise BadInput(
-                f"{fails}: a score alone and the same in a batch of {len(items)} differ by {moved:.2g} of the largest "
+                f"{fails}: a score computed alone and in a batch of {len(items)} differs by {moved:.2g} of the largest "
                 f"score (allowed in {precision}: {TOLERANCE[precision]:g}); is padding masked?"
             )

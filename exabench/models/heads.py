@@ -366,7 +366,7 @@ def _dense_layer(folder: ModelFolder) -> Any:
             for name in {"dense.weight", "dense.bias"} & set(weights.keys()):
                 tensors[name.removeprefix("dense.")] = weights.get_tensor(name).float()
     if "weight" not in tensors:
-        raise BadInput("holds no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
+        raise BadInput("has no dense.weight, the layer that scores: it was not trained to rank", file=folder.path)
     dense = nn.Linear(tensors["weight"].shape[1], 1, device="meta")  # nothing is drawn at random
     dense.load_state_dict(tensors, assign=True)
     return dense.requires_grad_(False)

@@ -112,7 +112,7 @@ class Learner:
         Raises BadInput where the model is not a language model.
         """
         if self.kind not in ("seq2seq", "decoder"):
-            raise BadInput(f"model {self.name} writes no text: loss lm needs a T5 or a causal language model")
+            raise BadInput(f"model {self.name} does not generate text: loss lm needs a T5 or a causal language model")
         rows = []
         for text in texts:
             ids = ids_of(self._tokenizer, text)[:511]

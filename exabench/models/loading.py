@@ -53,7 +53,7 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
     A folder without tokenizer is refused first: transformers would make an empty one up.
     """
     if not any((folder.path / name).is_file() for name in TOKENIZERS):
-        raise BadInput(f"holds no tokenizer (none of {', '.join(TOKENIZERS)})", file=folder.path)
+        raise BadInput(f"has no tokenizer (none of {', '.join(TOKENIZERS)})", file=folder.path)
     try:
         with silence(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,7 +94,7 @@ def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise BadInput(f"there is no memory for {what}; {otherwise}") from error
+        raise BadInput(f"there is not enough memory for {what}; {otherwise}") from error
 
 
 def tokenizer_of(folder: ModelFolder) -> Any:
@@ -124,17 +124,17 @@ def refuse_missing(report: Mapping[str, Any], folder: str | Path, what: str, *, 
     missing = sorted(key for key in report["missing_keys"] if unread not in key)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise BadInput(f"holds no weights for {missing[0]}{more}: it is not {what}, or not all of one", file=folder)
+        raise BadInput(f"has no weights for {missing[0]}{more}: it is not {what}, or is incomplete", file=folder)
 
 
 def quantise(model: Any, device: str) -> Any:
     """The model with its linear layers in int8, weights scaled by channel and activations by batch; on the CPU only."""
     if device != "cpu":
-        raise BadInput(f"precision int8 runs on the CPU, not on {device}; take bfloat16 there")
+        raise BadInput(f"precision int8 runs on the CPU, not on {device}; use bfloat16 there")
     try:
         from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
     except ImportError as error:
-        raise BadInput("precision int8 needs a torch that still has quantize_dynamic (2.13 has)") from error
+        raise BadInput("precision int8 needs a torch version with quantize_dynamic (2.13 has it)") from error
     smaller = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
     output = model.get_output_embeddings()
     if output is not None:
@@ -169,7 +169,7 @@ def token_limit(tokenizer: Any, model: Any, folder: ModelFolder, wanted: int) ->
     check_vocabulary(tokenizer, model, folder)
     positions = positions_of(model) or _NO_LIMIT
     if wanted < 0 or wanted > positions:
-        raise BadInput(f"max_length {wanted} is not between 1 and {positions}, the positions that the model has")
+        raise BadInput(f"max_length {wanted} is not between 1 and {positions}, the model's number of positions")
     most = int(min(tokenizer.model_max_length, positions))
     return wanted or (most if most < 10**6 else _UNLIMITED_READS)
 

@@ -24,18 +24,18 @@ from exabench.core.files import from_json, read_json
 
 ERROR_CLASSES = {
     "invalid-submission": "the submission itself is wrong",
-    "missing-files": "the model folder lacks a file that it needs",
-    "unsafe-files": "the model folder holds a file, a name or a setting that may not be loaded",
-    "unsupported-model": "no reranker here reads such a model",
-    "too-large": "the model is larger than this runner takes",
+    "missing-files": "a required file is missing from the model folder",
+    "unsafe-files": "the model folder has a file, a name or a setting that must not be loaded",
+    "unsupported-model": "no reranker supports this kind of model",
+    "too-large": "the model is larger than this runner allows",
     "load-failed": "the model could not be loaded",
-    "out-of-memory": "the model needed more memory than it is given",
-    "time-limit": "the model took longer than it is given",
-    "crashed": "the model's process ended, or broke the rules, before it had answered",
-    "bad-scores": "what came back is not one finite score for each passage",
+    "out-of-memory": "the model needed more memory than allowed",
+    "time-limit": "the model took longer than allowed",
+    "crashed": "the model's process ended or broke the rules before it answered",
+    "bad-scores": "the output is not one finite score per passage",
     "no-sandbox": "this machine cannot run untrusted models",
-    "missing-package": "this machine lacks a package that the submission needs",
-    "unreachable": "a service that is needed was not reached",
+    "missing-package": "a package that the submission needs is not installed here",
+    "unreachable": "a required service could not be reached",
 }
 """Class: what it means, in words for the sender. The last three are not answers: the submission goes on waiting."""
 
@@ -63,7 +63,7 @@ _READ = tuple(".safetensors .json .txt .model .jinja".split())  # what a model i
 _PLAIN = "LICENSE LICENCE NOTICE COPYING .gitattributes".split()
 _WEIGHTS = tuple(".bin .pt .pth .ckpt .pkl .h5 .onnx .gguf .msgpack .npz".split())
 _SETTINGS = 4 << 20  # bytes of a JSON file that is read here: all but tokenizer.json, vocab.json and indices
-_ELSEWHERE = "lies in a folder that no model is loaded from"
+_ELSEWHERE = "is in a folder that no model is loaded from"
 _UNREAD = ("tokenizer.json", "vocab.json")
 _MAGIC = re.compile(
     rb"PK[\x03\x05\x07]|\x80[\x02-\x05]|\x7fELF|\x1f\x8b|\x89HDF|GGUF|\x93NUMPY|#!|c[\w.]+\n[\w.]+\n[(\])}q]|\(dp0|BZh|\xfd7z"
@@ -177,14 +177,14 @@ def screen_folder(folder: str | Path, limits: SizeLimits | None = None) -> Scree
             for entry in sorted(entries, key=lambda entry: entry.name):
                 name = os.path.join(under, entry.name)
                 if len(folders) + len(files) > FILES:
-                    raise SubmissionRefused("too-large", f"it holds more than {FILES} files")
+                    raise SubmissionRefused("too-large", f"it has more than {FILES} files")
                 about = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(about.st_mode) and not under:
                     folders.append(name)
                 elif stat.S_ISDIR(about.st_mode):
                     raise _unsafe(_ELSEWHERE, name)
                 elif not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
-                    raise _unsafe("is a link, a device or a pipe, and no file of its own", name)
+                    raise _unsafe("is a link, a device or a pipe, not a regular file", name)
                 else:
                     files[name] = about.st_size
     for name in files:
@@ -210,7 +210,7 @@ def screen_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None 
     """
     for name in files:
         if name.startswith("/") or {"..", "."} & set(name.split("/")) or not name.isprintable() or "\\" in name:
-            raise _unsafe("is not a name for a file", name)
+            raise _unsafe("is not a valid file name", name)
     read_here = {name: size for name, size in files.items() if name.endswith(_READ) and _unfit(name) is None}
     if not any(name.endswith(".safetensors") for name in read_here):
         for name in sorted(files):
@@ -235,26 +235,28 @@ def check_libraries() -> None:
 def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screened:
     # names and sizes, before anything is read
     if len(files) > FILES:
-        raise SubmissionRefused("too-large", f"it holds {len(files)} files, and {FILES} are taken")
+        raise SubmissionRefused("too-large", f"it has {len(files)} files; at most {FILES} are allowed")
     names: dict[str, str] = {}
     shards = []
     weights_size = 0
     for name, size in files.items():
         twin = names.setdefault(name.casefold(), name)
         if twin != name:
-            raise _unsafe(f"differs from {twin} in upper and lower case alone", name)
+            raise _unsafe(f"differs from {twin} only in case", name)
         most = _MOST.get(Path(name).suffix, 1 << 20)
         if size > most:
-            raise SubmissionRefused("too-large", f"has {size} bytes, and {most} are taken", file=name)
+            raise SubmissionRefused("too-large", f"has {size} bytes; at most {most} are allowed", file=name)
         if name.endswith(".safetensors"):
             shards.append(name)
             weights_size += size
     if "config.json" not in files:
         raise SubmissionRefused("missing-files", "config.json is missing: this is not a model folder")
     if not shards:
-        raise SubmissionRefused("missing-files", "there are no weights in safetensors")
+        raise SubmissionRefused("missing-files", "there are no safetensors weights")
     if weights_size > limits.weights:
-        raise SubmissionRefused("too-large", f"its weights have {weights_size} bytes, and {limits.weights} are taken")
+        raise SubmissionRefused(
+            "too-large", f"its weights have {weights_size} bytes; at most {limits.weights} are allowed"
+        )
 
     # a text is text and a vocabulary a vocabulary, whatever the name says
     for name in sorted(set(files) - set(shards)):
@@ -278,7 +280,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         if not name.endswith(".json") or last in _UNREAD:
             continue
         if files[name] > _SETTINGS:
-            what = f"has {files[name]} bytes, and {_SETTINGS} are read of settings"
+            what = f"has {files[name]} bytes; at most {_SETTINGS} are read"
             raise SubmissionRefused("too-large", what, file=name)
         value = _parse_json(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
@@ -289,18 +291,18 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             for shard in set(map(str, table.values())):
                 called = f"names the shard {shard[:80]!r}"
                 if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
-                    raise _unsafe(f"{called}, no safetensors of this folder", name)
+                    raise _unsafe(f"{called}, which is not a safetensors file of this folder", name)
                 if shard not in files:
-                    raise SubmissionRefused("missing-files", f"{called}, which is not there", file=name)
+                    raise SubmissionRefused("missing-files", f"{called}, which does not exist", file=name)
         else:
             # Nothing in it, however deep, names code, or a place to fetch it from.
             for key, inner in _pairs(value):
                 if key in _CODE and inner not in (None, False):
                     raise _unsafe(f"says {key}, which may run or fetch code", name)
                 if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
-                    raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; eager and sdpa are read", name)
+                    raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; only eager and sdpa are supported", name)
                 if key == "chat_template" and len(json.dumps(inner)) > WORDS:
-                    raise _unsafe(f"holds a chat template of more than {WORDS} bytes", name)
+                    raise _unsafe(f"has a chat template of more than {WORDS} bytes", name)
                 if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
                     what = f"names tokenizer_class {str(inner)[:60]!r}"
                     raise SubmissionRefused("unsupported-model", what, file=name)
@@ -339,9 +341,9 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         parameters += parameters_here
         vocabulary = max(vocabulary, rows)
         if tensors > TENSORS:
-            raise SubmissionRefused("too-large", f"it holds more than {TENSORS} tensors", file=name)
+            raise SubmissionRefused("too-large", f"it has more than {TENSORS} tensors", file=name)
     if vocabulary > limits.vocabulary:
-        what = f"its vocabulary has {vocabulary} rows, and {limits.vocabulary} are taken"
+        what = f"its vocabulary has {vocabulary} rows; at most {limits.vocabulary} are allowed"
         raise SubmissionRefused("too-large", what)
     return Screened(files, parameters, vocabulary)
 
@@ -358,7 +360,7 @@ def _unfit(name: str) -> str | None:
         return "is not a plain name (ASCII letters, digits and ._-, at most 96)"
     if last in _PLAIN or Path(last).suffix in _MOST:
         return None
-    return f"may hold code, and is never opened; of a model {', '.join(_MOST)} are taken"
+    return f"may contain code and is never opened; allowed files: {', '.join(_MOST)}"
 
 
 @contextlib.contextmanager
@@ -382,7 +384,7 @@ def _parse_json(data: bytes, file: str) -> Any:
         json.loads(text, object_pairs_hook=_refuse_doubles)
         value = from_json(text)
     except (ValueError, RecursionError) as error:
-        raise _unsafe(f"is not JSON as it should be ({error})", file) from error
+        raise _unsafe(f"is not valid JSON ({error})", file) from error
     level = [value]
     for _ in range(DEPTH + 1):
         level = list(itertools.chain.from_iterable(map(_inside, level)))
@@ -438,7 +440,7 @@ def _inside(value: Any) -> list[Any]:
 
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -451,7 +453,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     """
 
     def wrong(what: str) -> SubmissionRefused:
-        return _unsafe(f"is not safetensors as it should be: {what}", file)
+        return _unsafe(f"is not valid safetensors: {what}", file)
 
     # the header's bytes, before they are read as JSON
     start = read(file, 0, 8)
@@ -459,12 +461,12 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     if len(start) < 8 or length > size - 8:
         raise wrong("its header is longer than the file")
     if length > HEADER:
-        raise wrong(f"its header has {length} bytes, and {HEADER} are read")
+        raise wrong(f"its header has {length} bytes; at most {HEADER} are read")
     data = read(file, 8, 8 + length)
     if len(data) < length or not data.startswith(b"{"):
         raise wrong("its header is not a JSON object")
     if data.count(b"[") + data.count(b"{") > 4 * TENSORS:
-        raise wrong(f"its header names more than {TENSORS} tensors")
+        raise wrong(f"its header lists more than {TENSORS} tensors")
     header = _parse_json(data, file)
     metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not set(map(type, metadata.values())) <= {str}:
@@ -499,7 +501,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     end = 0
     for first, last, name in sorted(places):
         if first != end:
-            raise wrong(f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap, or leave a hole")
+            raise wrong(f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap or leave a gap")
         end = last
     if 8 + length + end != size:
         raise wrong(f"it declares {8 + length + end} bytes and has {size}")

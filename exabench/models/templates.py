@@ -230,7 +230,7 @@ def text_template(
             best = template
             most_exact = exact
     if best is None:
-        raise BadInput(f"template {text!r}: this tokenizer merges a field with its neighbours; put blanks between them")
+        raise BadInput(f"template {text!r}: this tokenizer merges a field with its neighbours; put spaces between them")
     return best
 
 
@@ -262,7 +262,7 @@ def pair_template(tokenizer: Any) -> Template:
 
     template = _glue_template("pair", encode, [QUERY, PASSAGE], _BARE, tokenizer)
     if template is None:
-        raise BadInput("this tokenizer does not keep the two texts of a pair in order; take a reranker with a template")
+        raise BadInput("this tokenizer does not keep the two texts of a pair in order; use a reranker with a template")
     return template
 
 

@@ -71,7 +71,7 @@ def _fill_teacher_table(name: str, part: Any, options: dict[str, Any]) -> None:
                 own[key] = options.pop(key)
         options["teacher"] = {"part": engine, **own}
     elif "model" not in takes & options.keys():  # pairwise has a model where it has no teacher
-        raise BadInput(f"reranker {name} asks a language model: say which engine, as in teacher=openai")
+        raise BadInput(f"reranker {name} needs a language model: choose an engine, as in teacher=openai")
 
 
 def teacher(part: str | Mapping[str, Any], *, lock: str | Path | None = None, **options: Any) -> Teacher:

@@ -29,7 +29,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
     try:
         for reply in teacher.complete(prompts):
             if reply.id not in missing:
-                wrong = "twice" if reply.id in replies else "though nobody asked it"
+                wrong = "twice" if reply.id in replies else "which was not sent"
                 raise OutsideFailed(f"the teacher answered prompt {printable(reply.id)} {wrong}; ask again")
             missing.remove(reply.id)
             replies[reply.id] = reply
@@ -39,7 +39,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
         missing -= set(error.reasons)
     for prompt in prompts:
         if prompt.id in missing:
-            raise OutsideFailed(f"the teacher gave no answer to prompt {printable(prompt.id)}; ask again")
+            raise OutsideFailed(f"the teacher did not answer prompt {printable(prompt.id)}; ask again")
     return replies
 
 

@@ -38,7 +38,7 @@ def as_reranker(given: Any) -> Reranker:
     Raises BadInput for what has none of these verbs, and for `reads` that is none of READS.
     """
     if isinstance(given, type):
-        raise BadInput(f"reranker {given.__name__} is a class: make an object of it, as in {given.__name__}(...)")
+        raise BadInput(f"reranker {given.__name__} is a class: create an instance, as in {given.__name__}(...)")
     reads = getattr(given, "reads", None)
     if reads is not None and reads not in READS:
         name = reranker_name(given)
@@ -180,13 +180,13 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
 
     if inspect.iscoroutine(answer):
         answer.close()
-        raise refuse("a coroutine (it may not be async)")
+        raise refuse("a coroutine (async rerankers are not supported)")
     if answer is None or isinstance(answer, str | bytes | set | frozenset):
         raise refuse(_describe(answer))
     if isinstance(answer, Mapping):
         missing = [id for id in passage_ids if id not in answer]
         if missing or len(answer) != n:
-            which = f", and none for passage {missing[0]!r}" if missing else ""
+            which = f", but none for passage {missing[0]!r}" if missing else ""
             raise refuse(f"a dict of {plural(len(answer), 'key')}{which}")
         answer = [answer[id] for id in passage_ids]
     elif isinstance(answer, Real | Decimal):
@@ -210,7 +210,7 @@ def scores_of(answer: Any, name: str, query_id: str, passage_ids: Sequence[str])
     if values.ndim != 1:
         hint = ""
         if values.shape == (n, 2):
-            hint = " (two labels? answer the second less the first)"
+            hint = " (two labels? return the second minus the first)"
         raise refuse(f"{_describe(answer)} of shape {values.shape}{hint}")
     if len(values) != n:
         raise refuse(plural(len(values), "score"))

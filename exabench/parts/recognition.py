@@ -83,7 +83,7 @@ def check_given(given: str, options: Mapping[str, Any]) -> None:
         # 0.6: two names at most, and none for what is not a slip of the keyboard.
         near = difflib.get_close_matches(given, [*RERANKERS, AUTO], n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else "; exabench parts rerankers lists the parts"
-        raise BadInput(f"{printable(given)!r} is not a reranker, no folder here and no Hub id (owner/name){hint}")
+        raise BadInput(f"{printable(given)!r} is neither a reranker, a folder nor a Hub id (owner/name){hint}")
     local_model(given)
 
 
@@ -97,7 +97,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
 
     def refuse(why: str) -> NoReturn:
         names = ", ".join(MODEL_PARTS)
-        raise BadInput(f"{printable(model)}: {why}; if a part reads it, name the part (--reranker NAME): {names}")
+        raise BadInput(f"{printable(model)}: {why}; if a part supports it, choose the part (--reranker NAME): {names}")
 
     # What exabench trained says so, whatever its architecture looks like.
     report = folder / "training.json"
@@ -111,10 +111,10 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     # Before the settings: these models look like others there.
     for pattern, name, options in CHECKPOINTS:
         if fnmatch.fnmatchcase(model.lower(), pattern):
-            return Recognised(name, dict(options), f"the checkpoint {model} is known as one")
+            return Recognised(name, dict(options), f"{model} is a known checkpoint")
 
     if (folder / "adapter_config.json").is_file():
-        refuse("adapter_config.json: it holds a LoRA adapter, which is not read; merge it into its model (peft)")
+        refuse("adapter_config.json: LoRA adapters are not supported; merge it into its base model (peft)")
     file = folder / "config.json"
     if not file.is_file():
         refuse("it is not a model folder: config.json is missing")
@@ -128,11 +128,11 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     kind = printable(str(config.get("model_type")), 40)
     said = f"config.json says {printable(architecture, 60)}"
     if config.get("auto_map"):
-        refuse(f"{said} and needs code of its own (auto_map), which is never run")
+        refuse(f"{said} and needs its own code (auto_map), which is never run")
     try:
         family = shape_of(config).family
     except BadInput as error:
-        refuse(f"{said}, a model that is not read here ({error})")
+        refuse(f"{said}, which is not supported here ({error})")
 
     settings = folder / "config_sentence_transformers.json"
     made_as = ""
@@ -141,18 +141,16 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         made_as = str(values.get("model_type", "")) if isinstance(values, Mapping) else ""
     modules = _modules(folder)
     if made_as in ("SparseEncoder", "MultiVectorEncoder"):
-        refuse(f"config_sentence_transformers.json says {made_as}, which is not a reranker here (a first stage: splade)")
+        refuse(f"config_sentence_transformers.json says {made_as}, which is supported only as a first stage (splade)")
     if made_as == "CrossEncoder" and len(modules) > 1:
-        refuse(
-            f"modules.json: a cross-encoder of {', '.join(modules)}, and only those with a classification head are read"
-        )
+        refuse(f"modules.json: a cross-encoder of {', '.join(modules)}; it needs a classification head")
 
     if architecture.endswith(_CLASSIFIER):
         labels = config.get("num_labels") or len(config.get("id2label") or {}) or 2  # 2: as transformers takes it
         if labels not in (1, 2):
-            refuse(f"{said} with {labels} labels, and a reranker has one or two")
+            refuse(f"{said} with {labels} labels; a reranker has one or two")
         if family != "encoder":
-            refuse(f"{said}: a classification head on a {family} is not read")
+            refuse(f"{said}: a classification head on a {family} is not supported")
         return Recognised("cross_encoder", {}, f"{said} with {labels} label{'s' * (labels > 1)}")
     # Only here: a cross-encoder's own modules.json says nothing that its head does not.
     strange = sorted(set(modules) - set(MODULES))
@@ -167,13 +165,13 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     if family == "decoder" and architecture.endswith(("ForCausalLM", "LMHeadModel")):
         chat = _chat_template(folder)
         if "'document'" in chat or '"document"' in chat:
-            refuse(f"{said} with a chat template of query and document, which is not read here")
+            refuse(f"{said} with a chat template of query and document, which is not supported here")
         if chat:
             return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
         return Recognised("yes_no", {}, said)
     if family == "encoder":
-        refuse(f"{said}: an encoder without a head that scores pairs, and without modules.json that says how to pool")
-    refuse(f"{said}, a {family} that writes no answer")
+        refuse(f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling")
+    refuse(f"{said}, a {family} that does not generate text")
 
 
 def _modules(folder: Path) -> list[str]:

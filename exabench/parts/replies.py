@@ -132,7 +132,7 @@ def call_key(identity: Mapping[str, Any], prompt: Prompt) -> str:
     try:
         return digest_of(question).removeprefix("sha256:")
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
-        raise BadInput(f"a prompt that cannot be written down ({error}) cannot be asked", id=prompt.id) from error
+        raise BadInput(f"a prompt that cannot be stored ({error}) cannot be sent", id=prompt.id) from error
 
 
 class Replies(SqliteStore):
@@ -140,7 +140,7 @@ class Replies(SqliteStore):
 
     `disputed` counts the replies taken in that differ from what the store had: the first reply to a call stays. One
     object serves all threads of a process; another process makes its own, from the pickle of this one or from the file.
-    Methods raise CannotWrite where the disk is full or the file cannot be written, BadInput where it is not a reply store
+    Methods raise CannotWrite where the disk is full or the file cannot be written, BadInput if it is not a reply store
     or is damaged beyond single rows.
     """
 
@@ -152,7 +152,7 @@ class Replies(SqliteStore):
             Path(file) if file is not None else cache_folder("replies") / "replies.sqlite",
             _TABLE,
             what="reply store",
-            advice="move it away and run again; the replies of a release can be taken in",
+            advice="move the file and run again; the replies of a release can be imported",
             mark=_MARK,
             power_safe=True,  # each reply was paid for
         )
@@ -204,8 +204,8 @@ class Replies(SqliteStore):
                 lines = []
                 for key in some:
                     if key not in rows:
-                        advice = "run the build again, which asks it anew"
-                        raise BadInput(f"a reply is damaged or not here; {advice}", file=self.file, id=key)
+                        advice = "run the build again to ask for it again"
+                        raise BadInput(f"a reply is damaged or missing; {advice}", file=self.file, id=key)
                     lines.append(rows[key].for_release())
                 writer.write_table(pa.Table.from_pylist(lines, schema=SCHEMA))
         return len(wanted)
@@ -284,7 +284,7 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
         with pq.ParquetFile(file) as parquet:
             odd = set(SCHEMA.names) ^ set(parquet.schema_arrow.names)
             if odd:
-                raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or not known", file=file)
+                raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or unknown", file=file)
             for batch in parquet.iter_batches(AT_ONCE):
                 yield pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -303,7 +303,7 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
             return row
     except (AttributeError, TypeError, ValueError, RecursionError, ExabenchError):
         pass
-    raise BadInput(f"row {number} is not filed under the key of its call; nothing was taken in", file=file)
+    raise BadInput(f"row {number} has a key that does not match its call; nothing was imported", file=file)
 
 
 def storable(reply: Reply) -> Reply:
@@ -366,7 +366,7 @@ class CachedTeacher:
                 odd = sorted(key for key in agreed.keys() | actual.keys() if agreed.get(key) != actual.get(key))
                 if odd:
                     known = ", ".join(f"{key} is {actual.get(key)!r} and was {agreed.get(key)!r}" for key in odd)
-                    raise BadInput(f"the teacher is not the one that was asked before: {known}; start a new build")
+                    raise BadInput(f"the teacher differs from the one asked before: {known}; start a new build")
                 self._engine = engine
                 self.config = engine.config
             return self._engine
@@ -394,7 +394,7 @@ class CachedTeacher:
                 yield from self._ask(calls)
             if calls.missing:
                 used = self.prompt_tokens + self.output_tokens
-                how = "raise the budget and run again, nothing is asked twice"
+                how = "raise the budget and run again: no prompt is sent twice"
                 raise BadInput(f"the budget of {self._budget} tokens is spent ({used} in {self.asked} calls); {how}")
         if calls.refused:
             raise PromptsRefused(calls.refused)
@@ -436,7 +436,9 @@ class CachedTeacher:
             try:
                 for reply in replies:
                     if reply.id not in calls.in_flight:
-                        wrong = f"the teacher answered {printable(reply.id)!r}, which it was not asked, or not twice"
+                        wrong = (
+                            f"the teacher answered {printable(reply.id)!r}, which was not sent, or was answered twice"
+                        )
                         raise OutsideFailed(wrong)
                     key, prompt, since = calls.in_flight.pop(reply.id)
                     kept = storable(reply)
@@ -467,7 +469,7 @@ class CachedTeacher:
         elif calls.in_flight or not calls.questions_ended:
             left = [*calls.in_flight, *(prompt.id for _, prompt in calls.missing)]
             first = printable(left[0]) if left else ""
-            raise OutsideFailed(f"the teacher gave no answer to prompt {first!r} ({len(left)} in all); run again")
+            raise OutsideFailed(f"the teacher did not answer prompt {first!r} ({len(left)} in all); run again")
 
 
 class _Calls:

@@ -143,7 +143,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
     if not isinstance(name, str):
         raise BadInput(f"a task is a name, a path or a Task, not {printable(repr(name), 40)}")
     if not name.strip():
-        raise BadInput("a task without a name; exabench bench tasks lists them")
+        raise BadInput("the task name is empty; exabench bench tasks lists them")
     is_path = _is_path(name)
     # The table comes before all folders, so that what lies on a disk cannot change the meaning of a published name.
     if not is_path and name.lower() in aliases():
@@ -162,8 +162,8 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
             if near:
                 hint = f"; did you mean {near[0]}?"
             elif is_repo(name):
-                hint = f"; a dataset of the Hub would be hub:{name}"
-            raise BadInput(f"is not a folder and no {DESCRIPTION}, and no name of a task{hint}", file=name)
+                hint = f"; for a Hub dataset write hub:{name}"
+            raise BadInput(f"is neither a folder, a {DESCRIPTION} nor the name of a task{hint}", file=name)
         _check_is_described(path)
         return _known_by_name(file_task(path) if path.is_file() else folder_task(path), path)
     # Before the folders of `data`: the results of a board are measured as its own page says.
@@ -193,15 +193,17 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         beside = Path(data).resolve().parent
         raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
     if Path(name).exists():
-        raise BadInput("is not a collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name)
+        raise BadInput(
+            "is not a collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name
+        )
     if ":" in name:
         repo = name.partition("/datasets/")[2].strip("/")
         if is_repo(repo):  # the address of its page
-            raise BadInput(f"{printable(name)!r} names no task; a dataset of the Hub is hub:{repo}")
-        raise BadInput(f"{printable(name)!r} names no task; a place reads irds:ID or hub:OWNER/NAME[@COMMIT]")
+            raise BadInput(f"{printable(name)!r} is not a task; for a Hub dataset write hub:{repo}")
+        raise BadInput(f"{printable(name)!r} is not a task; write irds:ID or hub:OWNER/NAME[@COMMIT]")
     choices = [*tasks(), *suites(), *_names_on(board), *_names_in(data)]
     # A hundred names would help nobody.
-    advice = "exabench bench tasks lists them; a collection of your own is named by its path, or lies in --data"
+    advice = "exabench bench tasks lists them; give your own collection by its path or put it into --data"
     raise UnknownName("task", name, choices, advice=advice)
 
 
@@ -214,7 +216,7 @@ def own_tasks(data: str | Path | None) -> dict[str, Task]:
             continue  # a copy of a task of the table is not a task of the user's
         if task.name in found:
             raise BadInput(
-                f"is called {task.name}, as {found[task.name].folder} is; give one another name", file=folder
+                f"has the same name, {task.name}, as {found[task.name].folder}; rename one of them", file=folder
             )
         found[task.name] = task
     return found
@@ -256,7 +258,7 @@ def expand(
             one = task(member, data=data, board=board)
             before = found.setdefault(one.name, one)
             if _full_place(before) != _full_place(one):
-                raise BadInput(f"{place_of(before)} and {place_of(one)} are both called {one.name}; rename one of them")
+                raise BadInput(f"{place_of(before)} and {place_of(one)} are both named {one.name}; rename one of them")
     return list(found.values())
 
 
@@ -307,9 +309,9 @@ def _check_is_described(path: Path) -> None:
         for folder in path.parents:
             if is_collection(folder):
                 raise BadInput(f"is a file of the collection {folder}; name the folder", file=path)
-        raise BadInput(f"is not a {DESCRIPTION} and no folder in BEIR layout", file=path)
+        raise BadInput(f"is neither a {DESCRIPTION} nor a folder in BEIR layout", file=path)
     if path.is_dir() and not is_collection(path) and is_collection(path.resolve().parent):
-        raise BadInput(f"is a part of the collection {path.parent}; name that folder", file=path)
+        raise BadInput(f"is part of the collection {path.parent}; name that folder", file=path)
 
 
 def _names_on(board: str | Path | None) -> list[str]:
@@ -323,9 +325,9 @@ def _on_board(file: Path, data: str | Path | None) -> Task:
     # A board in the making may be a link to the real one: a relative source begins where the file truly lies.
     found = file_task(file.resolve())
     if found.name != file.stem:
-        raise BadInput(f"describes {found.name}, so it must be called {found.name}.toml", file=file)
+        raise BadInput(f"describes {found.name}, so it must be named {found.name}.toml", file=file)
     if found.name in tasks():
-        raise BadInput(f"{found.name} is a task of the table; give this one another name", file=file)
+        raise BadInput(f"{found.name} is a built-in task; give this one another name", file=file)
     if data is not None:
         for folder in (Path(data) / found.name, *_collections_in(data)):
             with contextlib.suppress(BadInput):  # a folder that is not whole says so when it is asked for
@@ -357,7 +359,7 @@ def _known_by_name(task: Task, path: Path) -> Task:
     if is_alike and (task.convention, task.headline, task.split) == (known.convention, known.headline, known.split):
         return replace(known, folder=task.folder)
     raise BadInput(
-        f"{task.name} is a task of the table, and is not described so; give this one a name in {DESCRIPTION}, "
+        f"{task.name} is a built-in task with another description; give this one a name in {DESCRIPTION}, "
         'as in name = "my-task"',
         file=path,
     )

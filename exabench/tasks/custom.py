@@ -78,7 +78,7 @@ def plain_name(text: str) -> str:
     # 80 letters: a file name has room for 255 bytes, and files are called after a task, a list and a system together.
     name = re.sub("[^a-z0-9+]+", "-", text.lower()).strip("-+")[:80]
     if not name:
-        raise BadInput(f'{printable(text)!r} makes no name of a task; give it one in {DESCRIPTION}: name = "..."')
+        raise BadInput(f'{printable(text)!r} is not a valid task name; set one in {DESCRIPTION}: name = "..."')
     return name
 
 
@@ -110,9 +110,9 @@ def folder_task(folder: Path) -> Task:
     if file.is_file():
         return file_task(file)
     if not folder.is_dir():
-        raise BadInput(f"is not a folder and no {DESCRIPTION}", file=folder)
+        raise BadInput(f"is neither a folder nor a {DESCRIPTION}", file=folder)
     if not splits_in(folder):
-        raise BadInput("holds no judgements: qrels/<split>.tsv is missing", file=folder)
+        raise BadInput("contains no judgements: qrels/<split>.tsv is missing", file=folder)
     name = plain_name(_own_name(folder))
     return _in_folder(name, TaskValues(split=_only_split(folder)), folder, folder)
 
@@ -127,7 +127,7 @@ def file_task(file: Path) -> Task:
     # The Hub's cards say license, and the field calls the lowest relevant grade a threshold.
     for key, other in (("licence", "license"), ("relevance_threshold", "threshold")):
         if key in given and other in given:
-            raise BadInput(f"says both {key} and {other}; keep one", file=file)
+            raise BadInput(f"has both {key} and {other}; keep one", file=file)
         if other in given:
             given[key] = given.pop(other)
     folder = file.resolve().parent
@@ -151,13 +151,13 @@ def file_task(file: Path) -> Task:
         if "split" not in given and splits_in(folder):
             given["split"] = _only_split(folder)
     if values.query_field and "ir_datasets" not in places:
-        raise BadInput("query_field is of queries of ir_datasets, and this source is none", file=file)
+        raise BadInput("query_field is for ir_datasets sources, and this source is not one", file=file)
     for key in ("name", "source"):
         given.pop(key, None)
     described = read(TaskValues, {**given, "headline": _headline(values.headline, file)}, file=file)
     name = values.name or plain_name(default)
     if name != plain_name(name):
-        raise BadInput(f"name {printable(name)!r} must be of a-z, 0-9, - and +", file=file)
+        raise BadInput(f"name {printable(name)!r} may contain only a-z, 0-9, - and +", file=file)
     if places:
         return make_task(name, described, file, title=described.title or name, **places)
     task = _in_folder(name, described, folder, file)
@@ -250,5 +250,5 @@ def _only_split(folder: Path) -> str:
         return "test"
     if len(splits) > 1:
         names = ", ".join(sorted(splits))
-        raise BadInput(f'holds the splits {names}; say which in {DESCRIPTION}, as in split = "dev"', file=folder)
+        raise BadInput(f'holds the splits {names}; choose one in {DESCRIPTION}, as in split = "dev"', file=folder)
     return next(iter(splits))

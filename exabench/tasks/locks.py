@@ -79,7 +79,7 @@ def _entries(lock: str | Path | None) -> dict[str, Any]:
     if lock is None or not Path(lock).is_file():
         return {}
     entries = read_json(lock)
-    problem = BadInput("does not hold the tables of a lock file; take it away", file=lock)
+    problem = BadInput("does not have the tables of a lock file; delete it", file=lock)
     if not isinstance(entries, dict):
         raise problem
     # Its other keys are not looked at: the lock file of a training also holds its recipe.

@@ -93,7 +93,7 @@ def train(
     folder = Path(to)
     ranks = Ranks()
     if devices and ranks.count > 1:
-        raise BadInput("several processes take a device each; leave the device out")
+        raise BadInput("several processes use one device each; remove the device")
     collections = Path(data) if data else None
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         loss = _loss(plan)
@@ -108,7 +108,8 @@ def train(
                 if (folder / "checkpoints").is_dir():
                     name = locked.get("name")
                     raise BadInput(
-                        f"holds the run of another recipe ({name}), or of other values; give each a folder", file=folder
+                        f"contains the run of another recipe ({name}) or of other values; give each its own folder",
+                        file=folder,
                     )
                 shutil.rmtree(folder / "start", ignore_errors=True)  # nothing was fitted yet: the recipe was mended
             if ranks.first:
@@ -181,9 +182,7 @@ def _check_sources(plan: Plan) -> None:
     check_model(plan.model)
     for data in plan.data:
         if not Path(data.release).is_dir() and not is_repo(data.release):
-            raise BadInput(
-                f"{data.release!r} is not a release folder here and no Hub id (owner/name); give one of the two"
-            )
+            raise BadInput(f"{data.release!r} is neither a release folder nor a Hub id (owner/name)")
 
 
 def plan_training(plan: Plan) -> dict[str, Any]:

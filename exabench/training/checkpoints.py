@@ -119,12 +119,12 @@ def load_newest(folder: Path, fingerprint: str) -> Checkpoint | None:
             continue
         if found.fingerprint != fingerprint:
             raise BadInput(
-                f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each a folder",
+                f"is of another recipe ({printable(found.fingerprint)}, not {fingerprint}); give each its own folder",
                 file=path,
             )
         return replace(found, skipped=tuple(skipped))
     if skipped:
-        raise BadInput(f"holds no whole checkpoint ({'; '.join(skipped)}); remove them to start anew", file=folder)
+        raise BadInput(f"has no complete checkpoint ({'; '.join(skipped)}); remove them to start again", file=folder)
     return None
 
 
@@ -133,7 +133,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     digests = read(dict[str, str], read_json(path / _DIGESTS), file=path / _DIGESTS)
     for name, digest in {_STATE: "", **digests}.items():  # a state without a digest is a damaged one
         if file_digest(path / name) != digest:
-            raise BadInput("is damaged: its bytes are not those of its digest in digests.json", file=path / name)
+            raise BadInput("is damaged: its bytes do not match digests.json", file=path / name)
     about = read(_State, read_json(path / _STATE), file=path / _STATE)
     tensors = {}
     for stem, aliases in about.aliases.items():
@@ -142,7 +142,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             named = load_file(file)
             named.update({alias: named[name] for alias, name in aliases.items()})
         except (SafetensorError, OSError, KeyError) as error:
-            raise BadInput(f"does not hold the tensors of a run ({printable(str(error))})", file=file) from error
+            raise BadInput(f"does not have the tensors of a run ({printable(str(error))})", file=file) from error
         tensors[stem] = named
     return Checkpoint(about.step, about.fingerprint, tensors, about.state)
 

@@ -82,7 +82,7 @@ class Curves:
                     f"is not a step of {', '.join(COLUMNS)}; resume from a checkpoint", file=self.file, line=number
                 ) from error
             if point.step <= last:
-                raise BadInput(f"step {point.step} stands behind step {last}", file=self.file, line=number)
+                raise BadInput(f"step {point.step} comes after step {last}", file=self.file, line=number)
             last = point.step
             yield point
 

@@ -159,8 +159,8 @@ class Ranks:
             if not is_gloo and not isinstance(error, dist.DistError):
                 raise
             raise OutsideFailed(
-                f"rank {self.rank} of {self.count} lost another one, which was killed or said nothing for "
-                f"{self._patience:g} s; run again to go on from the last checkpoint ({TIMEOUT} sets the seconds)"
+                f"rank {self.rank} of {self.count} lost another rank, which was killed or silent for "
+                f"{self._patience:g} s; run again to resume from the last checkpoint ({TIMEOUT} sets the seconds)"
             ) from error
 
 

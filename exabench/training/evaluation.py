@@ -97,7 +97,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path 
     convention = task.convention
     if dev.split == task.split:
         raise BadInput(
-            f"split {dev.split} of {task.name} is what boards test on; take another one for dev", file=plan.recipe.file
+            f"split {dev.split} of {task.name} is what boards test on; use another one for dev", file=plan.recipe.file
         )
     metric = str(MetricName.parse(dev.metric or task.headline))
 
@@ -109,7 +109,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path 
         if query.id in judged and query.text.strip() not in fitted:
             fresh[query.id] = query
     if not fresh:
-        wrong = f"split {dev.split} of {task.name} has no query but those that are fitted; take another one for dev"
+        wrong = f"split {dev.split} of {task.name} has only queries that are trained on; use another one for dev"
         raise BadInput(wrong, file=plan.recipe.file)
     queries = dict(sorted(fresh.items())[: dev.queries])  # sorted: the same queries everywhere
     qrels = {query_id: judged[query_id] for query_id in queries}
@@ -288,7 +288,9 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
         first_stage = "run_file"
         options["file"] = str(published)
     elif first_stage not in RETRIEVERS:
-        raise BadInput(f"{first_stage!r} is not a first stage, and no run {published.name} lies beside the collection")
+        raise BadInput(
+            f"{first_stage!r} is not a first stage, and there is no run {published.name} next to the collection"
+        )
     candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
     return RerankEvaluator(task, candidates, run, data, lock)
 

@@ -91,8 +91,7 @@ class Gradient:
         if self._ranks.sharded:
             # The step cannot be begun again by one rank alone: it would gather layers while the others do not.
             return (
-                f"{device} is out of memory, and the others wait for each of this rank's micro-batches; "
-                "lower steps.batch_tokens"
+                f"{device} is out of memory, and the other ranks wait for its micro-batches; lower steps.batch_tokens"
             )
         longest = 0
         for group in groups:
@@ -102,8 +101,8 @@ class Gradient:
         # By now no forward is larger than the longest input alone. Plain gradients still hold the graphs of a whole
         # group of them.
         if isinstance(self.batches, ListBatches) and self.batches.mode == "plain":
-            return f'{device} has no memory for one group; give steps.gradients = "cached"'
-        return f"{device} has no memory for one input of {longest} tokens; lower max_length"
+            return f'{device} does not have enough memory for one group; give steps.gradients = "cached"'
+        return f"{device} does not have enough memory for one input of {longest} tokens; lower max_length"
 
 
 @dataclass

@@ -122,7 +122,7 @@ class Groups:
             if 0 <= number < len(table):
                 return table.read(number, epoch)
             number -= len(table)
-        raise IndexError("there is no group of this number")  # also for negative ones; it ends a loop over all groups
+        raise IndexError("there is no group with this number")  # also for negative ones; it ends a loop over all groups
 
 
 def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups, Groups, list[dict[str, Any]]]:
@@ -149,7 +149,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
                 file=plan.recipe.file,
             )
         if plan.steps.in_batch and table.family == "scored":
-            wrong = "other groups' passages have no score of the teacher; leave steps.in_batch out"
+            wrong = "other groups' passages have no teacher score; remove steps.in_batch"
             raise BadInput(f"table {data.table} holds scores, but {wrong}", file=plan.recipe.file)
         rows = _matching(rows, data)
         count = len(rows)
@@ -171,7 +171,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         for row in part.rows.select_columns(columns):
             problem = _problem(row, part.data, needs)
             if problem:
-                raise BadInput(f"table {part.data.table}: {problem}; leave this row out", id=row["id"])
+                raise BadInput(f"table {part.data.table}: {problem}; remove this row", id=row["id"])
 
     if plan.dev.every and plan.dev.groups and not any(len(part.rows) for part in held_out):
         held_out = []

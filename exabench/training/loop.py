@@ -148,7 +148,7 @@ class Fit:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         with refuse_out_of_memory(
-            "the optimiser's moments", "take steps.optimiser adafactor, or more ranks and steps.sharded"
+            "the optimiser's moments", "use steps.optimiser adafactor, or more ranks with steps.sharded"
         ):
             self._optimiser.step()
         order = loader.order
@@ -173,9 +173,7 @@ class Fit:
     def _evaluate(self, dev: Evaluation, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
         value = 0.0
-        with refuse_out_of_memory(
-            f"{dev.metric} beside the training", "lower options.max_length, or leave dev.every out"
-        ):
+        with refuse_out_of_memory(f"{dev.metric} beside the training", "lower options.max_length or remove dev.every"):
             if self._ranks.first or self._ranks.sharded:
                 value = dev.value()
         if not self._ranks.first:
@@ -210,7 +208,7 @@ class Fit:
             held = self._module.state_dict()
             weights = newest.tensors[WEIGHTS]
             if weights.keys() != held.keys():
-                what = "holds weights under other names: another version began it; remove checkpoints/ and start anew"
+                what = "has weights under other names: another version wrote it; remove checkpoints/ and start again"
                 raise BadInput(what, file=self._folder)
             parts = {name: self._ranks.local_part(weight, held[name]) for name, weight in weights.items()}
             self._module.load_state_dict(parts)

@@ -40,7 +40,7 @@ def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], 
         save(folder)
         found = pickles(folder)
         if found:
-            raise BadInput(f"{found[0]} may be a pickle, which no model folder holds; save safetensors")
+            raise BadInput(f"{found[0]} may be a pickle, which a model folder must not contain; save safetensors")
         for file in sorted(folder.glob("*config.json")):
             # Some versions of transformers write down where a model was loaded from.
             values = read_json(file)

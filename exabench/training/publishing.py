@@ -57,14 +57,12 @@ class _ModelPublication(Publication):
         if self.tag and not _TAG.fullmatch(self.tag):
             raise BadInput(f"tag {self.tag!r} must be of ASCII letters, digits and ._- (at most 64), as in v1")
         if self.tag and not isinstance(self.place, Repository):
-            raise BadInput(f"{self.to} is a folder, and a folder has no tags; leave --tag out, or name a repository")
+            raise BadInput(f"{self.to} is a folder, which has no tags; remove --tag, or name a repository")
         if not (folder / MANIFEST).is_file() or not (folder / TRAINING).is_file():
             raise BadInput(f"is not a model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
         found = pickles(folder)
         if found:
-            raise BadInput(
-                f"holds a pickle ({found[0]}), which would run code where it is loaded; take it out", file=folder
-            )
+            raise BadInput(f"holds a pickle ({found[0]}), which can run code when it is loaded; remove it", file=folder)
         listed = files_in_manifest((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
         files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
         odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())
@@ -75,7 +73,7 @@ class _ModelPublication(Publication):
             raise BadInput(f"{odd[0]} is {how} {MANIFEST}; publish what the training wrote", file=folder)
         for path, digest in listed.items():
             if file_digest(folder / path) != digest:
-                raise BadInput(f"is not what {MANIFEST} says; publish what the training wrote", file=folder / path)
+                raise BadInput(f"does not match {MANIFEST}; publish what the training wrote", file=folder / path)
         digest = model_folder(str(folder)).revision
         if read_submission(folder / SUBMISSION).revision != digest:
             raise BadInput(f"names another revision than the folder's, {digest}", file=folder / SUBMISSION)

@@ -151,7 +151,7 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
         raise BadInput('loss must name a part, as in { part = "ranknet" }', file=place)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
         raise BadInput(
-            f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be cut up",
+            f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",
             file=place,
         )
     metrics = [settings.dev.metric]

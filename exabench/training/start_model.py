@@ -28,9 +28,9 @@ def trainable_class(plan: Plan) -> Any:
     part = RERANKERS[plan.reranker]
     if not hasattr(part, "learner"):
         fitting = ", ".join(name for name in RERANKERS if hasattr(RERANKERS[name], "learner"))
-        raise BadInput(f"reranker {plan.reranker} cannot be trained; take one of {fitting}", file=plan.recipe.file)
+        raise BadInput(f"reranker {plan.reranker} cannot be trained; use one of {fitting}", file=plan.recipe.file)
     if plan.steps.in_batch and part.head != "bi_encoder":  # others would read each query with every passage of a step
-        raise BadInput("steps.in_batch is for reranker bi_encoder; leave it out", file=plan.recipe.file)
+        raise BadInput("steps.in_batch is only for reranker bi_encoder; remove it", file=plan.recipe.file)
     return part
 
 
@@ -74,7 +74,7 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
             inside = f"{model.base_model_prefix}."
             missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
             if missing:
-                raise BadInput(f"holds no weights for {min(missing)}: it is not {what}", file=found.path)
+                raise BadInput(f"has no weights for {min(missing)}: it is not {what}", file=found.path)
             with replacing_folder(with_head) as fresh, silence():
                 model.save_pretrained(fresh)
                 tokenizer.save_pretrained(fresh)
@@ -101,10 +101,10 @@ def prepare(module: Any, steps: Steps) -> None:
         except (ValueError, ImportError) as error:
             reason = printable(str(error).split("\n")[0])
             raise BadInput(
-                f"attention {steps.attention} cannot be used here ({reason}); leave steps.attention out"
+                f"attention {steps.attention} cannot be used here ({reason}); remove steps.attention"
             ) from error
         if model.config._attn_implementation != steps.attention:  # transformers only warns
-            raise BadInput(f"models of type {kind} have no attention {steps.attention}; leave steps.attention out")
+            raise BadInput(f"models of type {kind} have no attention {steps.attention}; remove steps.attention")
 
     if steps.checkpointing:
         newer = getattr(model, "activation_checkpointing_enable", None)  # what transformers calls it now
@@ -112,7 +112,7 @@ def prepare(module: Any, steps: Steps) -> None:
             # Layers' inputs alone are kept for the way back, and the rest is computed again.
             (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
         except ValueError as error:
-            raise BadInput(f"models of type {kind} cannot be checkpointed; leave steps.checkpointing out") from error
+            raise BadInput(f"models of type {kind} cannot be checkpointed; remove steps.checkpointing") from error
 
     if not steps.dropout:
         # Every rate at 0 and the module still in training mode, since gradient checkpointing works in no other. Rates

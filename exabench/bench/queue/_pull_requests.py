@@ -75,7 +75,8 @@ class PullRequestQueue:
         owner = slug.partition("--")[0]
         if Ledger(self.board).submission_file(slug).is_file() and pending.owner.lower() != owner.lower():
             raise SubmissionRefused(
-                "invalid-submission", f"{slug} is on the board, and {pending.owner} is not its owner; choose another name"
+                "invalid-submission",
+                f"{slug} is on the board, and {pending.owner} is not its owner; choose another name",
             )
         return to
 

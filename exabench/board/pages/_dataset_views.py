@@ -238,7 +238,7 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     elif file not in digests:
         why = "The release does not include the teacher’s replies; only their digests are shown."
     elif file_digest(file) != digests[file]:
-        raise BadInput("is not the manifest's file; fetch or build the release again", file=file)
+        raise BadInput("does not match the manifest; fetch or build the release again", file=file)
     elif has_texts:
         replies = _read_replies(file, wanted)
     shown = []

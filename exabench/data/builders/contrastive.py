@@ -60,7 +60,7 @@ class Contrastive:
 
     def __post_init__(self) -> None:
         if not self.retrievers or isinstance(self.queries, Mapping):
-            raise BadInput("contrastive needs retrievers, whose best passages are its negatives, and one query source")
+            raise BadInput("contrastive needs retrievers, whose top passages become negatives, and one query source")
         if not 1 <= self.least <= self.negatives <= self.candidates or self.depth < 1:
             raise BadInput(
                 "contrastive needs 1 <= least <= negatives <= candidates and a depth of at least 1, not least "
@@ -79,7 +79,9 @@ class Contrastive:
         asked = list(self.queries)
         for query, origin in asked:
             if not origin["passage_id"]:
-                raise BadInput("was made of no passage, so it has no positive; give generated queries", id=query.id)
+                raise BadInput(
+                    "was not generated from a passage, so it has no positive; use generated queries", id=query.id
+                )
 
         # One more than `depth`, since the query's own passage is not a candidate.
         found = all_rankings(self.retrievers, [query for query, _ in asked], self.depth + 1)

@@ -62,7 +62,7 @@ class Exaranker:
         # At temperature 0 every sample would be the same.
         if self.samples < 1 or (self.samples > 1 and self.temperature <= 0):
             raise BadInput(
-                f"samples is {self.samples} at temperature {self.temperature}; ask once, or with a temperature above 0"
+                f"samples is {self.samples} at temperature {self.temperature}; use samples = 1 or a temperature above 0"
             )
         # Without a prompt nobody is asked, and no answer has a length to keep to.
         self._prompt_file: PromptFile | None = None
@@ -88,7 +88,7 @@ class Exaranker:
             if not rationale:
                 if self._prompt_file is None:
                     raise BadInput(
-                        'has no rationale and there is no prompt to ask for one; give prompt="explain"', id=id
+                        'has no rationale and there is no prompt to generate one; set prompt="explain"', id=id
                     )
                 text, _ = truncate_passage(passage, ("title", "text"), self.words)
                 turns = self._prompt_file.turns(query=query.text, passage=text, relevant=pair.relevant)

@@ -51,7 +51,9 @@ class Imported:
 
     def __post_init__(self) -> None:
         if self.answers and self.format != "twolar":
-            raise BadInput(f"answers order lists of passages, which {self.format} files do not hold; leave them out")
+            raise BadInput(
+                f"answers give orders of passage lists, which {self.format} files do not contain; remove them"
+            )
         self.family = FAMILY_OF[self.format]
 
     def items(self) -> Iterator[Item]:
@@ -93,7 +95,7 @@ def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: st
             table.writerow(COLUMNS)
         for row in rows:
             if not row.keys() >= FAMILIES[family].keys():
-                raise BadInput(f"is not a row of {family}, which {format} files hold", id=row.get("id"))
+                raise BadInput(f"is not a row of {family}, the family that {format} files contain", id=row.get("id"))
             if format == "exaranker":
                 # The labels are 1 and 0, as in the authors' file.
                 table.writerow((int(row["relevant"]), row["input"], row["target"]))
@@ -187,7 +189,9 @@ def rows_from_jsonl(
         if len(ids) < max(2, len(passages)):
             raise BadInput("needs two or more retrieved_passages, each once", file=file, line=number)
         if not line.teacher and not teacher:
-            raise BadInput("names no teacher; say who made these orders, as in teacher=NAME", file=file, line=number)
+            raise BadInput(
+                "names no teacher; name the model that made these orders, as in teacher=NAME", file=file, line=number
+            )
         first_stage_ranks = []
         repairs = dict.fromkeys(KINDS, -1)
         if answers is not None:

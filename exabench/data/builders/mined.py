@@ -57,7 +57,7 @@ class Mined:
 
     def __post_init__(self) -> None:
         if not self.retrievers:
-            raise BadInput("mined needs retrievers, whose best passages are its negatives, as in [options.retrievers]")
+            raise BadInput("mined needs retrievers, whose top passages become negatives, as in [options.retrievers]")
         too_low = min(self.negatives, self.threshold) < 1 or min(self.count, self.per_query) < 0
         if too_low or not 0 <= self.least <= self.negatives:
             raise BadInput(
@@ -65,7 +65,7 @@ class Mined:
                 "per_query below 0"
             )
         if not 0 <= self.skip_top < self.depth:
-            raise BadInput(f"mined needs a depth beyond skip_top, not depth {self.depth} and skip_top {self.skip_top}")
+            raise BadInput(f"mined needs depth > skip_top, not depth {self.depth} and skip_top {self.skip_top}")
 
     def items(self) -> Iterator[Item]:
         """One Item for each relevant passage, the queries in the order of the seed."""

@@ -61,13 +61,13 @@ class ScoredBuilder:
     def __post_init__(self) -> None:
         if not 2 <= self.least <= self.documents <= self.depth or self.k < 0:
             raise BadInput(
-                "scored needs 2 <= least <= documents <= depth and no k below 0, not "
+                "scored needs 2 <= least <= documents <= depth and k >= 0, not "
                 f"least {self.least}, documents {self.documents}, depth {self.depth}, k {self.k}"
             )
         if not self.queries or not self.retrievers:
             raise BadInput("scored needs a source of queries and a first stage, as in [options.retrievers]")
         if self.reranker is not None and self.reranker.reads == "judgements":
-            raise BadInput("a teacher may not see the judgements: choose a reranker that reads texts or ids")
+            raise BadInput("a teacher must not see the judgements: choose a reranker that reads texts or ids")
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -55,7 +55,7 @@ class TriplesBuilder:
                 yield Item(f"triple-{made}", (), data)
                 made += 1
         if made < self.count:
-            raise BadInput(f"{self.collection.source} ends after {made} triples, before the {self.count} wanted")
+            raise BadInput(f"{self.collection.source} ends after {made} triples, before the {self.count} requested")
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item."""

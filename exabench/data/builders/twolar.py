@@ -62,7 +62,7 @@ class Twolar:
 
     def __post_init__(self) -> None:
         if self.documents < 2 or self.words < 1 or self.count < 0 or self.overlap_queries < 0:
-            raise BadInput("twolar needs documents of at least 2, words of at least 1, and no count below 0")
+            raise BadInput("twolar needs documents >= 2, words >= 1 and count >= 0")
         if not self.queries or not self.retrievers:
             raise BadInput("twolar needs a source of queries and a first stage, as in [options.retrievers]")
         self._sources = sources_by_name(self.queries)
@@ -132,7 +132,7 @@ class Twolar:
         return interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The list in the teacher's order. Raises Rejected for a short list, and an answer that is not an order of it."""
+        """The list in the teacher's order. Raises Rejected for a short list or an answer that is not an order of it."""
         data = item.data
         size = len(data["passage_ids"])
         if size < 2:

@@ -59,7 +59,7 @@ class ExplainedPairs(SeededPairs):
         if self.file is None:
             folder = getattr(self.collection, "folder", None)
             if folder is None:
-                raise BadInput(f"explanations stand in a file of their own: give it as file=PATH/{self.DEFAULT_FILE}")
+                raise BadInput(f"explanations are in a separate file: name it as file=PATH/{self.DEFAULT_FILE}")
             self.file = Path(folder, self.DEFAULT_FILE)
         self.path = Path(self.file)
 
@@ -86,7 +86,7 @@ class Walk:
     def __post_init__(self) -> None:
         _check_count(self.count)
         if self.step < 1:
-            raise BadInput(f"step is {self.step}; the walk goes at least one line at a time")
+            raise BadInput(f"step is {self.step}; it must be at least 1")
 
     def walk(self, lines: Iterable[T]) -> Iterator[tuple[T, bool]]:
         """The lines that the walk meets, each with the class of the pair that it gives."""
@@ -108,4 +108,4 @@ class Walk:
 
 def _check_count(count: int | None) -> None:
     if count is not None and count < 1:
-        raise BadInput(f"count is {count}; give the number of pairs, 1 or more, or leave it out for all")
+        raise BadInput(f"count is {count}; give a number of pairs of at least 1, or omit it for all")

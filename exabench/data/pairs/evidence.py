@@ -61,7 +61,7 @@ class Evidence(ExplainedPairs):
             if line.doc_id in qrels.get(line.claim_id, {}):
                 rationales.setdefault((line.claim_id, line.doc_id), []).append(line.sentences)
         if not rationales:
-            raise BadInput(f"holds no evidence for a pair of split {self.split}", file=self.path)
+            raise BadInput(f"has no evidence for a pair of split {self.split}", file=self.path)
 
         self.left_out = 0
         made = 0

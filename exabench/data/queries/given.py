@@ -31,7 +31,7 @@ class Given(FromCollection):
 
     def __post_init__(self) -> None:
         if self.split and self.file:
-            raise BadInput("given takes a split of the collection's queries or a file, not both")
+            raise BadInput("given needs a split of the collection's queries or a file, not both")
 
     @property
     def source(self) -> str:

@@ -87,11 +87,11 @@ class LlmQueries(FromCollection):
                 "no smaller"
             )
         if self.per_passage > 1 and not self.temperature > 0:
-            raise BadInput("llm_queries: without a temperature all queries of a passage are the same; set temperature")
+            raise BadInput("llm_queries: at temperature 0 all queries of a passage are the same; set temperature")
         if bool(self.round_trip) != bool(self.retrievers):
-            raise BadInput("llm_queries: round_trip and retrievers go together, a depth and what searches to it")
+            raise BadInput("llm_queries: give round_trip (a depth) and retrievers (which search to it) together")
         if bool(self.keep_top) != (self.reranker is not None):
-            raise BadInput("llm_queries: keep_top and reranker go together, a number and what scores")
+            raise BadInput("llm_queries: give keep_top (a number) and reranker (which scores) together")
         self._prompt_file = prompt_file(self.prompt)
         self.prompt = self._prompt_file.label  # the same name, with the digest of the text
 

@@ -33,7 +33,7 @@ def save(release: Release, folder: str | Path) -> Path:
     except (TypeError, ValueError) as error:  # NaN, half a surrogate pair, a value that JSON does not know
         raise BadInput(f"the release cannot be written as JSON ({error})", file=file) from error
     if again.content != release.content:
-        raise BadInput("the release changes on its way through JSON; give its tables plain JSON values", file=file)
+        raise BadInput("the release changes when written as JSON; use plain JSON values in its tables", file=file)
     write(file, text)
     return file
 
@@ -56,7 +56,7 @@ def place_of(folder: Path, path: str) -> Path:
         raise BadInput(f"cannot be read ({error})", file=folder / path) from error
     cached = base.parent.name == "snapshots" and real.is_relative_to(base.parents[1] / "blobs")
     if real != wanted and not cached:
-        raise BadInput("is a link or lies behind one; a release holds plain files", file=folder / path)
+        raise BadInput("is a link or behind a link; a release contains regular files only", file=folder / path)
     return wanted
 
 
@@ -105,7 +105,7 @@ def _release(value: Any, file: Path) -> Release:
 def raise_version(version: str, wanted: str) -> str:
     """`wanted`, which may be higher than the computed `version` and never lower. Raises BadInput."""
     if numbers(wanted) < numbers(version):
-        raise BadInput(f"version {wanted} is below {version}, which the changes ask for; a version may only be raised")
+        raise BadInput(f"version {wanted} is below {version}, which the changes require; a version may only be raised")
     return wanted
 
 

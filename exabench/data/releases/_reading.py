@@ -93,7 +93,7 @@ def load(
     repo = str(place)
     if folder.is_dir():
         if revision:
-            raise BadInput(f"a folder has no revision {revision!r}; leave it out", file=place)
+            raise BadInput(f"a folder has no revision {revision!r}; remove it", file=place)
     elif is_repo(repo):
         # First the manifest alone: it says which files hold the split.
         commit = pin_commit(repo, f"v{version}" if version else revision, lock)
@@ -101,7 +101,7 @@ def load(
         remote = _table_with_split(read(folder), table, split, folder)
         folder = snapshot(repo, commit, [file.path for file in remote.splits[split]], kind="dataset")
     else:
-        raise BadInput(f"{repo!r} is not a release folder here and no Hub id (owner/name); give one of the two")
+        raise BadInput(f"{repo!r} is neither a release folder nor a Hub id (owner/name)")
     release = read(folder)
     if version and release.version != version:
         raise BadInput(f"{place} holds version {release.version}, not {version}")
@@ -151,20 +151,20 @@ def _problem(folder: Path, file: DataFile, table: Table | None) -> str:
     try:
         place = place_of(folder, file.path)
     except BadInput:
-        return "is a link or lies behind one; a release holds plain files"
+        return "is a link or behind a link; a release contains regular files only"
     try:
         size = place.stat().st_size
         if not place.is_file():
             return "is missing"
         if size != file.bytes:
-            return f"holds {size} bytes where the manifest says {file.bytes}"
+            return f"has {size} bytes where the manifest says {file.bytes}"
         digest = file_digest(place).removeprefix("sha256:")
     except FileNotFoundError:
         return "is missing"
     except (OSError, BadInput) as error:
         return f"cannot be read ({error})"
     if digest != file.sha256:
-        return f"is not the manifest's file: sha256 {digest[:12]}..., not {file.sha256[:12]}..."
+        return f"does not match the manifest: sha256 {digest[:12]}..., not {file.sha256[:12]}..."
     if table is None:
         return ""
     try:
@@ -181,5 +181,5 @@ def _problem(folder: Path, file: DataFile, table: Table | None) -> str:
     # Only a family says in which order its columns come.
     if fields != wanted or (table.family in FAMILIES and list(fields) != list(wanted)):
         odd = sorted(name for name in fields.keys() | wanted.keys() if fields.get(name) != wanted.get(name))
-        return f"has other fields than the manifest: {printable(', '.join(odd)) or 'another order'}"
+        return f"has fields that differ from the manifest: {printable(', '.join(odd)) or 'another order'}"
     return ""

@@ -383,7 +383,9 @@ def _sections(text: str, file: str) -> dict[str, str]:
     # A section runs to the first end mark: a start inside it has no end.
     are_whole = all(len(_MARK.findall(match[0])) == 2 for match in matches)
     if not are_whole or len(_MARK.findall(text)) != 2 * len(matches):
-        raise BadInput("a mark <!-- exabench: ... --> has no <!-- /exabench -->, or the other way round", file=file)
+        raise BadInput(
+            "a mark <!-- exabench: ... --> has no matching <!-- /exabench -->, or the other way round", file=file
+        )
     return {match[1]: match[0] for match in matches}
 
 

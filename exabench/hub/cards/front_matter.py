@@ -30,7 +30,7 @@ def parse(block: str, file: str = "README.md") -> dict[str, Any]:
     try:
         values = yaml.safe_load(block)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"its front matter is not YAML ({' '.join(str(error).split())}); mend it", file=file) from error
+        raise BadInput(f"its front matter is not YAML ({' '.join(str(error).split())}); fix it", file=file) from error
     if values is not None and not isinstance(values, dict):
         raise BadInput("its front matter must be key: value lines", file=file)
     return values or {}
@@ -65,7 +65,7 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
             raise BadInput("its front matter must be key: value lines", file="README.md")
         [name] = value
         if name in names:
-            raise BadInput("its front matter says a key twice", file="README.md")
+            raise BadInput("its front matter has a key twice", file="README.md")
         names.add(name)
         remarks = _REMARKS.search(piece)
         if name not in computed:
@@ -78,7 +78,7 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
         block += yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     # A key of ours may have held an anchor that another key refers to.
     if kept and not kept.items() <= parse(block).items():
-        raise BadInput("the keys of its front matter refer to one another; write each one out", file="README.md")
+        raise BadInput("its front matter uses YAML aliases; write each value out", file="README.md")
     return block
 
 

@@ -47,7 +47,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         return nested_columns(value, file)
     if isinstance(value, list):
         return columns_of(_rows(((None, record) for record in value), file, values), file)
-    raise BadInput(f"is not a run and no judgements: they are {_FORMS}", file=file)
+    raise BadInput(f"is neither a run nor judgements: they are {_FORMS}", file=file)
 
 
 def _lines(text: str, file: str | Path) -> Iterator[tuple[int, Any]]:
@@ -95,7 +95,7 @@ def _only_ranking(predictions: Mapping[str, Any], file: str | Path) -> Any:
                 found[f"{subset}/{split}"] = ranking
     if len(found) != 1:
         names = ", ".join(sorted(found)) or "none"
-        raise BadInput(f"holds the rankings {names}, and one is read: write it to a file by itself", file=file)
+        raise BadInput(f"contains several rankings ({names}); write one of them to its own file", file=file)
     return next(iter(found.values()))
 
 

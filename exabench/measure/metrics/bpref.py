@@ -15,7 +15,7 @@ def Bpref(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarra
     the sum is over R. A grade below 0 counts as no judgement.
     """
     if k is not None:
-        raise BadInput("Bpref takes no cutoff: it is of the whole list")
+        raise BadInput("Bpref has no cutoff: it is computed over the whole list")
     level = graded.threshold if rel is None else rel
     relevant = graded.relevant(None, rel)
     others = (graded.grades >= 0) & (graded.grades < level)

@@ -16,7 +16,7 @@ def infAP(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarra
     A grade below 0 marks a passage of the pool that was not judged; a passage without a row was not in the pool.
     """
     if k is not None:
-        raise BadInput("infAP takes no cutoff: it is of the whole list")
+        raise BadInput("infAP has no cutoff: it is computed over the whole list")
     relevant = graded.relevant(None, rel)
     pooled = graded.judged(None)
     judged = graded.grades >= 0

@@ -14,7 +14,7 @@ def RBP(graded: Graded, k: int | None, *, p: float, rel: int | None = None) -> n
     It is never normalised, so that RBP@k is what the first k ranks are sure to give. `p` is above 0 and below 1.
     """
     if not 0 < p < 1:
-        raise BadInput(f"RBP's p is the chance to read on, above 0 and below 1, not {p}")
+        raise BadInput(f"RBP's p is the probability of reading on, above 0 and below 1, not {p}")
     relevant = graded.relevant(k, rel)
     # Of the ranks that are looked at, not of all k: behind the end of a list nothing is gained.
     weights = (1 - p) * p ** np.arange(relevant.shape[1])

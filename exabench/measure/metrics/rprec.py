@@ -11,7 +11,7 @@ from exabench.measure.graded import Graded
 def Rprec(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarray:
     """Relevant passages within rank R over R, where R counts the query's relevant passages: trec_eval's Rprec."""
     if k is not None:
-        raise BadInput("Rprec takes no cutoff: each query has its own")
+        raise BadInput("Rprec has no cutoff: each query has its own")
     count = graded.relevant_count(rel)[:, None]
     within = np.arange(graded.grades.shape[1]) < count
     found = graded.relevant(None, rel) & within

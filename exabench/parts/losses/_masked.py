@@ -67,4 +67,6 @@ def positive(name: str, value: float) -> float:
 def not_negative(labels: Tensor, loss: str) -> None:
     """Raises BadInput if a label is below 0: this loss reads labels as weights or gains, and would reward errors."""
     if (labels < 0).any():
-        raise BadInput(f"loss {loss} reads labels as gains, which are 0 or more; for scores below 0 use kl or listnet")
+        raise BadInput(
+            f"loss {loss} uses labels as gains, which must be 0 or more; for negative scores use kl or listnet"
+        )

@@ -45,7 +45,7 @@ class Listwise(Asking):
         if window < 2 or not 1 <= step <= window or passes < 1 or words < 1:
             raise BadInput(
                 f"window={window}, step={step}, passes={passes}, words={words} orders nothing or leaves gaps; a window "
-                "holds at least 2 passages, a step is at least 1 and at most the window, passes and words at least 1"
+                "has at least 2 passages, a step is at least 1 and at most the window, passes and words at least 1"
             )
         self._window = window
         self._step = step

@@ -63,7 +63,7 @@ class Pairwise:
     ) -> Any:
         """The reranker of the way that is asked for."""
         if (teacher is None) == (not model):
-            raise BadInput("pairwise needs a teacher (PRP) or a model (duoT5), one of the two")
+            raise BadInput("pairwise needs either a teacher (PRP) or a model (duoT5)")
         own = {"fields": fields, **options}
         if teacher is not None:
             return make("reranker pairwise with a teacher", PromptedPairs, {}, own, teacher)

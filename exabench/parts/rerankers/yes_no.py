@@ -37,7 +37,7 @@ class YesNo(Pointwise):
         loaded = load(model, "decoder", **options)
         tokenizer = loaded.tokenizer
         if chat and not tokenizer.chat_template:
-            raise BadInput("this model's tokenizer has no chat template; leave chat out")
+            raise BadInput("this model's tokenizer has no chat template; remove chat")
         if chat:
             turns = [{"role": "user", "content": template}]
             template = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

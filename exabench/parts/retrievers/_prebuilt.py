@@ -113,7 +113,7 @@ def _download(index: PrebuiltIndex, to: Path, progress: Progress) -> None:
         reason = printable(str(getattr(error, "reason", "") or error), 200)
         raise OutsideFailed(f"{what} cannot be downloaded ({reason}); check the network and try again") from error
     if received != index.size or digest.hexdigest() != index.md5:
-        raise OutsideFailed(f"{what} came as other bytes than were published (md5 {index.md5}); try again")
+        raise OutsideFailed(f"{what} does not match the published checksum (md5 {index.md5}); try again")
 
 
 def _unpack(index: PrebuiltIndex, archive: Path, folder: Path) -> None:

@@ -55,8 +55,8 @@ class Bm25:
         # Its stop words and its stemmer would leave another language half analysed, with a baseline that is too low.
         if language != "en":
             raise BadInput(
-                f"bm25 knows the words of English alone, and these texts are in {language!r}: take --retriever "
-                "pyserini, which has Lucene's analysers, or say --set language=en to have them cut as English"
+                f"bm25 supports only English, and these texts are in {language!r}: use --retriever "
+                "pyserini, which has Lucene's analysers, or --set language=en to tokenise them as English"
             )
         if not (k1 >= 0 and 0 <= b <= 1):
             raise BadInput(f"BM25 needs k1 >= 0 and 0 <= b <= 1, not k1 {k1} and b {b}")

@@ -87,7 +87,7 @@ class Dense:
             self._queries = encoder_of(query_folder, similarity=encoder.similarity)
         self._similarity = encoder.similarity
         if backend == "faiss" and encoder.similarity not in _PRODUCTS:
-            raise BadInput(f"backend faiss compares by cosine and dot, not {encoder.similarity}; take backend torch")
+            raise BadInput(f"backend faiss supports cosine and dot, not {encoder.similarity}; use backend torch")
         self._backend = backend
         about = {
             "model": encoder.folder.name,

@@ -45,7 +45,7 @@ class Fusion:
             # Fused with itself a run would count twice, whatever its copies are called and however they are packed.
             first = content.setdefault(run_digest(run, "fused"), path)
             if path in digests or first != path:
-                raise BadInput(f"holds the same run as {first}; fuse each run once", file=file)
+                raise BadInput(f"is the same run as {first}; fuse each run once", file=file)
             digests[path] = digest_of(read_bytes(file))
             self._runs.append(run)
         self.parameters: dict[str, Any] = {"method": method}

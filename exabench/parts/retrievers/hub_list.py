@@ -51,7 +51,7 @@ class HubList:
             split = (of_task or there)[0]
             if not of_task and len(there) > 1:
                 raise BadInput(
-                    f"config {config} of {repo} has several splits: say which, --set split={'|'.join(there)}"
+                    f"config {config} of {repo} has several splits: choose one with --set split={'|'.join(there)}"
                 )
         if split not in there:
             raise UnknownName(f"split of {repo}", split, there)
@@ -76,13 +76,13 @@ class HubList:
                 lists = [name for name, value in row.items() if isinstance(value, list)]
                 hint = f"; lists are in {', '.join(lists)} (--set column=NAME)" if lists else ""
                 raise BadInput(
-                    f"{where} holds {', '.join(row)} where a list of candidates has query-id and {self._column}{hint}"
+                    f"{where} holds {', '.join(row)} where a candidate list has query-id and {self._column}{hint}"
                 )
             query_id = str(row["query-id"])
             if query_id not in wanted:
                 continue
             if query_id in rankings:
-                raise BadInput(f"{where} holds two lists for a query", id=query_id)
+                raise BadInput(f"{where} has two lists for a query", id=query_id)
             ranking = list(map(str, ids))  # ids of digits are numbers in some Parquet files
             if len(set(ranking)) < len(ranking):
                 raise BadInput(f"{where} lists a passage twice for a query", id=query_id)
@@ -91,6 +91,6 @@ class HubList:
                 rankings[query_id] = rank_scores(ranking)
                 continue
             if not isinstance(scores, list) or len(scores) != len(ranking):
-                raise BadInput(f"{where} has not a score for each passage of a query", id=query_id)
+                raise BadInput(f"{where} does not have a score for each passage of a query", id=query_id)
             rankings[query_id] = dict(zip(ranking, scores, strict=True))
         return top(run_of("hub-list", rankings), depth)

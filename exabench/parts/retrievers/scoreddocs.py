@@ -29,7 +29,7 @@ class ScoredDocs:
         id: str = "",
     ) -> None:
         if not id:
-            raise BadInput("the task is not one of ir_datasets; name a collection, as in --set id=msmarco-passage/dev")
+            raise BadInput("the task is not in ir_datasets; name a collection, as in --set id=msmarco-passage/dev")
         self._rows = ScoredDocuments(id)
         self._id = id
         self.parameters: dict[str, Any] = {"id": id, "package": PACKAGE}
@@ -49,7 +49,7 @@ class ScoredDocs:
         if not is_ranked and longest > depth:
             raise BadInput(
                 f"the scoreddocs of ir_datasets {self._id} have no scores, so they cannot be cut at {depth}; "
-                f"take them whole, with --depth {longest}"
+                f"use all of them, with --depth {longest}"
             )
         self.parameters["ranked"] = is_ranked
         return top(run_of("scoreddocs", scores), depth)

@@ -39,7 +39,7 @@ class TwoStage:
         if first_depth < 1:
             raise BadInput(f"first_depth must be at least 1, not {first_depth}")
         if reranker.reads == "judgements":
-            raise BadInput("a first stage may not see the judgements: choose a reranker that reads texts or ids")
+            raise BadInput("a first stage must not see the judgements: choose a reranker that reads texts or ids")
         if isinstance(passages, Iterator) and reranker.reads != "ids":
             passages = list(passages)  # each search reads them again
         self._passages = passages

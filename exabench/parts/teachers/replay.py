@@ -48,7 +48,7 @@ class Replay:
             for number, one in records.read_lines(_Recorded, path):
                 reply = Reply(one.id, one.text, one.finish, one.prompt_tokens, one.output_tokens)
                 if self._replies.setdefault(one.id, reply) != reply:
-                    raise BadInput("a second, other answer to this prompt", file=path, line=number, id=one.id)
+                    raise BadInput("a second, different answer to this prompt", file=path, line=number, id=one.id)
             digests.append(file_digest(path))
         revision = digests[0] if len(digests) == 1 else digest_of(digests)
         self.identity = {

@@ -136,7 +136,7 @@ class Transformers:
             )
         if rows is None:  # the error is gone by now, or it would keep what generate had on the device
             if len(batch) == 1:
-                raise BadInput("does not fit the device's memory with the model", id=first.id)
+                raise BadInput("does not fit into the device's memory with the model", id=first.id)
             torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
             half = len(batch) // 2
             yield from self._answer(batch[:half])

@@ -130,7 +130,7 @@ def open_collection(
         if all(isinstance(error, NotOnHub) for error in failures):
             kind = NotOnHub
         if data is not None:
-            raise kind(f"{data} holds no {task.name}/, and no other place can be read: {reasons}")
+            raise kind(f"{data} has no {task.name}/, and no other source can be read: {reasons}")
         raise kind(f"task {task.name} cannot be read: {reasons}; or give --data DIR")
     licence = f" It needs {task.needs_licence}." if task.needs_licence else ""
     raise BadInput(
@@ -178,7 +178,7 @@ def judgements_of(
     threshold below 1, and as `open_collection` does.
     """
     if threshold is not None and threshold < 1:
-        raise BadInput(f"threshold {threshold} would count what was judged not relevant; it must be at least 1")
+        raise BadInput(f"threshold {threshold} would count passages judged not relevant; it must be at least 1")
     if task is not None and qrels is None:
         if lock is None and board is not None:
             lock = Path(board) / "lock.json"
@@ -192,7 +192,7 @@ def judgements_of(
         note = source_note(found, data, place)
         return Judgements(checked, convention, found.name, place.source, excluded, found, note)
     if task is not None or qrels is None:
-        raise BadInput("give either a task (--task) or judgements (--qrels), one of the two")
+        raise BadInput("give either a task (--task) or judgements (--qrels)")
     convention = Convention(relevance_threshold=threshold or 1)
     name = "qrels"
     source = "qrels"
@@ -207,7 +207,7 @@ def excluded_of(task: Task, collection: Collection) -> Mapping[str, Set[str]]:
     if task.convention.excluded_ids == "keep":
         return {}
     if not hasattr(collection, "excluded"):
-        raise BadInput(f"{collection.source} holds no excluded ids for {task.name}; read it from another source")
+        raise BadInput(f"{collection.source} has no excluded ids for {task.name}; read it from another source")
     found: Mapping[str, Set[str]] = collection.excluded()
     return found
 
@@ -224,12 +224,12 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
     judgements = [task.judgements, *map(int, task.also_judgements)]
     digest = task.qrels_digest
     says = "the table says"
-    advice = "these are not the judgements that published numbers were made with"
+    advice = "published numbers were made with other judgements"
     if task.folder is not None:
         advice = 'give a collection with other judgements another name, as in name = "my-task" in its task.toml'
         if task.name not in tasks():
             says = "its description says"
-            advice = "correct what task.toml says, or the judgements"
+            advice = "correct task.toml or the judgements"
     locked = None
     if not digest:  # a published digest says more than what somebody once read
         locked = locked_judgements(lock, task.name)
@@ -238,7 +238,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
         judgements = [locked.judgements]
         digest = locked.digest
         says = f"{lock} says"
-        advice = f"`{judgements_command(task, lock)}` shows what differs, and takes corrected judgements over"
+        advice = f"`{judgements_command(task, lock)}` shows what differs and accepts corrected judgements"
     found_digest = found.digest
     if found.judgements != judgements[0]:  # another honest copy, by its count
         found_digest = summarise(_without_extra(qrels, judgements[0])).digest
@@ -422,7 +422,7 @@ def queries_of(collection: Collection, ids: Iterable[str]) -> dict[str, Query]:
 def triples_of(collection: Collection) -> Iterator[tuple[str, str, str]]:
     """Training triples by id: query, relevant passage, other passage. Raises BadInput for a collection without any."""
     if not hasattr(collection, "triples"):
-        raise BadInput(f"{collection.source} has no triples; give a task that ir_datasets keeps some for")
+        raise BadInput(f"{collection.source} has no triples; use a task with triples in ir_datasets")
     return collection.triples()
 
 

@@ -78,19 +78,20 @@ class BeirFolder:
         # `hf download` and snapshot_download leave a data set as the Hub stores it.
         if next(self.folder.glob("**/*.parquet"), None) is not None:
             raise BadInput(
-                f"is a copy from the Hub in parquet files; write {_CORPUS}, {_QUERIES} and qrels/<split>.tsv of them, "
+                f"is a copy of Parquet files from the Hub; convert them to {_CORPUS}, {_QUERIES} and qrels/<split>.tsv, "
                 "or name the repository: hub:OWNER/NAME",
                 file=self.folder,
             )
         if self._task.folder is not None:
             raise BadInput(
-                f"task {self._task.name} is not there; name the folder that holds it with --data DIR", file=self.folder
+                f"task {self._task.name} does not exist; give the folder that contains it with --data DIR",
+                file=self.folder,
             )
         data = Path(self._data or "")
         if _file(data, _CORPUS) or splits_in(data):
             parent = data.resolve().parent
             raise BadInput(
-                f"is itself a collection, and holds no {self._task.name}/; did you mean --data {parent}, or --task "
+                f"is itself a collection and has no {self._task.name}/; did you mean --data {parent}, or --task "
                 f"{data}?",
                 file=data,
             )
@@ -119,7 +120,7 @@ class BeirFolder:
                 excluded[line.id] = set(line.excluded_ids)
         if not excluded:
             raise BadInput(
-                f"no query has the key excluded_ids, and {self._task.name} drops such ids; write a list of them, or []",
+                f"no query has the key excluded_ids, which {self._task.name} needs; write a list of ids, or []",
                 file=file,
             )
         return excluded

@@ -103,18 +103,18 @@ class Hub:
         # Read as it is here, BRIGHT would lose its excluded ids, and with them its published numbers.
         if "examples" in self._configs:
             lines = f'source = "hub:{self._repo}", split = "DOMAIN", excluded_ids = "drop"'
-            raise BadInput(f"{self.source} is laid out as BRIGHT is; name a task.toml with these lines: {lines}")
+            raise BadInput(f"{self.source} has BRIGHT's layout; use a task.toml with these lines: {lines}")
         languages = []
         for name in self._configs:
             if name.endswith(f"-{what}"):
                 languages.append(name.removesuffix(f"-{what}"))
         if languages:
             there = ", ".join(sorted(languages))
-            raise BadInput(f"{self.source} is not in {language!r}; say language in a task.toml, one of: {there}")
+            raise BadInput(f"{self.source} is not in {language!r}; set language in a task.toml to one of: {there}")
         there = ", ".join(self._configs)
         raise BadInput(
             f"{self.source} has no config {what!r} (its configs: {there}); a retrieval task has corpus, queries and "
-            "qrels, as BEIR, MTEB and NanoBEIR lay them out, and pairs or triples alone make none"
+            "qrels, as in BEIR, MTEB and NanoBEIR; pairs or triples are not enough"
         )
 
     def _texts(self, what: str) -> Iterator[dict[str, Any]]:

@@ -54,5 +54,5 @@ class Noveleval:
         for number, line in lines(self.folder / name):
             id, tab, text = line.rstrip("\r\n").partition("\t")
             if not tab:
-                raise BadInput("has no tab; a line holds an id and a text", file=self.folder / name, line=number)
+                raise BadInput("has no tab; a line has an id and a text", file=self.folder / name, line=number)
             yield id, text

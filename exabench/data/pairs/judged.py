@@ -19,7 +19,7 @@ class Judged(SeededPairs):
     """The judged pairs of a split in a seeded order, alternating, a non-relevant one first.
 
     Relevant is a grade of `threshold` or more. The others are the passages judged below it or, where a collection
-    judges relevant ones only, passages drawn from those not judged for the query: one for each relevant passage.
+    judges relevant ones only, passages drawn from the unjudged ones: one for each relevant one.
     Of the larger class as many stay as the smaller has; `count` cuts further, and `classes` "relevant" leaves the
     others out. A judged pair whose text the collection lacks (a pool is not a whole collection) is dropped. The order is
     that of digests, so an added judgement moves no other pair.

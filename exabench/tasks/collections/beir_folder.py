@@ -78,7 +78,7 @@ class BeirFolder:
         # `hf download` and snapshot_download leave a data set as the Hub stores it.
         if next(self.folder.glob("**/*.parquet"), None) is not None:
             raise BadInput(
-                f"is a copy of Parquet files from the Hub; convert them to {_CORPUS}, {_QUERIES} and qrels/<split>.tsv, "
+                f"is a Parquet copy from the Hub; convert it to {_CORPUS}, {_QUERIES} and qrels/<split>.tsv, "
                 "or name the repository: hub:OWNER/NAME",
                 file=self.folder,
             )

@@ -69,7 +69,7 @@ class Demo:
     """A finished demo: its recipe, its board, the board's first page and its result files.
 
     `cells` are the board's numbers, recomputed from their stored runs. `audits` are by the name of the dataset's
-    recipe; the work folders of datasets and models lie in `builds`.
+    recipe; the work folders of datasets and models are in `builds`.
     """
 
     recipe: Recipe
@@ -99,7 +99,7 @@ class _DemoRun:
 
     @property
     def builds(self) -> Path:
-        """Datasets and models are made beside the board, which holds only what belongs to it."""
+        """Datasets and models are made next to the board, which holds only what belongs to it."""
         board = self.ledger.folder
         return board.with_name(f"{board.name}-builds")
 
@@ -120,7 +120,7 @@ def run_demo(
     """Carry a board recipe through the whole thread, into the leaderboard `to`.
 
     The stages: first stages and their fusion, baselines, published runs, models, datasets, trained models, results,
-    verification, pages. Run again, it goes on, and keeps what still holds. `note` is told what begins to take long,
+    verification, pages. Run again, it continues, and keeps what still holds. `note` gets what begins to take long,
     and what was left out. Numbers that do not hold raise nothing: look at `wrong`. Raises UnknownName for a recipe or
     a key that is not known, BadInput, CannotWrite, OutsideFailed.
     """
@@ -167,7 +167,7 @@ def run_demo(
         # The lists that a model runs on, task and name, by its slug; one that is not here runs on all.
         lists_of: dict[str, list[tuple[str, str]]] = {}
         for name, about in values.get("models", {}).items():
-            told = dict(about)  # what belongs to no submission is taken out of it
+            told = dict(about)  # what belongs to no submission is removed of it
             chosen = told.pop("lists", None)
             where = _single_tasks(job, told.pop("tasks", tasks))
             slug = _submit(job, {"name": name, "kind": "model", **told}, []).slug
@@ -239,7 +239,7 @@ class _Stage:
 
 
 def _stages(job: _DemoRun) -> list[_Stage]:
-    """The lists of the runs beside each collection, then those of the first stages in the recipe.
+    """The lists of the runs next to each collection, then those of the first stages in the recipe.
 
     In this order, because a fusion reads lists that are frozen already.
     """
@@ -254,7 +254,7 @@ def _stages(job: _DemoRun) -> list[_Stage]:
                 name = f"{file.stem}-{depth}"
                 stages.append(_Stage(task, name, "run_file", depth, {"file": str(file)}, credits.get(file.stem)))
     for name, about in values["first_stages"].items():
-        shared = dict(about)  # what is not an option is taken out of it
+        shared = dict(about)  # what is not an option is removed of it
         retriever = shared.pop("retriever")
         depth = shared.pop("depth")
         credit = shared.pop("credit", None)
@@ -308,10 +308,10 @@ def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> Su
 
 
 def _train_model(job: _DemoRun, plan: Plan) -> Submission:
-    """Train a model on the board's datasets and submit it as everybody does: by the submission.toml beside it.
+    """Train a model on the board's datasets and submit it as everybody does: by the submission.toml next to it.
 
     A finished model of the same recipe and data is kept; one that `trained_from` names is copied from there. All is
-    done from the folder that the board lies in: paths that are written down then do not tell where the demo began.
+    done from the folder that the board is in: paths that are written down then do not tell where the demo began.
     Raises BadInput for a model in `trained_from` that another recipe made.
     """
     name = plan.recipe.name

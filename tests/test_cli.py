@@ -81,7 +81,10 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
         ("bench candidates mini --set k1=-1", "BM25 needs"),
         ("board build --board nowhere", "board.toml is missing"),
         ("demo --set titel=1 --to out", "did you mean title"),
-        ("demo --recipe leaderboard --to out", "replays published runs; give the folder that contains them with --data"),
+        (
+            "demo --recipe leaderboard --to out",
+            "replays published runs; give the folder that contains them with --data",
+        ),
         ("bench scoer", "did you mean score"),
         ("parts losses klm", "did you mean lm or kl"),
         ("parts metrcs", "did you mean metrics"),

@@ -95,7 +95,7 @@ def make_candidates(
     published config) are as deep as the longest of them, and `name` (<system>-<depth> unless given) must say so. The
     options and the files they name are checked before anything of the task is read. `credit` says whose work the
     first stage is, by the fields of Credit; without it a part of exabench that learnt nothing says so, and of any
-    other it is unknown. `note` gets what is odd about the list. Raises BadInput where the collection at hand holds
+    other it is unknown. `note` gets what is odd about the list. Raises BadInput where the collection available holds
     fewer passages than the task (a pool can be reranked, not searched).
     """
     task = single_task(task, data=data)
@@ -184,7 +184,7 @@ class _Inputs:
         return self.collection.passages()
 
     def __length_hint__(self) -> int:
-        """How many passages there should be, for those who say how much of them is done; 0 where nobody knows."""
+        """How many passages there should be, for those who say how much of them is done; 0 where no one knows."""
         return self._task.documents or 0
 
     def _check(self) -> None:
@@ -219,7 +219,7 @@ class _NoPassages:
 
 
 def _name_of(system: str, depth: int) -> str:
-    """The name of a system's list: plain characters alone, for it stands in paths and addresses."""
+    """The name of a system's list: plain characters alone, for it is in paths and addresses."""
     plain = re.sub("[^a-z0-9+-]", "-", system.lower()).strip("-+")
     return f"{plain}-{depth}"
 
@@ -287,7 +287,7 @@ def freeze_candidates(
 
     `choices` are `name`, `options`, `credit` and `progress` of `make_candidates`; its notes come before anything is
     written. Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in
-    tasks/, and lock.json holds what was read of it. A list that is there already takes another credit over and stays
+    tasks/, and lock.json holds what was read of it. A list that already exists takes another credit over and stays
     as it is otherwise. `texts`: pages may show those whose licence allows it. Returns the candidates and the file
     that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
@@ -536,7 +536,7 @@ class RerankEvaluator(CandidateEvaluator):
         fields = self.task.convention.text_fields
         passages = SelectedTexts(passages_of(self.collection, wanted), wanted, fields)
         missing = wanted - set(passages)
-        if missing:  # scored as an empty text it would look like a bad passage, and nobody would know
+        if missing:  # scored as an empty text it would look like a bad passage, and no one would know
             raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
         return passages
 

@@ -17,7 +17,7 @@ from exabench.parts.rerankers import RERANKERS, Reranker
 
 
 class ChosenReranker:
-    """What `evaluate` and `rerank` were given as reranker. Nothing is loaded before `make`, nor asked of the Hub
+    """What `evaluate` and `rerank` were given as reranker. Nothing is loaded before `make`, nor fetched from the Hub
     before `find`.
 
     A text is a model (a Hub id, a folder, `pypi:<package>`), which `part` reads or the part that its files call for;
@@ -48,7 +48,7 @@ class ChosenReranker:
         Raises BadInput, OutsideFailed.
         """
         if self._made is not None:
-            return f"{self.label}: a reranker of your own"
+            return f"{self.label}: your own reranker"
         found = choose_reranker(self._given, self._options, self._part)
         check_part(RERANKERS, found.reranker, found.options)
         self.found = found
@@ -75,7 +75,7 @@ class ChosenReranker:
 
 
 def label_of(model: str) -> str:
-    """The name of a system in runs and results: a Hub id as it is, of a folder its last name, without blanks."""
+    """The name of a system in runs and results: a Hub id as it is, of a folder its last name, without spaces."""
     if Path(model).is_dir():
         model = os.path.basename(os.path.abspath(model))
     # Blanks end a column of a TREC run.

@@ -156,7 +156,7 @@ def compare(
     board: str | Path | None = None,
     test: str = "t",
 ) -> ComparisonTable:
-    """Compare two runs, or each two of several, on a task, on the tasks of a suite or on any qrels.
+    """Compare two runs, or each pair of several, on a task, on the tasks of a suite or on any qrels.
 
     All are given as `score` takes them; on a suite the last lines compare the macro means.
     `test` is "t" (Student's paired test) or "permutation". Raises BadInput or OutsideFailed.
@@ -194,7 +194,7 @@ def _compare_means(suite: Suite, a: Sequence[Measurement], b: Sequence[Measureme
         values.append(suite.arrays_of({task: values_of(one, one.headline) for task, one in of_system.items()}))
         means.append(suite.mean_of({task: one[one.headline] for task, one in of_system.items()}))
     tested = paired_test(values[0], values[1], test)
-    # Tasks of a suite may have different headlines (R@1 beside nDCG@10); the mean is of each task's own.
+    # Tasks of a suite may have different headlines (R@1 next to nDCG@10); the mean is of each task's own.
     metric = " and ".join(sorted({one.headline for one in a}))
     systems = (a[0].run, b[0].run)
     return TaskComparison(suite.label, metric, means[0], means[1], tested, tested.p, {}, systems)
@@ -210,7 +210,7 @@ def compare_submissions(
     metric: str | None = None,
     test: str = "t",
 ) -> ComparisonTable:
-    """Compare two submissions of a leaderboard, or each two of several, wherever both have a result.
+    """Compare two submissions of a leaderboard, or each pair of several, wherever both have a result.
 
     `task` and `candidates` (a list's name) choose among the results. Holm's correction is that of the board's pages
     (bench/contests.py). Raises BadInput for a submission without results, with like names, and where two share no

@@ -35,7 +35,7 @@ def _type_of_part(reranker: str) -> str:
 
 
 def system_problem(submission: Submission, others: Iterable[Submission]) -> str:
-    """Why a submission cannot stand on a board beside `others`, or nothing.
+    """Why a submission cannot be on a board next to `others`, or nothing.
 
     A system is one submission, or samples of one type that are numbered apart; what was withdrawn is not part of it.
     """

@@ -29,7 +29,7 @@ SAMPLE = 500  # pairs that are tokenised; the mean length of so many is off by s
 class Estimate:
     """What reranking the candidates of a task would take. What cannot be known without the model is None.
 
-    `tokens` are the mean of a pair; `flops` are of all pairs, `seconds` what they take at the speed of matrix products
+    `tokens` are the mean of a pair; `flops` are of all pairs, `seconds` the time at the speed of matrix products
     of the model's width on this machine, which a model comes near to. `basis` says what the numbers are made of.
     """
 

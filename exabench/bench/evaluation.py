@@ -208,7 +208,7 @@ class BoardWorker:
     """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
     A model that is not `trusted` runs in the sandbox, never in this process. With `resume` none runs for a result that
-    its stored run still gives. `progress` is told of pairs.
+    its stored run still gives. `progress` is called with pairs.
     """
 
     def __init__(
@@ -335,7 +335,7 @@ def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: Rera
 
 
 def _read_filed(file: Path) -> Result | None:
-    """The result that is filed there, if nobody edited it."""
+    """The result that is filed there, if no one edited it."""
     if not file.is_file():
         return None
     try:
@@ -348,10 +348,10 @@ def _read_filed(file: Path) -> Result | None:
 
 
 class ResultRecorder:
-    """Writes the results of a board, one after the other; its owner holds the board alone.
+    """Writes the results of a board, one after the other; its owner locks the board.
 
     The line of the change log comes before the result: a recorder that is killed between the two writes the result
-    the next time, and no second line. `reason` stands in all lines instead of what follows from the results.
+    the next time, and no second line. `reason` is in total lines instead of what follows from the results.
     """
 
     def __init__(self, ledger: Ledger, reason: str = "") -> None:

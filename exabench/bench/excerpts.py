@@ -1,6 +1,6 @@
 """Excerpts of candidate lists for pages: grades, and the texts of those collections that anybody may pass on.
 
-Written once beside the frozen list, so that a site is built from the leaderboard's folder alone, without collections.
+Written once next to the frozen list, so that a site can be built from the leaderboard's folder without the collections.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ShownQuery(Record, frozen=True):
 
 
 class Shown(Record, frozen=True):
-    """The content of the file beside its digest; `passages` are title and beginning of each text, by id."""
+    """The content of the file next to its digest; `passages` are title and beginning of each text, by id."""
 
     format: Literal[1]
     task: str

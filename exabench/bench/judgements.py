@@ -39,10 +39,10 @@ class ListChange:
 
 @dataclass(frozen=True)
 class JudgementChanges:
-    """What differs between the judgements that a board locked and those at hand.
+    """What differs between the judgements that a board locked and those available.
 
     The board contains no judgements. Which queries came and went is read off a result, and is None where there is none;
-    `grades` are those of the passages in the frozen lists: of others nobody kept any.
+    `grades` are those of the passages in the frozen lists: of others no one kept any.
     """
 
     task: str
@@ -73,7 +73,7 @@ class JudgementChanges:
 
 
 def compare_judgements(board: str | Path, task: str | Task, data: str | Path | None = None) -> JudgementChanges:
-    """Say what differs between the judgements that a board locked for a task and those at hand; writes nothing.
+    """Say what differs between the judgements that a board locked for a task and those available; writes nothing.
 
     Raises BadInput where the table or a description pins the judgements, and these are others.
     """
@@ -84,9 +84,9 @@ def compare_judgements(board: str | Path, task: str | Task, data: str | Path | N
 def accept_judgements(
     board: str | Path, task: str | Task, reason: str, data: str | Path | None = None
 ) -> JudgementChanges:
-    """Take the judgements at hand over: into the lock file, the descriptions of the lists and what pages show of them.
+    """Accept the current judgements: into the lock file, the descriptions of the lists and the excerpts of pages.
 
-    `exabench bench run` then computes the results anew, and gives the `reason` in the change log. Raises BadInput for
+    `exabench bench run` then computes the results again, and gives the `reason` in the change log. Raises BadInput for
     no reason, and as `compare_judgements` does.
     """
     if not reason.strip():
@@ -107,7 +107,7 @@ def accept_judgements(
         ledger.replace_description(renewed)
     reason = reason.strip()
     if changes.locked is not None and changes.locked.reason and changes.added is None:
-        # Nothing was measured with the judgements that go: their reason was told to nobody, and is one of this change.
+        # Nothing was measured with the judgements that go: their reason was told to no one, and is one of this change.
         reason = f"{changes.locked.reason}; {reason}"
     # The lock comes last: a call that is killed before it is made again.
     lock_judgements(ledger.lock, found.name, qrels, reason)
@@ -118,10 +118,10 @@ def _compare(ledger: Ledger, name: str | Task, data: str | Path | None) -> tuple
     ledger.check_exists()
     task = single_task(name, data=data, board=ledger.folder)
     lists = ledger.candidates(task.name)
-    # Excerpts are written anew with the judgements, so the texts must be there where pages show some.
+    # Excerpts are written again with the judgements, so the texts must be there where pages show some.
     needs = "texts" if is_open_for_texts(task.licence) else "judgements"
     collection = open_collection(task, data, ledger.lock, needs=needs)
-    read_checked_qrels(task, collection)  # held against the table or the description, and not against the lock
+    read_checked_qrels(task, collection)  # checked against the table or the description, and not against the lock
     qrels = collection.qrels(task.split)
     locked = locked_judgements(ledger.lock, task.name)
     added, removed = _queries(ledger, task.name, locked, qrels)

@@ -269,7 +269,7 @@ class Ledger:
         return views
 
     def lists_task(self, name: str, data: str | Path | None = None) -> bool:
-        """Does board.toml list a task, or one that it is a member of? Its pages show those alone. Raises BadInput."""
+        """Does board.toml list a task, or one that it is a member of? Its pages show only those. Raises BadInput."""
         return any(name in (task.members or (task.name,)) for task in self.tasks(data))
 
     def list_task(self, name: str) -> bool:
@@ -277,7 +277,7 @@ class Ledger:
         file = self.settings_file
         before = read_toml(file)
         text = read_text(file)
-        # The array alone is edited: written anew, the file would lose its comments. Behind the head of a table a key
+        # The array alone is edited: written again, the file would lose its comments. Behind the head of a table a key
         # `tasks` would be a view's.
         head = re.split(r"^\s*\[", text, maxsplit=1, flags=re.MULTILINE)[0]
         listed = re.search(r"^tasks\s*=\s*\[[^\]#]*?(?P<end>,?\s*)\]", head, flags=re.MULTILINE)
@@ -302,7 +302,7 @@ class Ledger:
         return [self._read_candidates(file) for file in files]
 
     def one_candidates(self, task: str, name: str) -> Candidates:
-        """The list called `name` for `task`. Raises UnknownName with those that are there."""
+        """The list called `name` for `task`. Raises UnknownName with those that exist."""
         found = {candidates.name: candidates for candidates in self.candidates(task)}
         if name not in found:
             raise UnknownName(f"candidates for {task}", name, found, file=self.folder)
@@ -350,7 +350,7 @@ class Ledger:
         return file
 
     def replace_description(self, candidates: Candidates) -> None:
-        """Describe a frozen list anew: with other judgements than those that it was frozen with, or another credit."""
+        """Describe a frozen list again: with other judgements than those that it was frozen with, or another credit."""
         write(self.description_file(candidates.task, candidates.name), json_text(candidates.as_json()))
 
     def shown_file(self, task: str, name: str) -> Path:
@@ -459,9 +459,9 @@ class Ledger:
         return tuple(changes)
 
     def add_changes(self, changes: Sequence[BoardChange]) -> None:
-        """Add lines to the change log; the caller holds the folder alone (files.only_writer).
+        """Add lines to the change log; the caller holds the lock of the folder (files.only_writer).
 
-        What a killed writer left of a line is taken away first. Raises CannotWrite.
+        What a killed writer left of a line is removed first. Raises CannotWrite.
         """
         if not changes:
             return
@@ -523,7 +523,7 @@ class Ledger:
         for kind, pattern in _FILES:
             for file in sorted(self.folder.glob(pattern)):
                 yield kind, file
-                if kind == "candidates":  # a ranking that no description belongs to is nobody's
+                if kind == "candidates":  # a ranking that no description belongs to is no one's
                     yield "note", self.candidates_file(file.parent.name, file.stem)
         for folder in (self.datasets, self.pending):  # what waits is looked at when it is taken
             for file in sorted(folder.rglob("*")):
@@ -547,7 +547,7 @@ _FILES = (
 )
 
 REPORTED_COLUMNS = tuple("system dataset first_stage topk metric value source".split())
-"""The head of a table in reported/ whose values can stand beside measured ones."""
+"""The head of a table in reported/ whose values can is next to measured ones."""
 
 
 def depth_in_name(name: str) -> int:

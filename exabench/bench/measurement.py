@@ -77,12 +77,12 @@ def measurement(
     run, self_matches, left_out = leave_out(run, convention, excluded)
     threshold = convention.relevance_threshold
     unsaid: list[MetricName] = []
-    if positives_only(qrels):  # of such judgements nobody can say what was judged and found not relevant
+    if positives_only(qrels):  # of such judgements no one can say what was judged and found not relevant
         wanted = {one.metric for one in abstentions}
         of_judging = [name for name in names if name.metric in ("Judged", "Hole") and name not in wanted]
         others = [name for name in names if name not in of_judging]
         if others:
-            # Nobody asked for what every result carries, so nobody is told that it is left out.
+            # No one asked for what every result carries, so no one is told that it is left out.
             if not {str(name) for name in names}.issuperset(METRICS):
                 unsaid = of_judging
             names = others
@@ -108,7 +108,7 @@ def measurement(
     tie_metric = headline
     if TIE_METRIC in values:
         tie_metric = TIE_METRIC
-    # A note on a metric that nobody asked for would only be noise.
+    # A note on a metric that no one asked for would only be noise.
     asked = [name for name in values if name == headline or name not in METRICS]
     remarks = [
         *notes.on_run(given, qrels, ties, asked),
@@ -142,7 +142,7 @@ class CandidateEvaluator:
     judgements or under another convention.
     """
 
-    _lock: str | Path | None = None  # the lock file of the board that the list lies on, for messages
+    _lock: str | Path | None = None  # the lock file of the board that the list is on, for messages
 
     def __init__(
         self, task: Task, candidates: Candidates, run: Run, qrels: Qrels, source: str, metrics: Sequence[str] = ()
@@ -155,7 +155,7 @@ class CandidateEvaluator:
         self.source = source
         self._qrels_digest = qrels_digest(qrels)
         self._bounds: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}  # by format
-        # Its recall was taken with those, and would stand beside numbers by other rules.
+        # Its recall was taken with those, and would is next to numbers by other rules.
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "
@@ -180,7 +180,7 @@ class CandidateEvaluator:
         own = [np.array(values)]
         first_stage, best = self._bounds_of_format(number)
         gain = paired_test_of_format(number, own, [first_stage[headline]])
-        # A run that was sent in, or a list that exabench read from a file, cannot be made again from the model.
+        # A run that was submitted, or a list that exabench read from a file, cannot be made again from the model.
         state = "reproduced"
         if kind == "run" or self.candidates.retriever in FROM_FILES:
             state = "re-computed"

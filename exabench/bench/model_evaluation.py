@@ -33,7 +33,7 @@ from exabench.tasks.collections import open_collection, read_checked_qrels
 from exabench.tasks.custom import pin_task
 
 HERE = "local"
-"""The owner of a model that nobody else knows of: a folder of this machine."""
+"""The owner of a model that no one else knows of: a folder of this machine."""
 
 
 def evaluate(
@@ -56,7 +56,7 @@ def evaluate(
 
     `reranker` is a model (a Hub id, a folder, `pypi:<package>`), which `part` reads or the part that its files call
     for; the name of a part, or "auto", with its `options` (`model`, `revision`, `strategy`, `precision`, ...); or an
-    object or a function of your own (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those
+    your own object or function (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those
     of `retriever` at `depth`, or the list `candidates` that `board` holds. `metrics`, the headline first, default to
     those of the task. `note` gets the part that was taken, and why.
 
@@ -186,7 +186,7 @@ def evaluate_on_board(
 
 
 def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
-    """The file that submits the reranker: the one beside its model, else one in `folder` of what is known of it."""
+    """The file that submits the reranker: the one next to its model, else one in `folder` of what is known of it."""
     assert chosen.found is not None
     options = dict(chosen.found.options)
     model = str(options.pop("model", ""))
@@ -257,7 +257,7 @@ def tasks_of(
     wanted = []
     parts = []
     for task in listed:
-        # A member counts through the task that is a mean, also where it was named beside that task.
+        # A member counts through the task that is a mean, also where it was named next to that task.
         if task.name not in members:
             wanted += expand(task.members or task, data=data, board=board)
             parts.append(task.members or (task.name,))
@@ -284,7 +284,7 @@ def check_candidates(
     if not candidates:
         return None
     if board is None:
-        raise BadInput(f"candidates {printable(candidates)!r} lie on a board: say which")
+        raise BadInput(f"candidates {printable(candidates)!r} are on a board: give --board (board= in Python)")
     ledger = Ledger(Path(board))
     ledger.settings()
     for task in tasks:
@@ -305,7 +305,7 @@ def run_files(to: Path, tasks: Sequence[Task]) -> dict[str, Path]:
             files[task.name] = to / f"{task.name}.trec"
         elif len(tasks) == 1:
             files[task.name] = to
-        elif to.suffix:  # a name with an ending is a file's: nobody means a folder run.trec/
+        elif to.suffix:  # a name with an ending is a file's: no one means a folder run.trec/
             raise BadInput(f"is one file for {len(tasks)} tasks; name a folder, or write {{task}} in the name", file=to)
         else:
             files[task.name] = to / f"{task.name}.trec"

@@ -38,7 +38,7 @@ _WHOLE = "default"  # the subset of a task that has one
 
 @dataclass(frozen=True)
 class ImportedResults:
-    """What came of an import: the table, its rows that are new, changed and as they were, and the files left aside."""
+    """What came of an import: the table, its rows that are new, changed and as they were, and the files ignored."""
 
     file: Path
     added: int
@@ -50,10 +50,10 @@ class ImportedResults:
 def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "") -> ImportedResults:
     """Add the retrieval results in some files or folders of MTEB to a board's reported/mteb.csv.
 
-    In a folder each model's results lie beside its model_meta.json, or in <owner>__<model>/<revision>/; `system` names
-    the model of files that lie elsewhere. A row that is there already gets the new value. Files of other kinds of
-    tasks, which hold no nDCG@10, are left aside. Raises BadInput for a file that is not a result of MTEB, and for one
-    whose model nobody names, for two values of one number, and for a table of that name with other columns; nothing is
+    In a folder each model's results are next to its model_meta.json, or in <owner>__<model>/<revision>/; `system` names
+    the model of files that lie elsewhere. A row that already exists gets the new value. Files of other kinds of
+    tasks, which hold no nDCG@10, are ignored. Raises BadInput for a file that is not a result of MTEB, and for one
+    whose model no one names, for two values of one number, and for a table of that name with other columns; nothing is
     written then.
     """
     ledger = Ledger(Path(board))
@@ -93,7 +93,7 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
 
 
 def _filed(table: Path) -> dict[tuple[str, ...], dict[str, str]]:
-    """The rows of the table that is there. Raises BadInput for a table with other columns than an import writes."""
+    """The rows of the table that exists. Raises BadInput for a table with other columns than an import writes."""
     lines = csv.reader(io.StringIO(read_text(table), newline=""))
     header = next(lines, [])
     if header != [*REPORTED_COLUMNS]:
@@ -162,7 +162,7 @@ def _subsets(of_split: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _metric_values(measured: Mapping[str, Any], file: Path) -> Iterator[tuple[str, str]]:
-    """Our names of the metrics, and their values as they stand there; the main score where it is another one."""
+    """Our names of the metrics, and their values as they are there; the main score where it is another one."""
     known = {name: measured[name] for name in _METRICS if name in measured}
     main = measured.get("main_score")
     if main is not None and main not in known.values():
@@ -175,7 +175,7 @@ def _metric_values(measured: Mapping[str, Any], file: Path) -> Iterator[tuple[st
 
 
 def _model_of(file: Path, system: str) -> tuple[str, str]:
-    """The model of a result and its revision. Raises BadInput where nobody names it."""
+    """The model of a result and its revision. Raises BadInput where no one names it."""
     meta = file.parent / META
     name = ""
     revision = "unknown revision"
@@ -192,7 +192,7 @@ def _model_of(file: Path, system: str) -> tuple[str, str]:
             revision = file.parent.name
     name = system.strip() or name
     if not name:
-        raise BadInput(f"no {META} lies beside it: say whose results these are (--system owner/model)", file=file)
+        raise BadInput(f"has no {META} next to it: name the model (--system owner/model)", file=file)
     if not name.isprintable() or len(name) > 200:
         raise BadInput("the name of its model must be text on one line, of at most 200 characters", file=file)
     return name, revision

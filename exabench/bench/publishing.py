@@ -182,7 +182,7 @@ def _path_of(config: str) -> str:
 
 
 def _query_texts(ledger: Ledger, one: Candidates) -> dict[str, str]:
-    """The texts of a list's queries, as its pages show them; none where the licence lets nobody pass them on."""
+    """The texts of a list's queries, as its pages show them; none where the licence lets no one pass them on."""
     file = ledger.shown_file(one.task, one.name)
     if not file.is_file():  # a list of an older board
         return {}

@@ -1,4 +1,4 @@
-"""A frozen candidate list made again from its description, and held against the first one."""
+"""A frozen candidate list made again from its description, and checked against the first one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_again(
         if frozen.options is None:
             raise BadInput(f"{name} was frozen before descriptions recorded all options: {error}") from error
         raise
-    # A digest covers the name, which stands in every line of the run; the list may have been given another.
+    # A digest covers the name, which is in every line of the run; the list may have been given another.
     again = replace(again, name=name, digest=run_digest(run, name))
     return Repetition(frozen, again, tuple(_differences(frozen, again)))
 

@@ -35,7 +35,7 @@ def rerank(
     """Rerank a run, any file that `read_run` takes, with a reranker as `evaluate` takes it.
 
     With a `depth` the best so many passages of each query are reranked, and the others are left out. The run is written
-    to the file `to`, whole or not at all, in place of one that is there. `note` gets the part that was taken. Raises
+    to the file `to`, whole or not at all, in place of one that exists. `note` gets the part that was taken. Raises
     BadInput, with its id, for a query or a passage that the task has no text of, and where `to` is the run itself;
     OutsideFailed, CannotWrite.
     """

@@ -1,7 +1,7 @@
 """Runs of a submission: which candidate list each one fits, and what of it is stored.
 
-Stored is what ranks the list's queries and passages. Queries that the list does not hold (nobody judged them, or the
-first stage has nothing for them), and self-matches and excluded passages that the task's convention drops, are left
+Stored is what ranks the list's queries and passages. Queries that the list does not hold (no one judged them, or the
+first stage has nothing for them), and self-matches and excluded passages that the task's convention drops, are
 aside and counted.
 """
 
@@ -24,7 +24,7 @@ _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", r
 
 @dataclass(frozen=True)
 class SentRun:
-    """A run over the candidates that it fits, as it is stored, and notes on what was left aside."""
+    """A run over the candidates that it fits, as it is stored, and notes on what was ignored."""
 
     task: str
     candidates: str
@@ -34,7 +34,7 @@ class SentRun:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A run held against one list: the part that ranks its queries, and how many of its passages are not in the list.
+    """A run checked against one list: the part for its queries, and how many of its passages are not in the list.
 
     `stranger` is the first of them, a query and a passage.
     """
@@ -121,7 +121,7 @@ def _choose(fits: list[_Fit], task: str, file: str) -> _Fit:
             file=file,
             id=passage_id,
         )
-    # Queries outside a list are left aside, so a run of all queries fits a list over some of them, too: the widest is
+    # Queries outside a list are ignored, so a run of all queries fits a list over some of them, too: the widest is
     # meant.
     most = max(len(fit.run) for fit in fitting)
     fitting = [fit for fit in fitting if len(fit.run) == most]

@@ -31,7 +31,7 @@ _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 NAME = re.compile(rf"{_PART}/{_PART}")
 _HOST = r"(?!-)[A-Za-z0-9-]+(?<!-)(\.(?!-)[A-Za-z0-9-]+(?<!-))*"
 _PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
-# No double quote, angle bracket or space can be in it: it becomes the target of a link on a page. Nobody's name and
+# No double quote, angle bracket or space can be in it: it becomes the target of a link on a page. No one's name and
 # password stand before the host, for a link shows them to everybody.
 LINK = re.compile(rf"https://{_HOST}{_PORT}(/([A-Za-z0-9._~:/?#@!$&'()*+,;=-]|%[0-9A-Fa-f]{{2}})*)?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -295,7 +295,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
 
     kind = values.get("kind")
     needs_of = kind
-    if kind not in KINDS:  # everything that is sent in needs what a run needs
+    if kind not in KINDS:  # everything that is submitted needs what a run needs
         needs_of = "run"
     foreign = []
     for field in FIELDS:
@@ -327,7 +327,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
     owners = {text.partition("/")[0] for text in (name, system) if isinstance(text, str)}
     if bool(system) != bool(values.get("sample")):
         problems.append("system and sample belong together; give both or neither")
-    elif len(owners) > 1:  # nobody adds a sample to another's system
+    elif len(owners) > 1:  # no one adds a sample to another's system
         problems.append("system and name must have one owner")
 
     options = values.get("options")
@@ -371,7 +371,7 @@ def read_credit(values: Mapping[str, Any]) -> Credit:
 TRAINING_FILES = ("training.json", "README.md", "recipe.toml", "curves.csv")
 
 DRAWING = "curves.svg"
-"""A figure that version 0.1 drew beside these. It may still lie on a board, and is never read."""
+"""A figure that version 0.1 drew next to these. It may still be on a board, and is never read."""
 
 
 @dataclass(frozen=True)
@@ -468,7 +468,7 @@ class _Report(Record, frozen=True):
 
 
 def read_training(folder: str | Path) -> Training:
-    """The report of a training that lies in `folder`. Raises BadInput where a file is not what `exabench train` writes.
+    """The report of a training that is in `folder`. Raises BadInput where a file is not what `exabench train` writes.
 
     Nothing in it can act: every file is shown as text.
     """
@@ -509,7 +509,7 @@ def read_training(folder: str | Path) -> Training:
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
-    """Do tables and lists lie in each other so many levels deep at most?"""
+    """Do tables and lists are in each other so many levels deep at most?"""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):

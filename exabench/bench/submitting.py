@@ -53,8 +53,8 @@ def submit(
     """Check a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and file them under `board`.
 
     Where no candidates are named, the run must fit exactly one list of the board. The model "." is the folder that
-    the file lies in, and of a trained one the report beside it is filed too. Of kind api without runs, the runs are
-    made here. `note` gets what is odd about the runs: what is left aside, and filed ones that rank alike. Raises
+    the file is in, and of a trained one the report next to it is filed too. Of kind api without runs, the runs are
+    made here. `note` gets what is odd about the runs: what is ignored, and filed ones that rank alike. Raises
     BadInput that lists every problem; nothing is filed unless everything is in order, and on a `dry_run` nothing at
     all. Returns the submission and the files.
     """
@@ -187,13 +187,13 @@ def check(
         if kind == "model" and runs:
             problems.append("a submission of kind model is run by exabench itself: leave --run out")
 
-        # Whoever keeps a board files models of their own without; of one that was sent in, somebody can be asked.
+        # Whoever keeps a board files models of their own without; of one that was submitted, somebody can be asked.
         if kind == "model" and (public or queued):
             for field in FIELDS:
                 if field.name in ("link", "contact") and not getattr(submission, field.name):
                     problems.append(f"{field.name} must {field.grammar}")
 
-        # Only the board of its owner takes a model that nobody else has, or that may change.
+        # Only the board of its owner takes a model that no one else has, or that may change.
         if public and kind == "model":
             if not is_repo(submission.model):
                 problems.append("model must be a Hub id (owner/name) on a board that others run")
@@ -317,7 +317,7 @@ def send(
 ) -> tuple[Submission, Sent]:
     """Check a submission and send it: to a pull request on `repo`, or into the folder `to`.
 
-    The verdict is that of the repository's own head, else that of `board`. What is there already is not sent again.
+    The verdict is that of the repository's own head, else that of `board`. What already exists is not sent again.
     Raises BadInput that lists every problem, OutsideFailed, CannotWrite.
     """
     if branch:
@@ -357,7 +357,7 @@ def send(
     if repo:
         return checked.submission, _send_to_repo(checked, repo, commit, listed, dry_run)
 
-    # Into an empty folder, as the files lie on a board.
+    # Into an empty folder, as the files are on a board.
     files = checked.files()
     folder = Path(to)
     if folder.exists() and not folder.is_dir():

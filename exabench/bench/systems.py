@@ -17,7 +17,7 @@ from exabench.tasks.catalogue import aliases
 
 @dataclass(frozen=True)
 class System:
-    """What is scored under one name: its run for each task, by the task's name; of judgements alone, under ""."""
+    """What is scored under one name: its run for each task, by the task's name ("" for judgements without a task)."""
 
     name: str
     runs: Mapping[str, Run]
@@ -83,7 +83,7 @@ def _is_by_task(given: Any) -> bool:
 
 
 def check_run(path: str | Path) -> None:
-    """Raise BadInput where there is no such file, with those of like names beside it."""
+    """Raise BadInput where there is no such file, with those of like names next to it."""
     path = Path(path)
     if path.exists() or str(path) == "-":
         return
@@ -93,7 +93,7 @@ def check_run(path: str | Path) -> None:
 
 
 def near_files(path: Path) -> list[str]:
-    """The paths of files beside `path` whose names are like its own, the nearest first."""
+    """The paths of files next to `path` whose names are like its own, the nearest first."""
     if not path.parent.is_dir():
         return []
     names = [file.name for file in path.parent.iterdir() if file.is_file()]

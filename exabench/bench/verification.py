@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def holds(self) -> bool:
-        """True for OK alone."""
+        """True only for OK."""
         return self.verdict == "OK"
 
 
@@ -228,7 +228,7 @@ def check(board: str | Path) -> list[str]:
             problems.append(str(error))
     for file in sorted(ledger.folder.rglob("*")):
         top = file.relative_to(ledger.folder).parts[0]
-        if top == "site" or top.startswith(".site."):  # a built site lies there
+        if top == "site" or top.startswith(".site."):  # a built site is there
             continue
         if file.is_symlink():
             problems.append(f"{file}: is a link; a leaderboard holds plain files only")
@@ -306,7 +306,7 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
         if not rows:
             raise BadInput("holds no row", file=file)
         if tuple(rows[0]) != REPORTED_COLUMNS:
-            return  # notes and statistics beside the numbers have other columns
+            return  # notes and statistics next to the numbers have other columns
         for number, row in enumerate(rows, 2):
             try:
                 float(row["value"])

@@ -39,7 +39,7 @@ class PushedResults:
 
 @dataclass(frozen=True)
 class ComparedValue:
-    """A value of the board beside that in the model's repository, or None where that says nothing."""
+    """A value of the board next to that in the model's repository, or None where that says nothing."""
 
     submission: str
     model: str
@@ -69,7 +69,7 @@ def push_results(
     hold is left out. A request that says the same is opened once, even if it was merged or closed since. With `check`
     the results of a model are recomputed first. Raises BadInput for a board without an address or with other lists than
     those published, CheckFailed for a number that does not hold, OutsideFailed; nothing is lost then: the same call
-    goes on.
+    continues.
     """
     board = Board.read(folder)
     if not board.url:
@@ -103,7 +103,7 @@ def push_results(
 
 
 def compare_results(folder: str | Path, benchmark: str, slugs: Sequence[str] = ()) -> list[ComparedValue]:
-    """Read back what the repositories of the models say, and hold it against the board.
+    """Read back what the repositories of the models say, and checks it against the board.
 
     That is the file on the main branch, or else the newest request of ours. Raises as `push_results` does.
     """
@@ -172,7 +172,7 @@ class _ResultsPublication(Publication):
     entries: tuple[EvalEntry, ...]
 
     def check(self) -> None:
-        """Nothing: the numbers were held against their runs before."""
+        """Nothing: the numbers were checked against their runs before."""
 
     def version_at(self, commit: str) -> str | None:
         found = self._entries_at(commit)

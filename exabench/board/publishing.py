@@ -87,7 +87,7 @@ def publish_site(
     """Put the site in `folder` where `to` says: the Space `owner/name` on the Hub, or the path of a folder.
 
     One commit holds the files that differ, and takes out those of the site before that this one lacks; files of others
-    stay, and so does what people wrote into a README.md that says the site is static. A site that is there already
+    stay, and so does what people wrote into a README.md that says the site is static. A site that already exists
     makes no commit. `pull_request` opens one. `dry_run` says what would be done. Raises BadInput for a folder that is
     not a built site, and what the Hub refuses; OutsideFailed after the last retry, when none of it is visible, or all;
     CannotWrite.
@@ -139,7 +139,7 @@ class _SitePublication(Publication):
         return Commit(version="", message=message, files={**files, MANIFEST: self._manifest}, delete=gone)
 
     def _card(self, commit: str | None) -> bytes:
-        """The card as it would stand there. One that does not tell the Hub that the site is static is the Hub's own."""
+        """The card as it would be there. One that does not tell the Hub that the site is static is the Hub's own."""
         existing = self.read_text(CARD, commit)
         if not _STATIC.match(existing):
             existing = ""

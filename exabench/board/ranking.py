@@ -52,7 +52,7 @@ class CostSummary:
     """Cost of a query on a line of the overview: means over its tasks, each of the same weight.
 
     A first stage reranked nothing and spent 0. What is not known is None, and `why` says why FLOPs are not. `p50` is
-    the mean of the tasks' median seconds, where all were taken on the same `hardware`, of `timed` queries in all.
+    the mean of the tasks' median seconds, where all were taken on the same `hardware`, of `timed` queries in total.
     """
 
     flops_exact: float | None = None
@@ -119,7 +119,7 @@ class Row:
         sent = self.submission
         if not self.is_first_stage:
             return Credit(sent.owner, sent.link, sent.licence, sent.training_data, sent.description)
-        # Lists of one name may have several makers: what they do not agree on is as unknown as what nobody said.
+        # Lists of one name may have several makers: what they do not agree on is as unknown as what no one said.
         said = {summary.result.candidates.credit for summary in self.results}
         agreed = {}
         for one in fields(Credit):
@@ -187,7 +187,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contest:
-    """Systems that rerank one candidate list, measured on the tasks of one view; their groups are among these alone.
+    """Systems that rerank one candidate list, measured on the tasks of one view; their groups are formed among these.
 
     `rows` are best first, the list's own order among them. `others` are the other first stages on the same tasks, one
     for each that finished them all: for reference, without a group.
@@ -223,7 +223,7 @@ class Ranking:
 
     @property
     def mean_of(self) -> str:
-        """What its means are means of, "Mean nDCG@10" say; "Mean" alone where the tasks have different metrics."""
+        """What its means are means of, "Mean nDCG@10" say; just "Mean" where the tasks have different metrics."""
         metrics = {one.headline for one in self.tasks}
         if len(metrics) != 1:
             return "Mean"
@@ -277,8 +277,8 @@ class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
     What board.toml leaves out (bench/settings has its keys) is empty. `submissions` are in the order of their slugs,
-    `digests` those of their files. `entries` are the lines of each task, best first, and `contests` those on each task
-    alone. `unlike` holds the digests of results that were measured otherwise than their frozen list tells.
+    `digests` those of their files. `entries` are the lines of each task, best first, and `contests` those on each single
+    task. `unlike` holds the digests of results that were not measured as their frozen list says.
     """
 
     folder: Path
@@ -519,7 +519,7 @@ class Board:
 
     @cached_property
     def query_texts(self) -> Mapping[str, Mapping[str, str]]:
-        """The words of each task's queries by id; of a task whose texts nobody may pass on there are none."""
+        """The words of each task's queries by id; of a task whose texts no one may pass on there are none."""
         texts: dict[str, dict[str, str]] = {name: {} for name in self.entries}
         for one in self.candidates:
             shown = self.shown(one.task, one.name)
@@ -763,7 +763,7 @@ def _ranked(rows: Iterable[Row], reference: bool = False) -> tuple[Row, ...]:
 def _contests(rows: Sequence[Row]) -> tuple[Contest, ...]:
     """A contest for each candidate list that some system reranked on all tasks.
 
-    Where nobody did on any list, those whose own order has all tasks are contests, and where there is none, all lists.
+    Where no one did on any list, those whose own order has all tasks are contests, and where there is none, all lists.
     """
     by_list = group_by(rows, lambda row: row.candidates)
     finished: dict[str, int] = {}

@@ -22,7 +22,7 @@ _FILES_AT_ONCE = 50  # results that a process reads at a time
 
 @dataclass(frozen=True)
 class ResultSummary:
-    """A result whose per-query values are those of the headline metric alone; `Board.full` reads the others again.
+    """A result whose per-query values are those of the headline metric only; `Board.full` reads the others again.
 
     `value`, `first_stage` and `ceiling` are of the headline metric. `missing` counts the queries of the candidates that
     the run does not answer, and the judged queries that the candidates lack. `queries` are the ids in the order of the

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _report_failure(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _report_failure("stopped; run the same command again to resume", 130)
-    except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is nobody to tell
+    except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is no one to tell
         sys.stderr.close()
         return 0
     except OSError as error:

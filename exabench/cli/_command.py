@@ -35,13 +35,13 @@ EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 class Count(click.IntRange):
-    """A whole number in a range, called so in messages and in --help."""
+    """A whole number in a range, named "integer" in messages and in --help."""
 
     name = "integer"
 
 
 DEPTH = Count(1, 999_999)  # the name of a candidate list ends in its depth, of six digits at most
-PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work goes on
+PAUSE = 2.0  # seconds between two lines of progress: few enough for a log, often enough to see that work continues
 LONGEST_PAUSE = 60.0  # of work that has gone on for 20 minutes
 
 
@@ -81,12 +81,12 @@ class Command(WithExamples):
             _, _, given = self.make_parser(ctx).parse_args(args=[*args])
             for place, option in enumerate(given):
                 has_one = isinstance(option, click.Option) and not option.multiple and not option.is_flag
-                if has_one and option in given[:place]:  # click would take the last one without a word
+                if has_one and option in given[:place]:  # click would take the last one silently
                     raise BadInput(f"{option.opts[-1]} is given twice; it accepts one value")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and let other libraries speak with --verbose alone."""
+        """Run the command, and show messages of other libraries only with --verbose."""
         if _flag("verbosity") != "verbose":
             _silence_libraries()
         else:
@@ -157,7 +157,7 @@ def _paths_by_name(command: click.Command, path: str = "exabench") -> dict[str, 
 
 
 class _CollectionsFolder(click.Path):
-    """A folder that is there, named by an option or by a variable of the environment."""
+    """A folder that exists, named by an option or by a variable of the environment."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The folder as a Path. Raises BadInput where the variable, and not the option, names none."""
@@ -292,7 +292,7 @@ def publish_to(
 
 
 def open_board(board: Path) -> Path:
-    """The folder of a leaderboard that is there. Raises BadInput, before anything is computed or written."""
+    """The folder of a leaderboard that exists. Raises BadInput, before anything is computed or written."""
     from exabench.bench.ledger import Ledger
 
     Ledger(board).check_exists()
@@ -328,9 +328,9 @@ def p_value(value: float) -> str:
 
 
 class Pace:
-    """What is said of work that goes on: how much is done, how fast, and how long the rest will take.
+    """What is said of work that continues: how much is done, how fast, and how long the rest will take.
 
-    A total of 0 is one that nobody knows. Another total is other work, whose pace is measured anew.
+    A total of 0 is one that no one knows. Another total is other work, whose pace is measured again.
     """
 
     def __init__(self) -> None:
@@ -399,7 +399,7 @@ def progress(title: str) -> Iterator[Progress]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
-        # Markup would swallow what stands in brackets.
+        # Markup would swallow what is in brackets.
         columns = (TextColumn("{task.description}", markup=False), BarColumn(24), TimeElapsedColumn())
         with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
             line = bar.add_task(title, total=None)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 task_option = click.option(
     "--task",
     shell_complete=completing(known_tasks),
-    help="A task (exabench bench tasks), or the path of your own collection.",
+    help="A task (exabench bench tasks), or the path of a collection.",
 )
 SHOWN = 20  # queries or grades of a correction that are printed; --json has all
 qrels_option = click.option("--qrels", type=PATH, help="Your own judgements (qrels): TREC, BEIR, JSON or Parquet.")
@@ -288,7 +288,7 @@ def score(runs: tuple[str, ...], per_query: bool, as_csv: bool, as_latex: bool, 
 
 def _systems(given: Sequence[str]) -> Sequence[Any]:
     """Runs and folders of runs as they are; TASK=RUN, for each task of a suite, together as one system."""
-    # A file may have = in its name: one that is there is a run.
+    # A file may have = in its name: one that exists is a run.
     pairs = [text for text in given if "=" in text and not Path(text).exists()]
     if not pairs:
         return given
@@ -327,7 +327,7 @@ def _title(measured: Measurement) -> str:
 
 
 def _remarks(measurements: Sequence[Measurement]) -> list[str]:
-    """What `score` and `compare` say beside the numbers: the queries that they are of, and the notes on each run."""
+    """What `score` and `compare` say next to the numbers: the queries that they are of, and the notes on each run."""
     found = []
     on_one_task = len({measured.task for measured in measurements}) == 1
     for measured in measurements:
@@ -513,7 +513,7 @@ def judgements(task: str, accept: bool, reason: str, data: Path | None, board: P
     rows.append(("digest", before.digest[:19] if before else "not locked", now.digest[:19]))
     for one in changes.lists:
         rows.append((f"recall of {one.candidates}", f"{one.before:.4f}", f"{one.after:.4f}"))
-    text = table((changes.task, "locked", "at hand"), rows)
+    text = table((changes.task, "locked", "now"), rows)
     for name, queries in (("added", changes.added), ("removed", changes.removed)):
         if queries:
             text += f"\n{plural(len(queries), 'query', 'queries')} {name}: {', '.join(queries[:SHOWN])}"
@@ -706,7 +706,7 @@ def run(
 def _answer_results(
     files: Sequence[Path], results: Sequence[Result], work: Mapping[Path, Work], remarks: Sequence[str]
 ) -> None:
-    """The headline number of each result beside its first stage's, what it took, the totals, and the notes."""
+    """The headline number of each result next to its first stage's, what it took, the totals, and the notes."""
     values = []
     rows = []
     new = 0

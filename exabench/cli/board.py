@@ -259,7 +259,7 @@ def push_results(
 
 
 def _compare_results(values: Sequence[ComparedValue]) -> None:
-    """Print the values of the board beside those on the Hub. Raises CheckFailed where one differs."""
+    """Print the values of the board next to those on the Hub. Raises CheckFailed where one differs."""
     listed = []
     rows = []
     wrong = 0

@@ -94,7 +94,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
 
 
 def _check_text(model: TrainedModel, check: Mapping[str, Any]) -> str:
-    """A check of a trained model beside its first stage and the model that it began as, and what its queries show."""
+    """A check of a trained model next to its first stage and the model that it began as, and what its queries show."""
     from exabench.measure.statistics import ALPHA
 
     training = model.training

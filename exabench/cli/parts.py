@@ -69,7 +69,7 @@ def parts(shelf: str | None, part: str | None) -> None:
     options = {}
     if shelf not in WITHOUT_OPTIONS:
         options = options_of(constructor)
-    if shelf == "metrics":  # the first two are what is measured, and the cutoff, which stands behind @
+    if shelf == "metrics":  # the first two are what is measured, and the cutoff, which is behind @
         options = dict(list(options.items())[2:])
     described = []
     rows = []

@@ -36,7 +36,7 @@ class ExabenchError(Exception):
 
 
 class BadInput(ExabenchError):
-    """Something that was handed in is wrong; `file`, `line` and `id` say where."""
+    """The input is wrong; `file`, `line` and `id` locate it."""
 
     def __init__(
         self, what: str, *, file: str | Path | None = None, line: int | None = None, id: str | None = None

@@ -227,7 +227,7 @@ def toml_text(value: object) -> str:
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
-    # A basic string of TOML escapes what JSON does, and DEL besides.
+    # A basic string of TOML escapes what JSON does, and DEL apart from.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
@@ -289,7 +289,7 @@ def gzip_bytes(data: bytes) -> bytes:
 def write(path: str | Path, data: bytes | str) -> bool:
     """Put `data` at `path` whole or not at all (temp file, fsync, rename); False if it was there already.
 
-    Raises CannotWrite on a full or read-only disk; what stood at `path` before is then still there.
+    Raises CannotWrite on a full or read-only disk; what was at `path` before is then still there.
     """
     path = Path(path)
     if isinstance(data, str):
@@ -307,7 +307,7 @@ def write(path: str | Path, data: bytes | str) -> bool:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
-    Temp file, fsync, rename: what stood at `path` before stays until the new file is whole. Raises CannotWrite.
+    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
@@ -328,9 +328,9 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """A fresh folder to fill that stands at `path` when the block ends well, and nowhere when it does not.
+    """A fresh folder to fill that is at `path` when the block ends well, and nowhere when it does not.
 
-    What stood at `path` stays until the new folder is whole and on the disk. What a killed writer left is cleared
+    What was at `path` stays until the new folder is whole and on the disk. What a killed writer left is cleared
     first; where it was killed between the two renames, the folder from before comes back. One writer at a time: a
     caller that may meet another holds `only_writer`. Raises CannotWrite.
     """
@@ -389,7 +389,7 @@ def _sync(path: str | Path) -> None:
 
 
 def check_can_hold(path: str | Path) -> None:
-    """Raise CannotWrite where a file stands in the place of a folder above `path`: told before the work, not after."""
+    """Raise CannotWrite where a file is in the place of a folder above `path`: told before the work, not after."""
     for folder in Path(path).parents:
         if folder.is_dir():
             return
@@ -414,7 +414,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
-    """Hold `folder` for this process alone; the kernel lets go of it however the process ends.
+    """Lock `folder` for this process; the kernel releases it however the process ends.
 
     Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`. The
     lock file goes at the end, and so do the folders above `folder` in which nothing was written after all.
@@ -425,7 +425,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         folder = folder.resolve()
     lock = folder.parent / f".{folder.name}.lock"
     made = [parent for parent in lock.parents if not parent.exists()]
-    # A lock of the kernel, not a file that is there or not: after kill -9 nobody has to clear it away.
+    # A lock of the kernel, not a file that exists or not: after kill -9 no one has to clear it away.
     with contextlib.ExitStack() as held:
         while True:
             with writing(lock):
@@ -437,7 +437,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
                 file.seek(0)  # "a+" opens it at its end
                 holder = file.read().strip() or "another process"
                 raise CannotWrite(f"{folder}: {holder} is writing here; wait until it finishes") from error
-            # A holder that ended meanwhile took its file away: a lock on that one keeps nobody out.
+            # A holder that ended meanwhile took its file away: a lock on that one keeps no one out.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
                 break
         held.callback(_remove_lock, lock, made)
@@ -445,7 +445,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-        if sweep:  # whoever holds the folder knows that nobody else is in the middle of these
+        if sweep:  # whoever holds the folder knows that no one else is in the middle of these
             with writing(folder):
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
                     _remove(left)

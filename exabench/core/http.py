@@ -55,7 +55,7 @@ class StatusError(Exception):
             error = json.loads(body)["error"]
             self.code = str(error.get("code"))
             text = str(error["message"])
-        super().__init__(f"{status} {text.strip() or 'without a word'}")
+        super().__init__(f"{status} {text.strip() or 'no message'}")
 
 
 def check_url(option: str, url: str, key_option: str) -> str:
@@ -74,7 +74,7 @@ class RequestLimits:
 
     A request is tried again `retries` times (server errors, lost connections, time-outs, answers that cannot be read),
     each time after a longer pause. 429 is no such failure: all requests wait as long as Retry-After says, or longer
-    each time. A request waits for `patience` seconds in all. Raises BadInput for limits that ask nothing.
+    each time. A request waits for `patience` seconds in total. Raises BadInput for limits that ask nothing.
     """
 
     concurrency: int
@@ -233,7 +233,7 @@ class Client:
 
     @contextmanager
     def _connect(self) -> Iterator[asyncio.AbstractEventLoop]:
-        """An event loop in a thread beside this one, so that requests go on while answers are dealt with."""
+        """An event loop in a thread next to this one, so that requests continue while answers are dealt with."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="http", daemon=True)
         thread.start()

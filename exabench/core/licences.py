@@ -41,7 +41,7 @@ def is_known_to_the_hub(licence: str) -> bool:
 
 
 def is_open_for_texts(licence: str | None) -> bool:
-    """True where anybody may pass texts on, for any purpose: of all other collections a page shows ids alone."""
+    """True where anyone may redistribute texts, for any purpose: for other collections a page shows only ids."""
     return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in _FOR_TEXTS
 
 

@@ -20,11 +20,11 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called by long work as it goes on: (pieces done, pieces in all or 0 where nobody knows, the piece just done)."""
+"""Called by long work as it continues: (pieces done, pieces in total or 0 where no one knows, the piece just done)."""
 
 RESULT_FORMAT = 5
 """Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is
-ranked within k, and rounding is no difference; 5: the cost says of how many passages some were cut."""
+ranked within k, and rounding is not a difference; 5: the cost says of how many passages some were cut."""
 
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
@@ -51,7 +51,7 @@ class Passage:
     title: str = ""
 
     def flat(self, fields: tuple[str, ...] = ("title", "text")) -> str:
-        """The named fields in one string, joined by a blank; empty ones leave no trace."""
+        """The named fields in one string, joined by a space; empty ones leave no trace."""
         parts = [str(getattr(self, name)) for name in fields]
         return " ".join(filter(None, parts))
 
@@ -96,7 +96,7 @@ class Usage:
     """The work of ranking one query. FLOPs are None where the model behind a server is not known.
 
     `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
-    `passages` were read, `cut_passages` of them not to their end; duoT5 counts its pairs. It is None where nobody knows
+    `passages` were read, `cut_passages` of them not to their end; duoT5 counts its pairs. It is None where no one knows
     what was cut, as behind a server.
     """
 
@@ -269,7 +269,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Credit:
-    """Whose work a first stage is. What nobody said is "unknown", and `link` and `description` are empty then.
+    """Whose work a first stage is. What no one said is "unknown", and `link` and `description` are empty then.
 
     `owner` is the account or the group that made it, `licence` that of its model or index, `training_data` names data
     sets, none of them for a first stage that learnt nothing.
@@ -330,7 +330,7 @@ class Submission:
     `options` the part's other options. Of kind `api`: `reranker` calls `endpoint` for `model`, on the sender's
     machine. `family`, `strategy`, `template`, `precision` describe the run; `training_data` and
     `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `type` is the kind
-    of system, such as cross-encoder. Runs of one system that differ by chance alone are its samples: each is a
+    of system, such as cross-encoder. Runs of one system that differ only by chance are its samples: each is a
     submission of the same `system` with its own `sample` number, from 1. `withdrawn` is the reason why it no longer
     counts, empty while it does.
     """

@@ -162,7 +162,7 @@ def _choices(known: Collection[str]) -> str:
 def options_in_file(file: Path, name: str) -> dict[str, str] | None:
     """The options of the class in a part's file, as `refuse_unknown` takes them.
 
-    Read from the text: a part may take seconds to import. None where the text alone does not say.
+    Read from the text: a part may take seconds to import. None where the text is not enough.
     """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     constructor = None

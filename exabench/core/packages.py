@@ -62,7 +62,7 @@ def pip_line(module: str) -> str:
 def extra_line(extra: str = "") -> str:
     """The pip command that installs exabench with an extra, from where it came: a checkout, a wheel, or git.
 
-    Where pip noted no such place it names the packages of the extra: exabench is on no index, and whoever takes its
+    Where pip noted no such place it names the packages of the extra: exabench is on no index, and anyone who takes its
     name there could run anything.
     """
     origin = _origin()

@@ -84,7 +84,7 @@ ENGINES = ("local", "ray")
 DEATHS = 3
 """Workers that may die of one item before it is given up: one death may be a machine's fault, three are the item's."""
 
-_CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, besides EXABENCH_...
+_CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, apart from EXABENCH_...
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def run_items(
 
     "local" takes `workers` processes (0: one for each GPU that CUDA_VISIBLE_DEVICES shows, or that there is), and each
     sees one GPU; where that is one, this process does it all. "ray" takes `workers` actors of the cluster at
-    RAY_ADDRESS (0: one for each GPU, else one for each node), which must find all files under the same paths. Whoever
+    RAY_ADDRESS (0: one for each GPU, else one for each node), which must see all files under the same paths. Anyone who
     stops iterating stops the workers. Raises UnknownName for another engine, MissingExtra and OutsideFailed where Ray
     or its cluster is not there.
     """
@@ -208,7 +208,7 @@ class _Runner:
         except ExabenchError as error:
             return Outcome(error=error, node=self._node)
         except Exception as error:
-            # Nobody foresaw it: one line that says where it was raised.
+            # No one foresaw it: one line that says where it was raised.
             kind = "crashed"
             if isinstance(error, MemoryError):
                 kind = "out-of-memory"

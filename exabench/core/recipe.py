@@ -1,6 +1,6 @@
-"""Recipes: TOML files that say which parts and which numbers make something. Data, never a language.
+"""Recipes: TOML files with the parts and numbers that make something. Data, never a language.
 
-A file holds one recipe, called as the file is; or, with a table `[variants]`, a family of recipes that differ in a few
+A file holds one recipe, named after the file; or, with a table `[variants]`, a family of recipes that differ in a few
 values. `[variants.NAME]` then holds what recipe NAME has instead of the values above it, and the file's own name names
 no recipe.
 """

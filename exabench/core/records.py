@@ -36,7 +36,7 @@ def read(kind: type[T], value: Any, *, file: str | Path | None = None, what: str
 
 
 def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]:
-    """The lines of a JSONL file as records of `kind`, with their numbers from 1; empty lines are passed over.
+    """The lines of a JSONL file as records of `kind`, with their numbers from 1; empty lines are skipped.
 
     A msgspec.Struct that does not forbid other keys takes what it names from a line. Raises BadInput with the line.
     """
@@ -55,7 +55,7 @@ def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]
 
 
 def _decode(decoder: msgspec.json.Decoder[Line], line: str) -> Line:
-    """A line as a record. NaN is not JSON, but Python writes it: in a field that nobody reads it does no harm."""
+    """A line as a record. NaN is not JSON, but Python writes it: in a field that no one reads it does no harm."""
     try:
         return decoder.decode(line)
     except msgspec.ValidationError:

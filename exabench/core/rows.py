@@ -113,7 +113,7 @@ MEANINGS: Mapping[str, str] = {
     "source_revision": "its commit or digest",
     "teacher": "the model that answered, or the rule that scored; `human` where people did",
     "teacher_revision": "its commit or version",
-    "prompt": "the prompt's name and digest; empty where nobody was asked",
+    "prompt": "the prompt's name and digest; empty where no model was asked",
     "replies": "the keys of the teacher's replies that the row was made of",
 }
 """What each field of the families means, in a line of a card."""
@@ -143,7 +143,7 @@ def check_row(family: str, row: Row) -> Row:
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and a passage with a label, and what a person wrote about it (empty where nobody did)."""
+    """A query and a passage with a label, and what a person wrote about it (empty where no one did)."""
 
     query: Query
     passage: Passage

@@ -58,7 +58,7 @@ class SqliteStore:
                 is_known = self.value("PRAGMA application_id") == mark
                 if has_tables and not is_known:
                     raise BadInput(f"is an SQLite file of another program; give the {what} another path", file=file)
-            self._base.execute("PRAGMA journal_mode=WAL")  # readers go on while another process writes
+            self._base.execute("PRAGMA journal_mode=WAL")  # readers continue while another process writes
             self._base.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             if not is_known:
                 with self.writing():
@@ -92,7 +92,7 @@ class SqliteStore:
             return self._base.execute(statement, values).rowcount
 
     def insert(self, table: str, rows: Iterable[Sequence[Any]], *, instead: str = "ABORT") -> None:
-        """Insert rows; `instead` says what to do about a key that is there (SQLite's ABORT, IGNORE, REPLACE)."""
+        """Insert rows; `instead` says what to do about a key that exists (SQLite's ABORT, IGNORE, REPLACE)."""
         rows = list(rows)
         if not rows:
             return

@@ -88,7 +88,7 @@ class WorkFolder:
                     id = json.loads(line)["id"]
                     if _key(id) in twins:
                         raise BadInput("the builder gives two items of one id; every item needs another", id=id)
-        # Written last: a plan without this file is made anew.
+        # Written last: a plan without this file is made again.
         write(self._plan, json_text({"items": len(keys), "shards": digests}))
         return len(digests)
 

@@ -1,4 +1,4 @@
-"""Building: from a recipe over its plan, a teacher's replies and rows to a Release. Stopped anywhere, it goes on."""
+"""Building: from a recipe over its plan, a teacher's replies and rows to a Release. Stopped anywhere, it continues."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def build(
 ) -> Release:
     """Build the table that `recipe` describes in the work folder `to`; `to`/release is the result.
 
-    `limit` builds the first so many items alone; `workers` share the shards: processes here, or with the `engine` "ray"
-    actors on the cluster that RAY_ADDRESS names. Run again after any stop it goes on, and what a teacher answered is
-    never asked again. The bytes depend on recipe and replies alone. Raises BadInput where the folder holds another
+    `limit` builds only the first `limit` items; `workers` share the shards: processes here, or with the `engine` "ray"
+    actors on the cluster that RAY_ADDRESS names. Run again after any stop it continues, and what a teacher answered is
+    never asked again. The bytes depend only on recipe and replies. Raises BadInput where the folder holds another
     build, CannotWrite where somebody else builds there, and what the teacher raises.
     """
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
@@ -139,7 +139,7 @@ def plan_build(
 ) -> dict[str, int]:
     """The items and prompts of a build that is not begun, and how many of the prompts were answered before.
 
-    The plan itself is written, so that the build goes on from it. (A builder whose queries a teacher writes asks for
+    The plan itself is written, so that the build continues from it. (A builder whose queries a teacher writes asks for
     these: its later prompts cannot be known before.)
     """
     _check_recipe(recipe)
@@ -196,7 +196,7 @@ def _worker(page: Recipe, to: str | Path, sources: Sources) -> Callable[[_Shards
 class RecipeParts:
     """A builder's parts, made from tables: collections, pairs, query sources, first stages, teachers, rerankers.
 
-    A table names its part as `part` beside its options; `task` stands for the collection that a part reads. What a
+    A table names its part as `part` next to its options; `task` stands for the collection that a part reads. What a
     table does not say of task and teacher is said by the table around it. First stages are made when they are first
     asked for. `file` is the recipe's, where the path of a task begins, if not here. `sources` collects the revision of
     everything that was read.
@@ -264,7 +264,7 @@ class RecipeParts:
 
     def _collection(self, task: str, what: str) -> Collection:
         if not task:
-            raise BadInput(f'{what} reads a collection: say which in the recipe\'s options, as in task = "mini"')
+            raise BadInput(f'{what} reads a collection: name it in the recipe\'s options, as in task = "mini"')
         found = open_collection(self._task(task), self.data, self.lock)
         self.sources[found.source] = found.revision
         if self.lock is not None:
@@ -277,7 +277,7 @@ class RecipeParts:
 
 @dataclass
 class _LazyRetriever:
-    """A first stage that is made when it is first asked: a build that goes on needs no index any more."""
+    """A first stage that is made when it is first asked: a build that continues needs no index any more."""
 
     make: Callable[[], Retriever]
 
@@ -357,7 +357,7 @@ def _quality_of(page: Recipe) -> Quality:
 class Making:
     """A recipe with its parts made: the builder, and the teacher behind the reply store.
 
-    The teacher's engine itself is made only when something must be asked that nobody has asked before. `about` says
+    The teacher's engine itself is made only when something must be asked that no one has asked before. `about` says
     what is being built: the resolved recipe, the prompt, and every teacher and source as they were at the start.
     """
 
@@ -408,7 +408,7 @@ class Making:
         return self.work.plan(items, self.page.values.get("shard", SHARD))
 
     def finish(self, numbers: Sequence[int], progress: Callable[[int], None] = lambda done: None) -> None:
-        """Make these shards; `progress` is told how many are written.
+        """Make these shards; `progress` gets the number written.
 
         Prompts that the teacher refuses are their items' reason to be rejected. Raises what else the teacher raises,
         once every shard that is complete by then is kept.
@@ -468,7 +468,7 @@ class Making:
 
 
 def _write_release(making: Making, progress: Progress) -> Release:
-    """Write the Release of a work folder whose shards are all done, anew from them.
+    """Write the Release of a work folder whose shards are all done, again from them.
 
     Rejected items are written to quarantine.jsonl with their reason and the raw replies.
     """

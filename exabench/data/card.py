@@ -14,7 +14,7 @@ from exabench.tasks.catalogue import aliases, tasks
 
 
 def release_card(folder: str | Path, release: Release, *, repository: str = "", existing: str = "") -> str:
-    """README.md of a release, which need not all lie in `folder`: a row is shown of the tables that do.
+    """README.md of a release, which need not all are in `folder`: a row is shown of the tables that do.
 
     `repository` and `existing` are those of `card`. Raises BadInput as it does.
     """
@@ -29,7 +29,7 @@ def release_card(folder: str | Path, release: Release, *, repository: str = "", 
 
 
 def _sample_rows(folder: Path, release: Release) -> dict[str, Row]:
-    """The first row of each table whose files lie in the folder."""
+    """The first row of each table whose files are in the folder."""
     samples = {}
     for name, table in release.tables.items():
         for file in table.files:

@@ -33,7 +33,7 @@ _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\
 # The files that are read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 WEIGHTS = "*.safetensors"
 MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
-# Reports of a training lie beside them. They name the digest of the model, so they cannot be a part of it.
+# Reports of a training are next to them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 # Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
@@ -97,7 +97,7 @@ def local_model(model: str) -> Path | None:
             spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             raise BadInput(f"package {printable(package)} is not installed: pip install {printable(package)}")
-        # The outermost folder: the model's modules may lie in folders inside it, with a config.json each.
+        # The outermost folder: the model's modules may be in folders inside it, with a config.json each.
         configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
         if not configs:
             raise BadInput(f"package {package} holds no model (no config.json)")
@@ -131,7 +131,7 @@ def _check_model(folder: Path) -> None:
         shards = isinstance(value, dict) and value.get("weight_map")
         if not isinstance(shards, dict):
             raise BadInput("has no weight_map", file=index)
-        # A shard must lie beside its index, because transformers would open whatever path the index names.
+        # A shard must are next to its index, because transformers would open whatever path the index names.
         for shard in sorted(set(map(str, shards.values()))):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
                 problem = "which is not the name of a file in the same folder"
@@ -402,7 +402,7 @@ class Repository:
         from huggingface_hub import constants
 
         kind = ""
-        if self.kind != "model":  # models stand at the top of the Hub's addresses
+        if self.kind != "model":  # models are at the top of the Hub's addresses
             kind = f"{self.kind}s/"
         page = f"{_SECRET.sub('', constants.ENDPOINT)}/{kind}{self.name}"
         if revision:

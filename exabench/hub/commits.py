@@ -1,7 +1,7 @@
 """Commits that publish: the files of one thing, in one commit under one tag, to the Hub or to a folder.
 
 The place is read before and after: a commit counts as landed when the head shows it, whatever the reply to it was. So
-a lost reply makes no second commit, and files that are there already make none at all.
+a lost reply makes no second commit, and files that already exist make none at all.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class Publication(ABC):
                 if not self.pull_request:  # a request is not tagged: the next call without --pr tags what was merged
                     revision = self._tag(self.head, version)
                 return Published(self.place.name, version, self.head, self.place.url(revision), changed)
-            # Our own commit is the head, so nobody else can be the reason.
+            # Our own commit is the head, so no one else can be the reason.
             if self._sent == self.head:
                 raise CheckFailed(f"{self.place.name}: commit {self.head} does not contain what was sent; check it")
             if self.pull_request:
@@ -337,7 +337,7 @@ def is_inside(path: str) -> bool:
 
 
 def _link(source: str, target: str) -> None:
-    """The same file under another name where the disk can do that: it is never written to, only taken away."""
+    """The same file under another name where the disk can do that: it is never written to, only removed."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or one without links

@@ -86,7 +86,7 @@ def nauc(confidences: np.ndarray, values: np.ndarray) -> float | None:
 
 
 def _abstention_curve(confidences: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The mean value of the queries that are left at each of RATES, the least confident ones taken away first."""
+    """The mean value of the queries that are left at each of RATES, the least confident ones removed first."""
     # Queries of one confidence go in the order given, as in MTEB.
     by_confidence = values[np.argsort(confidences, stable=True)]
     curve = []

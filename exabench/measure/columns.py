@@ -32,7 +32,7 @@ LARGEST_SCORE = 3.4028235677973366e38
 
 
 def is_id(text: str) -> bool:
-    """Can a text be the id of a query or a passage: is it not empty, without blanks and control characters?"""
+    """Can a text be the id of a query or a passage: is it not empty, without spaces and control characters?"""
     return text != "" and not _NOT_IN_IDS.search(text)
 
 
@@ -45,9 +45,9 @@ def check_query_ids(queries: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Columns:
-    """A run or judgements as columns of one length, each a sequence of Python values that nobody has checked.
+    """A run or judgements as columns of one length, each a sequence of Python values that no one has checked.
 
-    `values` are scores or grades, None where a run has `ranks` alone. `lines` are those of `file`, where it has some.
+    `values` are scores or grades, None where a run has only `ranks`. `lines` are those of `file`, where it has some.
     """
 
     queries: Sequence[Any]
@@ -67,7 +67,7 @@ class Columns:
         return self.lines[row]
 
     def check_ids(self) -> None:
-        """Raises BadInput for an id that is not text, that is empty or that holds blanks or control characters."""
+        """Raises BadInput for an id that is not text, that is empty or that holds spaces or control characters."""
         if _are_plain(self.queries) and _are_plain(self.passages):
             return
         known = set[str]()
@@ -131,7 +131,7 @@ class Columns:
         return np.array(ranks, np.int64)
 
     def ranks_to_compare(self) -> np.ndarray | None:
-        """The ranks where they are whole numbers: beside scores they say nothing of the order, and may be anything."""
+        """The ranks where they are whole numbers: next to scores they say nothing of the order, and may be anything."""
         if self.ranks is None:
             return None
         try:
@@ -245,7 +245,7 @@ def row_names(names: Iterable[Any], values: Names) -> GivenRow:
 
 
 def column(names: Iterable[Any], wanted: Names) -> Any | None:
-    """The name of a column that is called like one of `wanted`, the first of them first; None where there is none."""
+    """The name of a column that matches one of `wanted`, the first of them first; None where there is none."""
     found: dict[str, Any] = {}
     for name in names:
         found.setdefault(str(name).strip().lower().replace("-", "_").replace(" ", "_"), name)

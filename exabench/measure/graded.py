@@ -21,7 +21,7 @@ ELSEWHERE = UNJUDGED + 1  # below every grade, so that it is relevant at no leve
 class Graded:
     """Grades in ranking order for every query of the qrels (sorted by id), whether the run answers it or not.
 
-    `grades` is int32 (queries, depth): UNJUDGED where nobody judged the passage or the list has ended, ELSEWHERE where
+    `grades` is int32 (queries, depth): UNJUDGED where no one judged the passage or the list has ended, ELSEWHERE where
     the passage was judged for other queries only; `lengths` is int64 (queries,), the passages of each list, 0 where the
     run does not answer the query; `ideal` is int32 (queries, most judged), each row the query's own grades, best first,
     then UNJUDGED; `threshold` is the lowest grade that counts as relevant for metrics that need a yes or a no.
@@ -55,7 +55,7 @@ class Graded:
 
 
 def grade(qrels: Qrels, run: Run, *, threshold: int, depth: int | None = None) -> Graded:
-    """Join `run` (cut at `depth`) with `qrels`. Queries without judgements are left aside."""
+    """Join `run` (cut at `depth`) with `qrels`. Queries without judgements are ignored."""
     query_ids = tuple(sorted(query_id for query_id, row in qrels.items() if row))
     rows = [qrels[query_id] for query_id in query_ids]
     # The judgements, query after query: the place of the query, the passage's id, the grade.

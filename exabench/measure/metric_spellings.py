@@ -79,7 +79,7 @@ _LONGEST = 200  # of a name; ast.parse is not for texts without bounds
 
 @dataclass(frozen=True)
 class Spelling:
-    """A metric's name in small letters, what stood behind @ (text) and the options in brackets."""
+    """A metric's name in small letters, what followed @ (text) and the options in brackets."""
 
     name: str
     at: str | None = None

@@ -144,7 +144,7 @@ def _check_option(what: str, value: Any, annotation: str) -> None:
 
 
 def _choices(name: str) -> list[str]:
-    """What is said beside an unknown name: the nearest of all that are known, else the metrics of the shelf."""
+    """What is said next to an unknown name: the nearest of all that are known, else the metrics of the shelf."""
     own = {metric: METRICS[metric].__name__ for metric in METRICS}
     known = {other.lower(): other for other in [*OTHER_NAMES, *other_metrics.names()]}
     known.update(own)

@@ -19,7 +19,7 @@ from exabench.measure.layouts import file_columns, python_columns, table_columns
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")  # tables of numbers write 1 as 1.0
-# What str.split() takes for a blank and trec_eval does not.
+# What str.split() takes for a space and trec_eval does not.
 _OTHER_BLANK = re.compile(r"[^\S \t\r\n]|[\x1c-\x1f\x85]")
 _BEIR_HEADER = ("query-id", "corpus-id", "score")
 _BEIR_LINE = "%s\t%s\t%s\n"
@@ -55,7 +55,7 @@ def qrels_of(value: Any, source: str | None = None) -> dict[str, dict[str, int]]
 
 
 def _qrels_of_columns(columns: Columns) -> dict[str, dict[str, int]]:
-    """Judgements from columns that nobody has checked. Raises BadInput."""
+    """Judgements from columns that no one has checked. Raises BadInput."""
     columns.check_ids()
     qrels: dict[str, dict[str, int]] = {}
     rows = zip(columns.queries, columns.passages, columns.grades(), strict=True)
@@ -114,14 +114,14 @@ def _beir_rows(text: str, path: str | Path) -> Iterator[GivenRow]:
 
 
 def _trec_rows(text: str, path: str | Path) -> Iterator[GivenRow]:
-    # Other blanks (no-break ones, say) part no words; split() is quicker where there are none.
+    # Other spaces (no-break ones, say) part no words; split() is quicker where there are none.
     has_others = _OTHER_BLANK.search(text) is not None
     for number, line in _lines(text):
         words = line.split()
         if has_others:
             words = re.split(r"[ \t\r]+", line.strip(" \t\r"))
         if len(words) != 4 and line.count("\t") == 3:
-            # Between tabs an id may be empty or hold blanks, and is then refused by name.
+            # Between tabs an id may be empty or hold spaces, and is then refused by name.
             words = [word.strip(" \r") for word in line.split("\t")]
         if len(words) != 4:
             raise BadInput(

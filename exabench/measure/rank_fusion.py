@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: several rankings of a query as one, by ranks alone, so that unlike scores do not matter."""
+"""Reciprocal rank fusion: several rankings of a query as one, by ranks only, so that unlike scores do not matter."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _SCORE_AT_END = re.compile(
     re.M,
 )
 _PIECE = 1 << 17  # bytes that are looked at together: they stay in a cache of the processor
-# Masks of the first 0, 1, ..., 8 bytes of a number that lies in memory with its lowest byte first.
+# Masks of the first 0, 1, ..., 8 bytes of a number that is in memory with its lowest byte first.
 _FIRST_BYTES = np.array([2 ** (8 * size) - 1 for size in range(9)], np.uint64)
 _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Endings that say how a file is written; what is before them names the system.
@@ -152,7 +152,7 @@ def run_from(value: Any) -> Run:
 
 
 def _run_of_columns(name: str, columns: Columns) -> Run:
-    """The ranking rule over columns that nobody has checked. Raises BadInput."""
+    """The ranking rule over columns that no one has checked. Raises BadInput."""
     columns.check_ids()
     if not columns.queries and columns.file is not None:
         raise BadInput("contains no ranking", file=columns.file)
@@ -475,7 +475,7 @@ def _read_columns(data: bytes) -> pa.Table | None:
 
 
 def _is_tidy(data: bytes) -> bool:
-    """Does one blank (or one tab) stand between words, a line end after each line, and no other control character?
+    """Does one space (or one tab) are between words, a line end after each line, and no other control character?
 
     Only then are Arrow's columns the words of a line. One pass, in pieces that stay in the processor's cache.
     """
@@ -509,7 +509,7 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
             continue
         cells = line.rstrip(b"\r").split(b"\t")
         if (len(cells) == 6 and len(words) > 6) or (len(cells) == 3 and len(words) in (4, 5)):
-            # Between tabs, blanks are part of a tag, and no part of an id.
+            # Between tabs, spaces are part of a tag, and no part of an id.
             words = [cell.strip(b" ") for cell in cells]
             if len(words) == 6 and (b" " in words[1] or b" " in words[3]):
                 raise BadInput(

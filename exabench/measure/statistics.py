@@ -53,7 +53,7 @@ class PairedTest:
     test: str = "t"
 
     def as_text(self) -> str:
-        """The difference and its interval, as in "+0.0120 [-0.0030, +0.0270]"; one query alone has no interval."""
+        """The difference and its interval, as in "+0.0120 [-0.0030, +0.0270]"; one query has no interval."""
         if self.queries == 1:
             return f"{self.difference:+.4f} [no interval: one query]"
         low, high = self.interval
@@ -75,8 +75,8 @@ def paired_test(
     """Compare two systems on the same queries, given as one array of values for each task.
 
     The difference is the mean over tasks of the mean over queries. The t-test is Student's paired test; over several
-    tasks it takes the variance of the mean of means, and Welch and Satterthwaite's degrees of freedom. Of one query
-    alone it says nothing: p is 1. The permutation test flips the sign of each query's difference 10,000 times (Smucker,
+    tasks it takes the variance of the mean of means, and Welch and Satterthwaite's degrees of freedom. With one query
+    it has no power: p is 1. The permutation test flips the sign of each query's difference 10,000 times (Smucker,
     Allan and Carterette, CIKM 2007), seeded; its p counts the observed labelling, so it is never 0. The effect size is
     the mean difference over the standard deviation of the differences (Cohen's d for pairs), None where that is 0.
 

@@ -36,7 +36,7 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
         if word.startswith("▁"):  # a token of the vocabulary itself
             ids = [tokenizer.convert_tokens_to_ids(word)]
         else:
-            # with the text before it, as some tokens exist only behind a blank or a line's end
+            # with the text before it, as some tokens exist only behind a space or a line's end
             ids = ids_of(tokenizer, after + word)
             if ids[: len(before)] == before:
                 ids = ids[len(before) :]
@@ -72,7 +72,7 @@ def check_strategy(strategy: str, answers: int, rows: Sequence[str] = ("answers"
 
 
 def spellings(tokenizer: Any, id: int) -> tuple[int, ...]:
-    """Every token that reads as `id` does but for case and the blank before it, `id` first."""
+    """Every token that reads as `id` does but for case and the space before it, `id` first."""
     word = _read(tokenizer, id)
     found = [id]
     for other in range(len(tokenizer)):

@@ -62,7 +62,7 @@ def padded_batches(
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:
     """Positions of items, longest first, in batches of at most `budget` padded tokens and `most` items.
 
-    An item longer than the budget is a batch alone. Equal lengths keep the given order, so the same
+    An item longer than the budget is its own batch. Equal lengths keep the given order, so the same
     items always make the same batches.
     """
     lengths = np.asarray(lengths, np.int64)

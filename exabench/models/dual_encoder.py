@@ -23,7 +23,7 @@ from exabench.models.tokens import text_key
 from exabench.models.values import INT8, POOLINGS, SIMILARITIES
 
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
-"""Sides of a dual encoder, and the names of their prompts in a folder, the first that is there counts."""
+"""Sides of a dual encoder, and the names of their prompts in a folder, the first that exists counts."""
 
 _WHAT = "a dual encoder"
 _CLASSES = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
@@ -33,7 +33,7 @@ class DualEncoder:
     """A model folder as a function from texts to float32 vectors `[n, width]`, one side ("query", "passage") at a time.
 
     Modules, prompts, similarity and the longest input are the folder's own unless they are given. A folder without
-    modules.json is a plain encoder: mean pooling and dot products. Reads weights from safetensors alone, each once,
+    modules.json is a plain encoder: mean pooling and dot products. Reads weights only from safetensors, each once,
     and runs no code of the folder. Raises BadInput for a folder that is no such model or lacks weights.
     """
 
@@ -79,7 +79,7 @@ class DualEncoder:
         for side, prompt in (("query", query_prompt), ("passage", passage_prompt)):
             self.prompts[side] = prompt or ""
             if prompt is None:
-                for name in reversed(PROMPT_NAMES[side]):  # the first that is there counts
+                for name in reversed(PROMPT_NAMES[side]):  # the first that exists counts
                     if isinstance(own_prompts.get(name), str):
                         self.prompts[side] = own_prompts[name]
 
@@ -204,7 +204,7 @@ class TextVectors:
 
 
 def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
-    """float64 `[n]`: each query vector `[n, width]` beside its passage's, summed in double precision.
+    """float64 `[n]`: each query vector `[n, width]` next to its passage's, summed in double precision.
 
     Vectors compared by cosine have length 1 already. A distance is negative, so that higher is better.
     """

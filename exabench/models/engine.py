@@ -149,7 +149,7 @@ class Engine:
 
     def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
         """A window's scores: from the store where another job left them, computed (and kept) where none did."""
-        # the same items in the same order are the same job, which goes on where it was stopped
+        # the same items in the same order are the same job, which continues where it was stopped
         job = hashlib.blake2b(b"".join(window.items), digest_size=16).digest()
         scored, mine = self._store.look_up(list(window.items), job)
         # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.

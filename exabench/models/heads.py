@@ -60,7 +60,7 @@ def _to_device(tensor: Tensor, device: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Head(ABC):
-    """A transformers model on one device. A mask is always given, and padding (the id `pad`) stands at the end.
+    """A transformers model on one device. A mask is always given, and padding (the id `pad`) is at the end.
 
     `limit` is the most tokens that one item may have; `chosen` are the vocabulary rows that are computed (empty: all),
     which are the columns of the logits then. `kind` is how transformers loads such a model (see KINDS).
@@ -151,7 +151,7 @@ class Seq2Seq(Head):
 class Decoder(Head):
     """A causal language model: the logits of the token that follows the last real one.
 
-    Padding stands at the end, where a causal model never looks back from, so positions are those of the item alone.
+    Padding is at the end, where a causal model never looks back from, so positions are those of the unpadded item.
     """
 
     kind = "decoder"
@@ -302,11 +302,11 @@ class Loaded:
 
 
 class Options(TypedDict, total=False):
-    """The options of every reranker on the engine, besides its model: where it is read, how it is held, how it scores.
+    """The options of every reranker on the engine, apart from its model: how it is read, kept and scored with.
 
     `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
     tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
-    `progress`: told of pairs as they are scored.
+    `progress`: called with pairs as they are scored.
     """
 
     revision: str

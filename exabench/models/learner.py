@@ -1,4 +1,4 @@
-"""Learning: a reranker's model made trainable, with the very template and strategy by which it will score.
+"""Learning: a reranker's model made trainable, with exactly the template and strategy by which it will score.
 
 What is fitted is what will rank: the same tokens, the same cut, the same logits, the same strategy. Only dropout is on.
 """
@@ -130,7 +130,7 @@ class Learner:
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
-        # `dense`, where there is such a layer, lies beside the layers of the model
+        # `dense`, where there is such a layer, is next to the layers of the model
         flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
         model = self.module.model
         if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
@@ -163,7 +163,7 @@ class DualLearner(Learner):
         return queries @ passages.T
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """The same, and what sentence-transformers reads beside it: modules, pooling, longest input, prompts."""
+        """The same, and what sentence-transformers reads next to it: modules, pooling, longest input, prompts."""
         super().save(folder, weights)
         head = self._head
         parts = {"Transformer": "", "Pooling": "1_Pooling"}

@@ -48,7 +48,7 @@ def dtype_of(precision: str) -> torch.dtype:
 
 @contextlib.contextmanager
 def loading(folder: ModelFolder, what: str) -> Iterator[None]:
-    """Load `what` ("a T5") in silence; whatever a library says of a folder it cannot load becomes one BadInput.
+    """Load `what` ("a T5") silently; whatever a library says of a folder it cannot load becomes one BadInput.
 
     A folder without tokenizer is refused first: transformers would make an empty one up.
     """

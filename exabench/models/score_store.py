@@ -2,7 +2,7 @@
 
 One SQLite file for each identity (model digest, template, strategy, precision, ...). A row names the job that made
 it: a job that was killed and starts again plans the same batches as before, leaves out those that are whole on
-disk, and so ends with the very bytes an undisturbed run would have written. (A score depends on its batch in the last
+disk, and so ends with exactly the bytes that an undisturbed run would write. (A score depends on its batch in the last
 bit; batches planned from what is left would differ.)
 """
 
@@ -56,6 +56,6 @@ class Store:
         return others, mine
 
     def add(self, rows: Iterable[tuple[bytes, StoredScore]], job: bytes) -> None:
-        """Keep a batch, whole or not at all; a pair that is there keeps its first score."""
+        """Keep a batch, whole or not at all; a pair that exists keeps its first score."""
         with self._base.writing():
             self._base.insert("pairs", [(key, *scored, job) for key, scored in rows], instead="IGNORE")

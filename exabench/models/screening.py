@@ -1,4 +1,4 @@
-"""Screening of a model folder that was sent in: by our own reader, headers only, before any library sees it.
+"""Screening of a model folder that was submitted: by our own reader, headers only, before any library sees it.
 
 Data is let in, programs are not: weights as safetensors, settings as JSON, vocabularies and texts, under plain names.
 Everything else is refused with one of ERROR_CLASSES, in bounded time and memory.
@@ -37,7 +37,7 @@ ERROR_CLASSES = {
     "missing-package": "a package that the submission needs is not installed here",
     "unreachable": "a required service could not be reached",
 }
-"""Class: what it means, in words for the sender. The last three are not answers: the submission goes on waiting."""
+"""Class: what it means, in words for the sender. The last three are not answers: the submission continues waiting."""
 
 # names and sizes
 SAFE_VERSIONS = {
@@ -121,7 +121,7 @@ _MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
 
 # weights
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
-TENSORS = 100_000  # in all files of a folder together
+TENSORS = 100_000  # in total files of a folder together
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _EMBEDDINGS = tuple("word_embeddings.weight embed_tokens.weight tok_embeddings.weight shared.weight".split())
 
@@ -132,7 +132,7 @@ Read = Callable[[str, int, int], bytes]
 class SubmissionRefused(BadInput):
     """A submission that is not run, or not to its end; `reason` is one of ERROR_CLASSES.
 
-    `file` is a name inside the model folder: the message is shown to whoever sent it.
+    `file` is a name inside the model folder: the message is shown to the submitter.
     """
 
     def __init__(self, reason: str, what: str, *, file: str | None = None) -> None:
@@ -205,7 +205,7 @@ def screen_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None 
     """A repository before it is fetched, from its listing (name: bytes) and parts of its files. Raises
     SubmissionRefused.
 
-    The `files` of the answer are those that a model is loaded from, the others are to be left where they are; names
+    The `files` of the answer are those that a model is loaded from, the others stay where they are; names
     that can only be meant ill are refused.
     """
     for name in files:
@@ -284,7 +284,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             raise SubmissionRefused("too-large", what, file=name)
         value = _parse_json(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
-            # Every shard that it names lies in the folder under that very name.
+            # Every shard that it names is in the folder under that very name.
             table = value.get("weight_map") if isinstance(value, dict) else None
             if not isinstance(table, dict):
                 raise _unsafe("has no weight_map of names", name)

@@ -1,8 +1,8 @@
 """Templates: how the token ids of a query and a passage become one input of a model, cut so that the cue survives.
 
 Texts are tokenised one by one, once for a collection, and glued between a template's literal ids. What is glued equals
-the ids of the whole text tokenised at once, because a text is cut out only where tokenizers cut too: at blanks. What
-stands right against a field (the quotation marks of ExaRanker, the blank that a byte-level vocabulary keeps with its
+the ids of the whole text tokenised at once, because a text is cut out only where tokenizers cut too: at spaces. What
+stands right against a field (the quotation marks of ExaRanker, the space that a byte-level vocabulary keeps with its
 word) goes with the text into the tokenizer (Edges). Where some tokenizer would still merge across the seam,
 the glued ids are the input by definition.
 """
@@ -27,7 +27,7 @@ FIELDS = ("query", "passage", "passage_b")
 _FIELD = r"\{(query|passage_b|passage)\}"
 _NO_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
 # What touches a field: for vocabularies that mark where a word begins, the signs up to the next blank; for byte-level
-# ones, which keep a blank with the word behind it, the blank before them and the line's end after them too.
+# ones, which keep a space with the word behind it, the space before them and the line's end after them too.
 _TOUCHING = re.compile(rf"(\S*?){_FIELD}((?:{_NO_FIELD}\S)*)")
 _TOUCHING_WITH_BLANKS = re.compile(rf"(\s*\S*?){_FIELD}((?:{_NO_FIELD}\S)*\n*)")
 # Each row fills the fields of a template once. The first is made of words that no template uses.
@@ -98,7 +98,7 @@ class Template:
     edges: Sequence[Edges]
 
     def wrap(self, texts: Sequence[str]) -> list[str]:
-        """The fields' texts as they are to be tokenised, one by one and without special tokens."""
+        """The fields' texts ready for the tokenizer, one by one and without special tokens."""
         return [edges.around(text) for edges, text in zip(self.edges, texts, strict=False)]
 
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
@@ -106,7 +106,7 @@ class Template:
 
         The passage is cut first, at its end; two passages to the same length. A query is cut only where it would leave
         less than a quarter of the room to passages that could fill it (all candidates would look alike); it loses its
-        beginning, since its end stands next to the cue. Literals are never cut. Raises BadInput where they alone are
+        beginning, since its end is next to the cue. Literals are never cut. Raises BadInput where they are already
         longer than `limit`.
         """
         kept = list(fields)
@@ -208,7 +208,7 @@ def text_template(
     fields = [FIELDS.index(name) for name in fields_named(text, needs)]
 
     def encode(texts: Sequence[str]) -> Any:
-        """The whole text at once, its fields filled in: what glued ids are held against."""
+        """The whole text at once, its fields filled in: what glued ids are checked against."""
         filled = re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], text)
         return tokenizer(filled, add_special_tokens=special)
 
@@ -237,8 +237,8 @@ def text_template(
 def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edges]:
     """The edges of every field, of what `touching` finds around it.
 
-    What stands between two fields without a blank belongs to the first of them. The ids of an edge are those that stay
-    the same whatever word stands in the field.
+    What is between two fields without a space belongs to the first of them. The ids of an edge are those that stay
+    the same whatever word is in the field.
     """
     edges = list(_BARE)
     for before, name, after in touching.findall(text):
@@ -249,7 +249,7 @@ def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edge
             head = os.path.commonprefix(rows)  # of any sequences, not of paths alone
         if after:
             tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-        strips = touching is _TOUCHING_WITH_BLANKS  # blanks around such a field are the template's: the text's own go
+        strips = touching is _TOUCHING_WITH_BLANKS  # spaces around such a field are the template's: the text's own go
         edges[FIELDS.index(name)] = Edges(before, after, head, tail, strips)
     return edges
 
@@ -274,7 +274,7 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 def _glue_template(
     text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
 ) -> Template | None:
-    """The template whose literals are what the first probe's ids hold beside its fields; None if these are not there.
+    """The template whose literals are what the first probe's ids hold next to its fields; None if these are not there.
 
     Literals are read off a whole text because alone some of them would be tokenised otherwise.
     """

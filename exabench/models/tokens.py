@@ -41,7 +41,7 @@ class Tokens:
             rows = bare_ids(self._tokenizer, [texts[key] for key in keys])
             self._rows.extend(ids[:keep].tobytes() for ids in rows)
             for key in keys:
-                self._places[key] = len(self._places)  # rows lie in the file in the order they were added
+                self._places[key] = len(self._places)  # rows are in the file in the order they were added
 
 
 def bare_ids(tokenizer: Any, texts: Sequence[str]) -> list[np.ndarray]:

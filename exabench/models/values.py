@@ -1,8 +1,8 @@
-"""The values that options of models may have: without torch, so that a mistake is told before it is loaded."""
+"""The values that options of models may have: without torch, so that a mistake is reported before torch is loaded."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 INT8 = "int8"
-"""A precision beside PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
+"""A precision next to PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
 
 POOLINGS = ("cls", "mean", "lasttoken")
 """Poolings of a dual encoder that can be asked for; a folder may say others."""

@@ -1,6 +1,6 @@
 """Assembly: retrievers, rerankers and teachers made from names and options, each given the parts it needs.
 
-A part's option may be a part itself: a name, or a table that names it as `part` beside its own options, as in
+A part's option may be a part itself: a name, or a table that names it as `part` next to its own options, as in
 `reranker = { part = "monot5", model = "castorini/monot5-base-msmarco-10k" }`.
 """
 

@@ -1,4 +1,4 @@
-"""Asking a teacher: every reply matched to the prompt it answers, and conversations that go on side by side."""
+"""Asking a teacher: every reply matched to the prompt it answers, and conversations that continue side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_ONCE = 1024
 def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: bool = False) -> dict[str, Reply]:
     """The reply to each prompt, by prompt id; with `skip_refused` a prompt that the teacher refuses has none.
 
-    Raises OutsideFailed for a reply that is missing, that nobody asked for, or that comes twice, and PromptsRefused.
+    Raises OutsideFailed for a reply that is missing, that no one asked for, or that comes twice, and PromptsRefused.
     """
     missing = {prompt.id for prompt in prompts}
     replies = {}
@@ -44,7 +44,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
 
 
 class _Talk(Generic[T]):
-    """A conversation while it goes on: the prompts whose replies it waits for, in order, or its result."""
+    """A conversation while it continues: the prompts whose replies it waits for, in order, or its result."""
 
     def __init__(self, number: int, conversation: Conversation[T]) -> None:
         self._number = number
@@ -70,7 +70,7 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
 
     Conversations are read as there is room for their prompts.
     """
-    # In the order of their results: one that ended behind another that goes on waits in memory, and counts too.
+    # In the order of their results: one that ended behind another that continues waits in memory, and counts too.
     talks = deque[_Talk[T]]()
     prompts = 0
     for number, conversation in enumerate(conversations):
@@ -84,7 +84,7 @@ def converse(teacher: Teacher, conversations: Iterable[Conversation[T]]) -> Iter
 
 
 def _ask(teacher: Teacher, talks: deque[_Talk[T]]) -> Iterator[T]:
-    """Let every conversation go on by one batch; gives the results of those at the head that ended, and drops them."""
+    """Advance every conversation by one batch; gives the results of those at the head that ended, and drops them."""
     asked: list[Prompt] = []
     for talk in talks:
         asked += talk.prompts

@@ -45,7 +45,7 @@ def as_reranker(given: Any) -> Reranker:
         raise BadInput(f"reranker {name} reads {printable(repr(reads))}; reads is one of {', '.join(READS)}")
     if hasattr(given, "score_many") or (reads is not None and hasattr(given, "score")):
         return given
-    # The Rankers of `rerankers` have a `score` for a single document beside `rank`.
+    # The Rankers of `rerankers` have a `score` for a single document next to `rank`.
     if hasattr(given, "score") and not hasattr(given, "rank"):
         return OwnReranker(given, given.score)
     # CrossEncoder has both predict and rank: the scores of all pairs say more than a ranking.

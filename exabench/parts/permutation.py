@@ -1,6 +1,6 @@
 """A language model's listwise answer, read as a permutation: strictly first, repaired second, repairs counted.
 
-Strict are `[2] > [1] > [3]` (RankGPT) and `[PASSAGE2, PASSAGE1]`, with or without quotes (LRL), blanks around them
+Strict are `[2] > [1] > [3]` (RankGPT) and `[PASSAGE2, PASSAGE1]`, with or without quotes (LRL), spaces around them
 aside, where they name each of 1..n once. Anything else is repaired. RankGPT (sunnweiwei/RankGPT) takes any number in
 the answer for an id, so that "20 passages are provided." puts passage 20 first. Here the ids of a broken answer are
 
@@ -9,7 +9,7 @@ the answer for an id, so that "20 passages are provided." puts passage 20 first.
 3. all numbers, if the answer has no words at all (`3, 1, 2`).
 
 Of these the first mention of each of 1..n counts, and what is missing follows in its original order, as in RankGPT.
-Digits are ASCII digits. Every pattern here runs in linear time: runs of digits and blanks are never given back.
+Digits are ASCII digits. Every pattern here runs in linear time: runs of digits and spaces are never given back.
 """
 
 from __future__ import annotations
@@ -75,6 +75,6 @@ def _mentions(answer: str) -> list[str]:
         mentions = [match[match.lastindex or 0] for match in pattern.finditer(answer)]
         if mentions:
             return mentions
-    if _WORD.search(answer):  # numbers beside words may count anything: "20 passages are provided."
+    if _WORD.search(answer):  # numbers next to words may count anything: "20 passages are provided."
         return []
     return _NUMBER.findall(answer)

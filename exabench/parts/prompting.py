@@ -33,7 +33,7 @@ class PromptFile:
 
     @property
     def label(self) -> str:
-        """The prompt's name and the digest of its text: what stands in the identity of a score or a row."""
+        """The prompt's name and the digest of its text: what is in the identity of a score or a row."""
         return f"{self.name}@{digest_of(self.text)}"
 
     def turns(self, **values: Any) -> tuple[tuple[str, str], ...]:
@@ -41,7 +41,7 @@ class PromptFile:
 
         What a value holds never begins a turn. Raises BadInput for a place that no value fills.
         """
-        mark = secrets.token_hex(16)  # drawn anew, so that no passage can know it
+        mark = secrets.token_hex(16)  # drawn again, so that no passage can know it
 
         def turn(role: str) -> str:
             if role not in ROLES:
@@ -111,8 +111,8 @@ def prompt_file(name: str | Path) -> PromptFile:
 def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
     """The part of a passage that a prompt shows, and whether that is less than all.
 
-    A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between blanks
-    (RankGPT, sunnweiwei/RankGPT `rank_gpt.py`), which also makes every blank or line break one blank.
+    A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between spaces
+    (RankGPT, sunnweiwei/RankGPT `rank_gpt.py`), which also makes every space or line break one space.
     """
     text = passage.flat(tuple(fields))
     if passage.title and {"title", "text"} <= set(fields):

@@ -3,10 +3,10 @@
 One file holds the replies of all builds of a user, and several processes share it. A row holds the whole call, the raw
 reply and a checksum over both: a row whose checksum does not fit is as good as not there, and the next reply to that
 call takes its place. To refuse it would stop a build over a row that its user can only delete. A key is a digest of
-the question alone. Replies from another user's file are checked to be filed under the question they came with; that
+only the question. Replies from another user's file are checked to be filed under the question they came with; that
 the answer is the model's cannot be checked.
 
-A reply is stored before it is given out, so rows made of it can be made again from the store alone. A thread writes
+A reply is stored before it is given out, so rows made of it can be made again from the store. A thread writes
 replies while the engine works on; whatever came in meanwhile goes into one commit. A killed process loses what was in
 flight, and what came in since the last commit began (milliseconds).
 """
@@ -172,7 +172,7 @@ class Replies(SqliteStore):
     def add(self, identity: Mapping[str, Any], calls: Iterable[Call]) -> dict[str, Reply]:
         """Keep calls to a teacher, all or none; the replies that the store now holds to them.
 
-        That is the reply kept before, where there was one: of two who asked the same at once both go on with the first.
+        That is the reply kept before, where there was one: two callers of the same prompt at once both get the first.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = {call.key: _row(identity, call, now) for call in calls}
@@ -315,7 +315,7 @@ def storable(reply: Reply) -> Reply:
     # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
     good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
     if not good_counts or reply.finish not in ("stop", "length"):
-        wrong = f"finish={reply.finish!r}, tokens {counts} are no end and no counts (id {printable(reply.id)!r})"
+        wrong = f"finish={reply.finish!r}, tokens {counts} are not a valid end and counts (id {printable(reply.id)!r})"
         raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")
     try:
         reply.text.encode()
@@ -455,7 +455,7 @@ class CachedTeacher:
                     close()
             yield from take_stored(wait=True)
 
-        # An engine that goes on to all others may say at the end which prompts it refused; any other failure is one.
+        # An engine that continues to all others may say at the end which prompts it refused; any other failure is one.
         if isinstance(failure, PromptsRefused):
             for id, reason in failure.reasons.items():
                 if id in calls.in_flight:
@@ -510,8 +510,8 @@ class _Calls:
 
         The engine draws them while it works, so that a slow answer does not keep it from the next block.
         """
-        # It ends early where known replies pile up: nobody takes those while the engine waits for its next prompt.
-        # `complete` then gives them out and asks the engine anew.
+        # It ends early where known replies pile up: no one takes those while the engine waits for its next prompt.
+        # `complete` then gives them out and asks the engine again.
         self.questions_ended = False
         while True:
             while self.missing and not self._teacher.is_spent:

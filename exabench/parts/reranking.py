@@ -87,7 +87,7 @@ def rerank(
 def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage]) -> Job:
     """A query and its candidates, best first.
 
-    One whose text is not given has an empty text: parts that look at ids alone are given no texts.
+    One whose text is not given has an empty text: parts that read only ids are given no texts.
     """
     query = queries.get(query_id) or Query(query_id, "")
     return query, [passages.get(id) or Passage(id, "") for id in candidates.ranking(query_id)]

@@ -1,4 +1,4 @@
-"""The table of tasks and suites, read from the TOML pages in tasks/, and the custom tasks beside it."""
+"""The table of tasks and suites, read from the TOML pages in tasks/, and the custom tasks next to it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def suites() -> dict[str, tuple[str, ...]]:
 def by_suite(listed: Iterable[Task]) -> dict[str, list[Task]]:
     """Tasks under the first suite that each is in, as "suite: title".
 
-    The parts of a mean stand behind it (CQADupStack's forums); tasks of no suite come last, under "in no suite".
+    The parts of a mean are behind it (CQADupStack's forums); tasks of no suite come last, under "in no suite".
     """
     left = {task.name: task for task in listed}
     groups: dict[str, list[Task]] = {}
@@ -145,7 +145,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
     if not name.strip():
         raise BadInput("the task name is empty; exabench bench tasks lists them")
     is_path = _is_path(name)
-    # The table comes before all folders, so that what lies on a disk cannot change the meaning of a published name.
+    # The table comes before all folders, so that what is on a disk cannot change the meaning of a published name.
     if not is_path and name.lower() in aliases():
         return tasks()[aliases()[name.lower()]]
     if name.lower().startswith(("irds:", "hub:")):
@@ -177,7 +177,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
             return _known_by_name(folder_task(folder), folder)
         if plain_name(name) == name:  # a task.toml may call its task otherwise than the folder is called
             for folder in _collections_in(data):
-                with contextlib.suppress(BadInput):  # of a folder that nobody asked for
+                with contextlib.suppress(BadInput):  # of a folder that no one asked for
                     found = folder_task(folder)
                     if found.name == name:
                         return _known_by_name(found, folder)
@@ -202,7 +202,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
             raise BadInput(f"{printable(name)!r} is not a task; for a Hub dataset write hub:{repo}")
         raise BadInput(f"{printable(name)!r} is not a task; write irds:ID or hub:OWNER/NAME[@COMMIT]")
     choices = [*tasks(), *suites(), *_names_on(board), *_names_in(data)]
-    # A hundred names would help nobody.
+    # A hundred names would help no one.
     advice = "exabench bench tasks lists them; give your own collection by its path or put it into --data"
     raise UnknownName("task", name, choices, advice=advice)
 
@@ -348,7 +348,7 @@ def _known_by_id(task: Task) -> Task:
 def _known_by_name(task: Task, path: Path) -> Task:
     """A task from a path; one that is called like a task of the table is that task, read there.
 
-    It is then held against the table's judgements. Raises BadInput where a task.toml describes it otherwise.
+    It is then checked against the table's judgements. Raises BadInput where a task.toml describes it otherwise.
     """
     known = tasks().get(aliases().get(task.name, ""))
     if known is None:

@@ -17,7 +17,7 @@ from exabench.core.records import AtLeastOne, Record, read
 from exabench.hub.client import find_commit, is_commit, is_repo
 
 DESCRIPTION = "task.toml"
-"""The file beside a collection that describes it."""
+"""The file next to a collection that describes it."""
 
 _OF_CONVENTION = ("relevance_threshold", "self_match", "excluded_ids", "text_fields")
 # A split is the name of a file (qrels/<split>.tsv), so it holds no slash and does not begin with a full stop.
@@ -74,7 +74,7 @@ def make_task(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
 
 
 def plain_name(text: str) -> str:
-    """A name that can stand in paths and addresses: a-z, 0-9, - and + of `text`. Raises BadInput where none is left."""
+    """A name that can be in paths and addresses: a-z, 0-9, - and + of `text`. Raises BadInput where none is left."""
     # 80 letters: a file name has room for 255 bytes, and files are called after a task, a list and a system together.
     name = re.sub("[^a-z0-9+]+", "-", text.lower()).strip("-+")[:80]
     if not name:
@@ -95,7 +95,7 @@ def splits_in(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for suffix in _SUFFIXES:
         for file in sorted((folder / "qrels").glob(f"*{suffix}")):
-            if not file.name.startswith("."):  # macOS leaves ._test.tsv beside a file that it copied
+            if not file.name.startswith("."):  # macOS leaves ._test.tsv next to a file that it copied
                 split = file.name.removesuffix(suffix)
                 if split in found:
                     both = f"{found[split].name} and {file.name}"
@@ -118,7 +118,7 @@ def folder_task(folder: Path) -> Task:
 
 
 def file_task(file: Path) -> Task:
-    """The task that a task.toml describes; it lies beside the file, unless `source` names another place.
+    """The task that a task.toml describes; it is next to the file, unless `source` names another place.
 
     Raises BadInput for a key that it cannot have, and for a source that cannot be read as one.
     """
@@ -168,7 +168,7 @@ def file_task(file: Path) -> Task:
 
 
 def remote_task(place: str) -> Task:
-    """The task of `irds:ID` or `hub:OWNER/NAME[@COMMIT]`, called as its id is. Raises BadInput."""
+    """The task of `irds:ID` or `hub:OWNER/NAME[@COMMIT]`, named after its id. Raises BadInput."""
     field, value = remote_place(place)
     id = place.partition(":")[2].partition("@")[0]
     name = plain_name(id)
@@ -244,7 +244,7 @@ def _own_name(folder: Path) -> str:
 
 
 def _only_split(folder: Path) -> str:
-    """The split that boards test on where nobody says: "test", else the only one. Raises BadInput."""
+    """The split that boards test on where no one says: "test", else the only one. Raises BadInput."""
     splits = splits_in(folder)
     if "test" in splits:  # which BEIR's loader takes by default, too
         return "test"

@@ -64,4 +64,4 @@ def _public_source(task: Task) -> str:
         places.append(f"ir_datasets {task.ir_datasets}")
     if task.hub:
         places.append(f"Hub dataset {task.hub['repo']}@{task.hub.get('revision', 'main')}")
-    return ", else ".join(places) or "a folder given by --data alone"
+    return ", else ".join(places) or "only a folder given by --data"

@@ -16,7 +16,7 @@ from exabench.measure.qrels import count, qrels_digest
 class LockedJudgements(Record, frozen=True, omit_defaults=True):
     """The counts and the digest of a task's judgements; `queries` is 0 in a lock file of version 0.1.
 
-    `passages` is 0 where nobody counted them; `reason` says why these judgements took the place of others.
+    `passages` is 0 where no one counted them; `reason` says why these judgements took the place of others.
     """
 
     queries: int
@@ -50,7 +50,7 @@ def lock_judgements(lock: str | Path, task: str, qrels: Qrels, reason: str = "",
     if before is not None:  # other judgements are over the same passages
         passages = passages or before.passages
     entries = _entries(lock)
-    # An entry of version 0.1 would go on saying what no longer holds.
+    # An entry of version 0.1 would continue saying what no longer holds.
     outdated = [key for key in entries.get("qrels", {}) if key.rpartition("/")[0] == task]
     for key in outdated:
         del entries["qrels"][key]
@@ -69,7 +69,7 @@ def with_counts(task: Task, lock: str | Path | None) -> Task:
         return task
     return replace(
         task,
-        queries=task.queries or locked.queries or None,  # 0: nobody counted them
+        queries=task.queries or locked.queries or None,  # 0: no one counted them
         judgements=task.judgements or locked.judgements,
         documents=task.documents or locked.passages or None,
     )

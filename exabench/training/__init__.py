@@ -71,7 +71,7 @@ def train(
 
     `data` holds the test collections that dev and checks read; `devices` is the one to fit on (default: a GPU where
     there is one), `owner` the account that the submission names. Started by torchrun, every process fits its share of
-    each step. Run again after any stop it goes on from its newest whole checkpoint. Raises BadInput where the folder
+    each step. Run again after any stop it continues from its newest whole checkpoint. Raises BadInput where the folder
     holds another run, CannotWrite, OutsideFailed.
     """
     plan = train_recipe(recipe, overrides)
@@ -80,7 +80,7 @@ def train(
     tasks = [check.task for check in plan.checks]
     if plan.dev.task:
         tasks.append(plan.dev.task)
-    for task in tasks:  # one that nobody knows is told before the training, not after it
+    for task in tasks:  # one that no one knows is told before the training, not after it
         single_task(from_recipe(task, plan.recipe.file), data=data)
     # These load torch: a recipe that is refused need not wait for it.
     from exabench.training.distributed import Ranks

@@ -42,7 +42,7 @@ class Curves:
     file: Path
 
     def resume(self, step: int = 0) -> None:
-        """Keep the steps up to `step` (0: begin anew) and no byte behind them.
+        """Keep the steps up to `step` (0: begin again) and no byte behind them.
 
         Raises BadInput where the file is none, or ends before that step; CannotWrite.
         """
@@ -67,7 +67,7 @@ class Curves:
             file.write(_line(point))
 
     def __iter__(self) -> Iterator[Point]:
-        """The steps. A last line that was cut is passed over. Raises BadInput with the line for anything else odd."""
+        """The steps. A last line that was cut is skipped. Raises BadInput with the line for anything else odd."""
         *lines, _cut = read_text(self.file).split("\n")  # a kill may cut the last line; a whole one ends with \n
         if lines[:1] != [HEADER]:
             raise BadInput(f"must begin with {HEADER}", file=self.file, line=1)

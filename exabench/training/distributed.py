@@ -27,7 +27,7 @@ _GRACE = 2.0  # seconds for the rank that failed first to say why, before the ot
 
 
 class Ranks:
-    """This process among those that were started together, or this one alone. `device` is its own GPU, or the CPU.
+    """This process among those that were started together, or a single one. `device` is its own GPU, or the CPU.
 
     Raises BadInput where EXABENCH_RANK_TIMEOUT is not a number of seconds.
     """
@@ -59,7 +59,7 @@ class Ranks:
     # -- the model -----------------------------------------------------------------------------------------
 
     def shard(self, module: nn.Module) -> None:
-        """Split the module's weights over the ranks, in place; one rank alone keeps them whole.
+        """Split the module's weights over the ranks, in place; a single rank keeps them whole.
 
         A unit that is gathered at once is each layer of a stack (BERT, T5 and Llama hold theirs in a ModuleList), and
         the module itself with all that is left: so its `forward` may call parts of the model in any way, as long as
@@ -136,7 +136,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """An error on this rank ends all: the rank that fails first raises it, the others leave without a word.
+        """An error on this rank ends all: the rank that fails first raises it, the others leave silently.
 
         One that was killed cannot say anything, and one that hangs is waited for no longer than EXABENCH_RANK_TIMEOUT:
         then the first that misses it raises OutsideFailed. Leaving is SystemExit with the error's exit code.
@@ -149,7 +149,7 @@ class Ranks:
             try:
                 store = dist.distributed_c10d._get_default_store()
                 fails_first = store.add("exabench/failed", 1) == 1
-            except RuntimeError:  # the store went with the rank, or the launcher, that held it: nobody else can tell
+            except RuntimeError:  # the store went with the rank, or the launcher, that held it: no one else can tell
                 fails_first = True
             if not fails_first:
                 time.sleep(_GRACE)  # torchrun ends all ranks when one has left, so the message comes first

@@ -204,7 +204,7 @@ class BaselineComparison:
 class CheckResult:
     """What the model got over one frozen list of candidates, against their own order and its own starting point.
 
-    `published` is the number that the recipe is to reproduce: `value` and `source`.
+    `published` is the number that the recipe should reproduce: `value` and `source`.
     """
 
     task: str
@@ -220,7 +220,7 @@ class CheckResult:
 
 
 def check_result_of(result: Result, start: Result, published: Mapping[str, Any] | None = None) -> CheckResult:
-    """The headline metric of a Result, beside that of the starting point on the same candidates and queries."""
+    """The headline metric of a Result, next to that of the starting point on the same candidates and queries."""
     metric = result.measurement.headline
     gain = result.gain
     ours = result.measurement.per_query[metric]
@@ -244,7 +244,7 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
 def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
     """Every check of the plan on the model in `folder`, read as others will read it; p-values corrected over all.
 
-    Checks that differ by their metric alone share one ranking. One whose collection is not at hand is left out, which
+    Checks that differ only in their metric share one ranking. One whose collection is not available is left out, which
     `progress` says: a finished training is not lost for it.
     """
     models: list[Any] = []
@@ -276,7 +276,7 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
 
 
 def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> RerankEvaluator:
-    """What ranks the candidates of a check: a published run that lies beside the collection, else of a first stage.
+    """What ranks the candidates of a check: a published run that is next to the collection, else of a first stage.
 
     `file` is the recipe's.
     """

@@ -217,7 +217,7 @@ class ListBatches(MicroBatches):
             return 0.0
         with torch.no_grad():
             outputs = self.outputs(step, 0, items, chunks)
-        outputs.requires_grad_()  # a leaf: the loss's gradient stops here, and is what goes on below
+        outputs.requires_grad_()  # a leaf: the loss's gradient stops here, and is what continues below
         value = outputs.sum()  # 0, of a rank without groups, which only keeps in step with the others
         if groups:
             value = self._loss(outputs, groups) / weight

@@ -129,7 +129,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
     """The groups to fit, those held out, and the tables of the first ones as training.json names them.
 
     Raises BadInput for a family that lacks what the loss `needs`, for a table without rows and for a row that the loss
-    cannot be fitted to (one passage where an order is to be learnt), UnknownName, OutsideFailed.
+    cannot be fitted to (one passage where the loss needs an order), UnknownName, OutsideFailed.
     """
     fitted = []
     held_out = []

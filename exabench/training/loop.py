@@ -75,7 +75,7 @@ class FitResult:
 
 
 class Fit:
-    """One run in its own folder. Killed anywhere, it goes on from its newest whole checkpoint to the same bits."""
+    """One run in its own folder. Killed anywhere, it continues from its newest whole checkpoint to the same bits."""
 
     def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
         self._plan = plan
@@ -100,11 +100,11 @@ class Fit:
         skipped = self._resume()
         begin = self._saved
         for line in skipped:
-            progress(begin, total, f"passed over: {line}")
+            progress(begin, total, f"skipped: {line}")
         if dev and begin == 0:
             self._evaluate(dev, 0)  # how good the model was before; it draws nothing at random, so it moves no step
         done = begin
-        end = begin if self._out_of_patience else total  # a run that had stopped early does not go on when run again
+        end = begin if self._out_of_patience else total  # a run that had stopped early does not continue when run again
         self._module.train()
         for done, groups in enumerate(loader.steps(begin, end, self._ranks), begin + 1):
             point = self._step(done, groups, total, loader)
@@ -173,7 +173,7 @@ class Fit:
     def _evaluate(self, dev: Evaluation, step: int) -> float:
         """The dev value, measured by the first rank (by all, where each holds a part) and told to the others."""
         value = 0.0
-        with refuse_out_of_memory(f"{dev.metric} beside the training", "lower options.max_length or remove dev.every"):
+        with refuse_out_of_memory(f"{dev.metric} during training", "lower options.max_length or remove dev.every"):
             if self._ranks.first or self._ranks.sharded:
                 value = dev.value()
         if not self._ranks.first:

@@ -29,11 +29,11 @@ _PATH = re.compile(r"(?:file://|~[\w.-]*|\.{1,2})?(?:/[^/{}\n]+)+/?|[A-Za-z]:[\\
 
 
 def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], object], curves: Path) -> None:
-    """Write the model folder `to`, in place of one that is there: whole or not at all.
+    """Write the model folder `to`, in place of one that exists: whole or not at all.
 
     `report` holds what training.json says (any path of this machine in it is cut to its last name); `save` puts model
     and tokenizer in a folder. The submission has neither link nor contact: the one who sends it knows them. Raises
-    BadInput for a model that cannot be read back or a submission that nobody would take, CannotWrite.
+    BadInput for a model that cannot be read back or a submission that no one would take, CannotWrite.
     """
     training = _portable({**report, "format": FORMAT})
     with replacing_folder(to) as folder:

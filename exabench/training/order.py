@@ -17,7 +17,7 @@ class Order:
 
     Each epoch sorts the groups by keys of 64 bits: the key of group i is the i-th word of the SHAKE-256 stream of
     (seed, epoch). SHAKE is a standard (FIPS 202) and sorting is sorting, so no version of any library can move the
-    order. It has no state: a resumed run, a loader's worker or another rank asks for any step alone and gets the same.
+    order. It has no state: a resumed run, a loader's worker or another rank asks for any single step and gets the same.
 
     Every epoch sees every group once: it has ceil(count / batch) steps, and the last one holds what is left, which may
     be fewer than `batch`; no batch reaches into the next epoch. Raises BadInput for a count or batch below 1.

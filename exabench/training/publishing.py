@@ -36,7 +36,7 @@ def publish_model(
 
     Its files take the place of those that an earlier model left there; others stay, and what people wrote into the card
     stays. On the Hub card and submission bear the repository's name, and `tag` (next: v1, v2, ...) is set.
-    `pull_request` opens one, without a tag. What is there already makes no commit. Raises BadInput for a folder that is
+    `pull_request` opens one, without a tag. What already exists makes no commit. Raises BadInput for a folder that is
     not what its manifest says or holds a pickle, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of it is visible, or all of it; CannotWrite.
     """
@@ -85,7 +85,7 @@ class _ModelPublication(Publication):
             return self.tag
         tags = self.place.tags()
         last = max(tags, key=_number, default="")
-        # The number under which this model stands there, or the next one.
+        # The number under which this model is there, or the next one.
         if _number(last) and (tags[last] == commit or self._is_at(tags[last])):
             return last
         return _next_number(tags)
@@ -104,7 +104,7 @@ class _ModelPublication(Publication):
         )
 
     def _is_at(self, commit: str) -> bool:
-        """Does a commit hold this model, its card as it would be written into the one that stands there?"""
+        """Does a commit hold this model, its card as it would be written into the one that exists?"""
         if self.read(MANIFEST, commit) != self._files[MANIFEST]:
             return False
         return self.read(CARD, commit) == self._card(commit)
@@ -145,7 +145,7 @@ class _ModelPublication(Publication):
         return files
 
     def _card(self, commit: str | None) -> bytes:
-        """The card as it would stand there: ours written anew, the rest as the commit has it, or else the folder."""
+        """The card as it would be there: ours written again, the rest as the commit has it, or else the folder."""
         existing = self.read_text(CARD, commit, self.folder / CARD)
         return card_text(self._training, name=self._name, existing=existing).encode()
 

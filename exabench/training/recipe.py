@@ -45,7 +45,7 @@ class Steps(Record, frozen=True):
     micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
     what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` is a lower precision for the
     forward pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
-    `in_batch`: the passages of a step's other groups (on the same rank) are negatives, too; of a dual encoder alone.
+    `in_batch`: the passages of a step's other groups (on the same rank) are negatives, too; only for a dual encoder.
     """
 
     epochs: Annotated[float, Meta(gt=0)] = 1.0

@@ -56,7 +56,7 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
         start: Any = reranker(plan.reranker, model=plan.model, **options)
     else:
         with_head = to / "start"
-        if not with_head.is_dir():  # a run that goes on, or another rank, finds it there
+        if not with_head.is_dir():  # a run that continues, or another rank, finds it there
             what = "an encoder that a classification head fits on"
             with loading(found, what), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(plan.seed)

@@ -1,6 +1,6 @@
 """A new leaderboard: its settings with every key explained, and the files that help to keep it.
 
-The files beside this one are copied: README.md into submissions/, and rebuild.yml, the workflow that checks, rebuilds
+The files next to this one are copied: README.md into submissions/, and rebuild.yml, the workflow that checks, rebuilds
 and publishes the board, in which what only its keeper knows is left as PLACEHOLDER.
 """
 
@@ -50,7 +50,7 @@ def make_board(
     files = [ledger.settings_file, readme, ledger.workflow_file]
     for file in files:
         if file.exists() or file.is_symlink():
-            raise BadInput("is there already; edit it, or name another folder with --board", file=file)
+            raise BadInput("already exists; edit it, or give another folder with --board", file=file)
     if readme.parent.exists() and not readme.parent.is_dir():
         raise BadInput("must be a folder; name another one with --board", file=readme.parent)
     install = install or pinned_source()
@@ -84,7 +84,7 @@ def check_workflow(file: Path) -> None:
     """Check where a rebuild.yml gets exabench from, and that nothing is left to fill in.
 
     Raises BadInput with every line that still has a placeholder, or takes what anybody can change: exabench by its
-    name, which is nobody's on PyPI, or the branch of a repository.
+    name, which this project does not own on PyPI, or the branch of a repository.
     """
     problems = []
     for number, line in enumerate(read_text(file).splitlines(), 1):

@@ -1,7 +1,7 @@
 """The queue: what waits for a board, taken one by one: checked, evaluated apart, filed whole, and answered.
 
-A submission is evaluated on a small board beside the real one, which is not touched before all its results are there.
-All state is in files and on the pull requests, so that a killed queue can go on.
+A submission is evaluated on a small board next to the real one, which is not touched before all its results are there.
+All state is in files and on the pull requests, so that a killed queue can continue.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def work_off(
     """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
 
     Models run in the sandbox; the options are those of `evaluation.run_board`. Nothing that is wrong with one
-    submission keeps the others waiting. What this machine cannot run goes on waiting, and so does what failed outside
-    it, or could not be answered: such an answer (`waits`) is given to nobody but the caller, who may pass them to
+    submission keeps the others waiting. What this machine cannot run continues waiting, and so does what failed outside
+    it, or could not be answered: such an answer (`waits`) is given to no one but the caller, who may pass them to
     `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also where somebody else
     is writing on the board.
     """
@@ -139,7 +139,7 @@ def work_off(
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():
-            # Beside the board, which holds only what belongs to it. A newer revision begins afresh: what an older one
+            # Next to the board, which holds only what belongs to it. A newer revision begins afresh: what an older one
             # left there was fetched, and perhaps answered, from other files.
             name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
             staging = board.parent / f".{board.name}.taken" / name

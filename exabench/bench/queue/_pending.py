@@ -13,7 +13,7 @@ from exabench.core.nouns import Result
 from exabench.core.records import as_builtins
 from exabench.models.screening import ERROR_CLASSES
 
-LARGEST = 64 << 20  # bytes of a file that is sent in
+LARGEST = 64 << 20  # bytes of a file that is submitted
 
 _LONGEST = 400  # characters of a message: one line on a page
 # Absolute and relative paths, but no address: its slashes follow a colon or a slash.

@@ -33,7 +33,7 @@ _RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next 
 
 @dataclass(frozen=True)
 class PullRequestQueue:
-    """The pull requests of `repo`; the board itself lies in `board`. Answers are comments, each given once.
+    """The pull requests of `repo`; the board itself is in `board`. Answers are comments, each given once.
 
     A pull request may touch exactly the three places of one submission. One that was answered is closed: its files
     come with the board's own commit. `pause`: seconds before the first retry; `unpacked`: bytes that a run may have.
@@ -64,7 +64,7 @@ class PullRequestQueue:
         return any(author == self._me and _mark(pending) in text for author, text in said)
 
     def fetch(self, pending: Pending, to: Path) -> Path:
-        """The request's own files in `to`, as they lie in a local queue; names and sizes are looked at first.
+        """The request's own files in `to`, as they are in a local queue; names and sizes are looked at first.
 
         Raises SubmissionRefused.
         """

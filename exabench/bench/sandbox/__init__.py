@@ -1,4 +1,4 @@
-"""Models that were sent in, run in a jail without network and without judgements; their answers are checked.
+"""Models that were submitted, run in a jail without network and without judgements; their answers are checked.
 
 `SandboxedReranker(part, model, options, limits)` is a reranker like the part itself; what it may not do ends in
 SubmissionRefused.

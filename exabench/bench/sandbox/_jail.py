@@ -59,7 +59,7 @@ class JailLimits:
     """The resources that a model in the jail may use.
 
     Bytes: `weights` on disk, `memory` of all its processes together, `files` in /tmp, `answer` for one answer.
-    Seconds: `load` until it is ready, `query` for each query, `seconds` in all. `processes` at a time.
+    Seconds: `load` until it is ready, `query` for each query, `seconds` in total. `processes` at a time.
     """
 
     weights: int = 64 << 30
@@ -90,7 +90,7 @@ def jail_command(
     command = [shutil.which("bwrap") or "bwrap"]
     command += "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session".split()
     command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
-    command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may lie in /tmp
+    command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may be in /tmp
 
     # The system, the Python installation, the environment and the package, each where it lies.
     shown = ["/usr"]

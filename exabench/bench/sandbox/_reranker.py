@@ -1,4 +1,4 @@
-"""A model that was sent in as a reranker: screened, loaded and run in the jail, its answers checked out here."""
+"""A model that was submitted as a reranker: screened, loaded and run in the jail, its answers checked out here."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class _Usage(Record, frozen=True):
 
 
 class Scores(Record, frozen=True):
-    """The answer to one query; `usage` is None where the part does not count it, or was asked for one query alone."""
+    """The answer to one query; `usage` is None where the part does not count it, or was asked for only one query."""
 
     scores: list[_Score]
     usage: _Usage | None = None
@@ -224,7 +224,7 @@ class Conversation:
 
 
 class SandboxedReranker(Conversation):
-    """The reranker `part` on a model that was sent in, in a jail, which `close` ends.
+    """The reranker `part` on a model that was submitted, in a jail, which `close` ends.
 
     It scores as the part itself does, bit for bit. `model` and `options` (of them `revision`) are those of a
     submission. The jail is given texts, and counts from 0 instead of ids. Any rule broken ends it: every call after

@@ -136,7 +136,7 @@ def seccomp_filter(machine: str = "") -> bytes:
         number = call.split()[column]
         if number != "-":
             lines += [(_EQUAL, 0, 1, int(number)), (_RETURN, 0, 0, _EPERM)]
-    # The flags of clone3 lie in memory, where no filter can read them: C libraries fall back to clone.
+    # The flags of clone3 are in memory, where no filter can read them: C libraries fall back to clone.
     for missing in (memfd_create, _CLONE3):
         lines += [(_EQUAL, 0, 1, missing), (_RETURN, 0, 0, _ENOSYS)]
     lines += [

@@ -69,7 +69,7 @@ def differences(board: Board, to: str | Path) -> list[str]:
 def _compare_site(
     board: Board, to: Path, staging: Path | None = None, progress: Progress = silent, processes: int = 0
 ) -> tuple[list[str], list[str]]:
-    """Make every file of the site: those that differ from what stands in `to`, and those to be removed there.
+    """Make every file of the site: those that differ from what is in `to`, and those to be removed there.
 
     Files that differ are written into `staging`.
     """
@@ -168,7 +168,7 @@ def _put_in_place(staging: Path, to: Path, changed: Sequence[str], gone: Sequenc
     if not to.is_dir() or not any(to.iterdir()):
         os.replace(staging, to)  # a whole folder may take the place of an empty one
         return
-    # The site is there already: each file changes at once.
+    # The site already exists: each file changes at once.
     for path in changed:
         (to / path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(staging / path, to / path)

@@ -32,7 +32,7 @@ MEASURES = (
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """A page for each contest: over different first stages, whose own cost nobody counted, costs do not compare."""
+    """A page for each contest: over different first stages, whose own cost no one counted, costs do not compare."""
     for ranking in board.rankings:
         for contest in ranking.contests or ranking.tables:
             page = efficiency_page(board, ranking, contest)
@@ -64,7 +64,7 @@ def efficiency(board: Board, ranking: Ranking, contest: Contest) -> Values:
     fronts: list[list[str]] = [[] for _ in rows]  # the keys of the figures in which a row is on the front
     for measure in measures:
         costs = [_cost(row, measure) for row in rows]
-        if not any(costs):  # nobody's cost is known in this measure
+        if not any(costs):  # no one's cost is known in this measure
             continue
         # The front comes first, so that a long list of points loses none of it.
         front = pareto_front(rows, costs)

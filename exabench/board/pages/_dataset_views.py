@@ -234,7 +234,7 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     replies = {}
     why = ""
     if not wanted:
-        why = "No teacher was asked for these rows."
+        why = "No teacher was used for these rows."
     elif file not in digests:
         why = "The release does not include the teacher’s replies; only their digests are shown."
     elif file_digest(file) != digests[file]:

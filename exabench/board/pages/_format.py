@@ -70,7 +70,7 @@ def span(bounds: Iterable[float] | None) -> str:
 
 
 def signed_span(bounds: Iterable[float], queries: int) -> str:
-    """An interval of differences on that many queries; one alone has none."""
+    """An interval of differences on that many queries; a single query has none."""
     if queries == 1:
         return "no interval: one query"
     return " to ".join(map(signed, bounds))
@@ -138,7 +138,7 @@ def https(link: str) -> str:
 
 
 def address(contact: str) -> str:
-    """What a contact links to: a page or a mail box; nothing for an @handle, of which nobody knows where it is."""
+    """What a contact links to: a page or a mail box; nothing for an @handle, of which no one knows where it is."""
     if "@" in contact[1:] and not contact.startswith("https:"):
         return f"mailto:{contact}"
     return https(contact)

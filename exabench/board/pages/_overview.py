@@ -58,7 +58,7 @@ COLUMNS = (
     Column("parameters", "Parameters, M", "parameters", "up", "parameters in millions"),
     Column("flops", "TFLOPs / query", "flops_exact", "up"),
     Column("latency", "Seconds / query", "seconds_p50", "up"),
-    Column("zero", "Zero-shot", "exposure", "", "was it trained on none of the tasks? unknown where nobody says"),
+    Column("zero", "Zero-shot", "exposure", "", "was it trained on none of the tasks? unknown if not disclosed"),
     Column("licence", "Licence", "licence"),
     Column("training", "Training data", "training_data"),
     Column("link", "Model", "link", "", "where the model is"),

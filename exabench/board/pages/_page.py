@@ -45,7 +45,7 @@ class Page:
 
 
 def compact_json(value: Any, sort_keys: bool = False) -> str:
-    """JSON without blanks."""
+    """JSON without spaces."""
     return json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -28,7 +28,7 @@ RANKING = "its ranking, unpacked"
 
 
 def pages(board: Board) -> Iterator[Page]:
-    """The pages with the data behind them, and what lies in static/."""
+    """The pages with the data behind them, and what is in static/."""
     yield Page("verify.html", partial(verify, board), "verify.html")
     yield Page("data/files.json", partial(files_json, board))
     yield Page("changes.html", lambda: {"newest": board.changes[: -WRITTEN - 1 : -1]}, "changes.html")

@@ -176,7 +176,7 @@ class Lists:
 def owner(board: Board, sent: Sequence[Submission]) -> Values:
     """The page of an owner: every result of every submission; one that is not measured yet has a line without.
 
-    Baselines stand apart: there are several for each candidate list, and they are nobody's work.
+    Baselines stand apart: there are several for each candidate list, and no submitter made them.
     """
     systems: list[tuple[Submission, ResultSummary | None]] = []
     baselines: list[tuple[Submission, ResultSummary | None]] = []
@@ -313,7 +313,7 @@ def _first_stages(summaries: Sequence[ResultSummary]) -> list[tuple[str, Credit,
 
 
 def _shared(values: Iterable[Any]) -> Any:
-    """The one value that all have; None where they differ or nobody says it."""
+    """The one value that all have; None where they differ or no one says it."""
     found = set(values)
     return found.pop() if len(found) == 1 else None
 

@@ -33,9 +33,9 @@ def single_task(board: Board, one: Task) -> Values:
     """The page of a task that has judgements."""
     entries = board.entries[one.name]
     contests = board.contests[one.name]
-    # Beside those that are ranked the page lists bounds, runs that leave queries out, and what is not alike.
+    # Next to those that are ranked the page lists bounds, runs that leave queries out, and what is not alike.
     bounds = []
-    alone = []  # first stages that nobody reranked
+    alone = []  # first stages that no one reranked
     incomplete = []
     others = []
     ranked = []

@@ -1,4 +1,4 @@
-"""The board as data: CSV, JSON and Parquet, beside the pages and from the same values."""
+"""The board as data: CSV, JSON and Parquet, next to the pages and from the same values."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def board_json(board: Board) -> bytes:
 
 
 def result_json(board: Board, summary: ResultSummary) -> bytes:
-    """One result with every metric of every query, and the first stage's headline beside it."""
+    """One result with every metric of every query, and the first stage's headline next to it."""
     before = {one.query: one.before for one in board.query_changes(summary)}
     record = stored_json(board.full(summary))
     record["format"] = FORMAT

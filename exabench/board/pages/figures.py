@@ -13,7 +13,7 @@ from markupsafe import Markup
 from exabench.board.pages._format import clean, score, signed
 
 BARS = 720  # bars in a plot of differences; of more queries these many are drawn, evenly spaced
-NAMED = 12  # points of a frontier that all have their names beside them; of more, those on the front
+NAMED = 12  # points of a frontier that all have their names next to them; of more, those on the front
 
 
 class ScorePoint(NamedTuple):
@@ -27,7 +27,7 @@ class ScorePoint(NamedTuple):
 
 
 class ListScores(NamedTuple):
-    """The systems over a candidate list, best first; `detail` stands beside the list's name."""
+    """The systems over a candidate list, best first; `detail` is next to the list's name."""
 
     label: str
     detail: str
@@ -48,7 +48,7 @@ class Span(NamedTuple):
 class CostPoint(NamedTuple):
     """One point of a frontier: what it cost (0: a first stage), what it got, and whether nothing cheaper is as good.
 
-    `short` is written beside it, `label` is what it says of itself, and `page` is the address that it leads to.
+    `short` is written next to it, `label` is what it says of itself, and `page` is the address that it leads to.
     """
 
     label: str
@@ -163,7 +163,7 @@ def bars(key: str, differences: Sequence[float], about: str) -> Markup:
 def frontier(key: str, points: Sequence[CostPoint], *, axis: str, value: str, title: str, about: str) -> Markup:
     """Value against cost, the cost on a logarithmic axis, with the front of those that nothing cheaper beats.
 
-    `axis` names that of the cost, `value` the other. What costs nothing has a place of its own at the left edge, for a
+    `axis` names that of the cost, `value` the other. What costs nothing has a separate place at the left edge, for a
     logarithmic axis has none for it. At least one point has a cost above 0.
     """
     left = 48

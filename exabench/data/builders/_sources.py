@@ -87,7 +87,7 @@ class SourcedQuery:
 
 
 def sources_by_name(queries: Mapping[str, QuerySource] | QuerySource) -> dict[str, QuerySource]:
-    """The sources by name, sorted; one alone has the name of its class."""
+    """The sources by name, sorted; a single one has the name of its class."""
     if isinstance(queries, Mapping):
         return dict(sorted(queries.items()))  # the order in a recipe decides nothing
     return {type(queries).__name__.lower(): queries}
@@ -112,7 +112,7 @@ def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str
     """The passage ids that a first stage finds for each query, best first; none where it does not answer."""
     found = {}
     for start in range(0, len(queries), AT_ONCE):
-        # A Run of all queries at once would be held in memory beside the lists made of it.
+        # A Run of all queries at once would be held in memory next to the lists made of it.
         block = queries[start : start + AT_ONCE]
         run = stage.search(block, depth)
         for query in block:

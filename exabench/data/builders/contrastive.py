@@ -1,7 +1,7 @@
 """Contrastive groups: a generated query, its passage as the positive, and hard negatives that a judge turned down.
 
 The pipeline of arXiv 2510.01229 (language-model queries from a domain's passages, language-model labels) with groups
-for LCE (Gao et al. 2021, arXiv 2101.08751): negatives are sampled from the top of the very first stage whose results
+for LCE (Gao et al. 2021, arXiv 2101.08751): negatives are sampled from the top of the first stage whose results
 the model will rerank.
 """
 

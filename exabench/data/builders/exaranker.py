@@ -40,11 +40,11 @@ _NO_TEXT = ("Cc", "Cs", "Co")  # control characters, halves of surrogate pairs, 
 class Exaranker:
     """Rows of explanations, one for each pair of `pairs` (Ferraretto et al. 2023; unicamp-dl/ExaRanker).
 
-    The teacher is told the label and asked to explain it. A pair that comes with a person's rationale needs no
+    The prompt gives the label and asks the teacher to explain it. A pair that comes with a person's rationale needs no
     teacher; where all do, `prompt` is "". `max_tokens` (else the prompt file says it) and `temperature` are the
     teacher's; of several `samples` the first usable one is taken. The prompt shows at most `words` words of a passage,
     the row holds all of it. `line_breaks` stands for each run of line breaks in a target: nothing, as the authors have
-    it, or a blank.
+    it, or a space.
     """
 
     family = "explanations"
@@ -64,7 +64,7 @@ class Exaranker:
             raise BadInput(
                 f"samples is {self.samples} at temperature {self.temperature}; use samples = 1 or a temperature above 0"
             )
-        # Without a prompt nobody is asked, and no answer has a length to keep to.
+        # Without a prompt no one is asked, and no answer has a length to keep to.
         self._prompt_file: PromptFile | None = None
         self._max_tokens = 0
         if not self.prompt:
@@ -77,7 +77,7 @@ class Exaranker:
             self._max_tokens = self.max_tokens
 
     def items(self) -> Iterator[Item]:
-        """One item a pair; it holds the pair and, where nobody explained it, the prompts for the teacher."""
+        """One item a pair; it holds the pair and, where no one explained it, the prompts for the teacher."""
         about = {"source": self.pairs.source, "source_revision": self.pairs.source_revision}
         for pair in self.pairs:
             query = pair.query
@@ -141,7 +141,7 @@ class Exaranker:
 
 
 def explanation_of(reply: str) -> str:
-    """The text of a reply, without the blanks around it and the cue that the prompt ends with."""
+    """The text of a reply, without the spaces around it and the cue that the prompt ends with."""
     return _CUE.sub("", reply.strip()).strip()
 
 
@@ -162,7 +162,7 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
         return "contradicts the label"
     if _ECHO.search(text):
         return "goes on with the prompt's examples"
-    # Words first; characters find what repeats in scripts without blanks, and lone marks.
+    # Words first; characters find what repeats in scripts without spaces, and lone marks.
     # Less than 12 words or 40 characters of it may be meant, as in "very, very, very little".
     if _loops(text.split(), 12) or _loops(text, 40):
         return "repeats itself"

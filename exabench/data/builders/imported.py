@@ -36,7 +36,7 @@ class Imported:
     and `made_by_revision` its version where that is known.
 
     `format` is "exaranker" (a TSV of label, input, output) or "twolar" (JSON lines of a query and its passages in the
-    teacher's order; where `answers` names a JSON file of listwise answers beside it, in a first stage's, and these
+    teacher's order; where `answers` names a JSON file of listwise answers next to it, in a first stage's, and these
     order them: so RankGPT's authors publish theirs). Nothing is asked, so a release of these rows carries no replies.
     """
 
@@ -177,7 +177,7 @@ def rows_from_jsonl(
     """The lines as rows of the family `listwise`; what the file does not say is empty, and repairs are -1 (not known).
 
     `teacher` is for lines that name none themselves. With `answers` (a JSON list of a listwise answer for each line, as
-    RankGPT's authors publish theirs) passages stand in the first stage's order, and the answers order them. Ids are
+    RankGPT's authors publish theirs) passages are in the first stage's order, and the answers order them. Ids are
     `<file's name>-<line>`, the source is the file and its digest. Raises BadInput with the line where something is
     missing, or a list names a passage twice, and where there are not as many answers as lines.
     """

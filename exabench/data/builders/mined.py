@@ -1,6 +1,6 @@
 """Contrastive groups out of people's judgements: a relevant passage, and hard negatives that first stages bring.
 
-No language model is asked. Negatives are sampled from the top of the very first stage whose results the model will
+No language model is asked. Negatives are sampled from the top of the first stage whose results the model will
 rerank, as LCE does it (Gao et al. 2021, arXiv 2101.08751).
 """
 
@@ -33,8 +33,8 @@ class Mined:
 
     `count` takes so many queries (0: all there are), `per_query` so many of the relevant passages of each (0: all of
     them): those of the highest grades, and among equals the seed and the ids decide. Up to `negatives` passages are
-    drawn, anew for every group, from what each first stage ranks behind its first `skip_top` and within its best
-    `depth`; a passage judged relevant is never one, and neither is one with the very words of such a passage. A group
+    drawn, again for every group, from what each first stage ranks behind its first `skip_top` and within its best
+    `depth`; a passage judged relevant is never one, nor is one with exactly the words of such a passage. A group
     with fewer than `least` negatives is rejected (0: than `negatives`). A relevant passage whose text the collection
     lacks (a pool is not a whole collection) is left out.
     """

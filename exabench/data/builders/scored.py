@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class ScoredBuilder:
     """One list for each query of every source: the `documents` best of the first stages' best `depth`, with scores.
 
-    Which passages are best is said by reciprocal rank fusion of the first stages (`k`; of one stage alone it is its
+    Which passages are best is said by reciprocal rank fusion of the first stages (`k`; with one stage it is its
     order). With a `reranker` the scores and the order of the list are that part's; without one they are those of the
     fusion, and the teacher of the rows is called `rrf(<first stages>)`. `keep_origin`: may the passage that a query was
     made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is rejected. Items
@@ -126,7 +126,7 @@ class ScoredBuilder:
             passages = list(map(Passage, ids, row["passages"], row["titles"]))
             values = map(float, self.reranker.score(query, passages))
             scores = best_first(dict(zip(ids, values, strict=True)))
-            # What stands beside the ids goes into their new order.
+            # What is next to the ids goes into their new order.
             order = [ids.index(id) for id in scores]
             for name in ("passage_ids", "titles", "passages", "first_stages"):
                 row[name] = [row[name][place] for place in order]

@@ -1,4 +1,4 @@
-"""Training triples as they are: a query, a passage that people judged relevant, and one that nobody did.
+"""Training triples as they are: a query, a passage that people judged relevant, and one that no one did.
 
 monoT5 was fitted to those of MS MARCO (Nogueira et al. 2020, arXiv 2003.06713), `triples.train.small`, which
 ir_datasets keeps by id as the docpairs of `msmarco-passage/train/triples-small`. No language model is asked.
@@ -25,7 +25,7 @@ AT_ONCE = 500_000
 class TriplesBuilder:
     """A group of one positive and one negative for each of a collection's first `count` triples (0: for all).
 
-    A passage may be the positive of one triple and the negative of another; what nobody judged may be relevant.
+    A passage may be the positive of one triple and the negative of another; what no one judged may be relevant.
     Raises BadInput for a collection without triples, with fewer, or with an id that it has no text of.
     """
 

@@ -33,10 +33,10 @@ class Twolar:
     """One list a query: the best `documents` passages of one first stage, ordered by one call of the teacher.
 
     The queries of each source are split into equal, disjoint blocks, one for each first stage; seed and query ids
-    decide. `count` takes so many queries in all, the same number from each source (0: all there are). All passages
-    stand in one window of the prompt, `words` words of each. Items take sources and stages in turn, so that the head
+    decide. `count` takes so many queries in total, the same number from each source (0: all there are). All passages
+    are in one window of the prompt, `words` words of each. Items take sources and stages in turn, so that the head
     of a plan is mixed as the whole is. `keep_origin`: may the passage that a query was made of be in its list? (The
-    paper and its code do not say that it was taken out.) An answer is read strictly, else repaired; one that needs
+    paper and its code do not say that it was removed.) An answer is read strictly, else repaired; one that needs
     more than `most_repairs` is rejected (0: only perfect ones pass, None: all that name a passage). The report compares
     first stages on the first `overlap_queries` queries of each source.
 
@@ -74,7 +74,7 @@ class Twolar:
         assigned = self._assign()
         lists = {}
         wanted = set[str]()
-        # One more where the passage of a query is taken out, so that the list is full all the same.
+        # One more where the passage of a query is removed, so that the list is full all the same.
         depth = self.documents if self.keep_origin else self.documents + 1
         for stage, retriever in self.retrievers.items():
             asked = [one for one, its_stage in assigned if its_stage == stage]
@@ -137,7 +137,7 @@ class Twolar:
         size = len(data["passage_ids"])
         if size < 2:
             raise Rejected("the first stage found fewer than two passages")
-        [reply] = replies  # the whole list stands in one window
+        [reply] = replies  # the whole list is in one window
         # A cut answer could be repaired, but its end would be the first stage's order and not the teacher's.
         if reply.finish != "stop":
             raise Rejected("the answer is cut short")
@@ -193,7 +193,7 @@ class Twolar:
 def blocks(ids: Iterable[str], stages: Sequence[str], seed: int, count: int | None = None) -> dict[str, list[str]]:
     """`count` of the ids (None: all) in a block for each stage: disjoint, of sizes that differ by one at most.
 
-    Seed and ids alone decide which block an id is in, and where.
+    Only seed and ids decide which block an id is in, and where.
     """
     order = draw(ids, count, lambda id: [seed, id])
     found = {}
@@ -208,7 +208,7 @@ def blocks(ids: Iterable[str], stages: Sequence[str], seed: int, count: int | No
 def overlap(
     found: Mapping[str, Mapping[str, Sequence[str]]], queries: Sequence[str], documents: int
 ) -> dict[str, dict[str, float]]:
-    """Table 1 of TWOLAR: for each two stages the mean over queries of |A & B| / documents, as `{stage: {later: rate}}`.
+    """Table 1 of TWOLAR: for each pair of stages the mean of |A & B| / documents: `{stage: {later: rate}}`.
 
     `found[stage][query id]` lists passages; what a stage did not answer is an empty list. arXiv 2403.17759, eq. 3.
     """

@@ -49,7 +49,7 @@ class SeededPairs(FromCollection):
 
 @dataclass(kw_only=True)
 class ExplainedPairs(SeededPairs):
-    """Pairs whose explanations stand in `file`, by default the DEFAULT_FILE of the collection's folder."""
+    """Pairs whose explanations are in `file`, by default the DEFAULT_FILE of the collection's folder."""
 
     DEFAULT_FILE: ClassVar[str]
     file: str | Path | None = None

@@ -38,7 +38,7 @@ class Evidence(ExplainedPairs):
 
     The rationale is the evidence itself: the sentences of all the annotators' rationales for the pair, in the order of
     the abstract, whether they support the claim or contradict it (for a search both are what was looked for). Abstracts
-    that a claim cites but that hold no evidence are left out: the judgements call them relevant, and nobody explained
+    that a claim cites but that hold no evidence are left out: the judgements call them relevant, and no one explained
     them. `file` has one rationale a line: claim_id, doc_id, label, and the numbers of its sentences.
 
     The numbers count sentences of SciFact's own lists, which a collection in BEIR layout has joined to one text. A
@@ -77,7 +77,7 @@ class Evidence(ExplainedPairs):
 
 
 def evidence(text: str, rationales: Iterable[list[int]]) -> str:
-    """The sentences of `text` that the rationales name, in its order, a blank between; empty if none can be told."""
+    """The sentences of `text` that the rationales name, in its order, a space between; empty if none is found."""
     # A careful reading: no sentence ends in an abbreviation or before a small letter.
     careful = []
     start = 0

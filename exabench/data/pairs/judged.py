@@ -21,8 +21,8 @@ class Judged(SeededPairs):
     Relevant is a grade of `threshold` or more. The others are the passages judged below it or, where a collection
     judges relevant ones only, passages drawn from the unjudged ones: one for each relevant one.
     Of the larger class as many stay as the smaller has; `count` cuts further, and `classes` "relevant" leaves the
-    others out. A judged pair whose text the collection lacks (a pool is not a whole collection) is dropped. The order is
-    that of digests, so an added judgement moves no other pair.
+    others out. A judged pair whose text the collection lacks (a pool is not a whole collection) is dropped. The order
+    is that of digests, so an added judgement moves no other pair.
     """
 
     threshold: int = 1
@@ -36,7 +36,7 @@ class Judged(SeededPairs):
         chosen = dict.fromkeys(relevant, True)
         if self.classes == "balanced":
             if not others:
-                # A query passes over its judged passages alone, so that twice as many passages as pairs are enough.
+                # A query skips its judged passages alone, so that twice as many passages as pairs are enough.
                 pool = deque(draw((passage.id for passage in self.collection.passages()), 2 * len(relevant), self.key))
                 for query_id, _ in relevant:
                     passed_over = []

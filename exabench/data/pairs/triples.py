@@ -55,7 +55,7 @@ class Triples(Walk):
             yield f"{line}\n"
 
     def _pairs(self, text: Iterable[str]) -> Iterator[Pair]:
-        """The pairs of the walk. A query's id is of its text, which stands on many lines; a passage's of its line."""
+        """The pairs of the walk. A query's id is of its text, which is on many lines; a passage's of its line."""
         made = 0
         for (number, columns), relevant in self.walk(self._records(text)):
             if isinstance(columns, str):  # only lines that the walk meets are split

@@ -86,7 +86,7 @@ def _hashes(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     size = len(data)
     # Most texts share the powers of one length; those of longer texts are rounded up, so that few are computed.
     count = max(4096, 1 << size.bit_length())
-    # All of this is modulo 2**64: numpy's whole numbers overflow without a word.
+    # All of this is modulo 2**64: numpy's whole numbers overflow silently.
     terms = _BYTES[data] * _powers(_BASE, count)[:size]
     sums = np.zeros(size + 1, np.uint64)
     np.cumsum(terms, out=sums[1:])

@@ -14,7 +14,7 @@ from exabench.data.quality._texts import constants, grams, mix, passages_of, wor
 _BANDS = 16
 _OF_QUERY = 2  # MinHash values of the query in a band
 _OF_PASSAGE = 6
-_QUERY = _BANDS * _OF_QUERY  # values of the query; those of the passage stand behind them
+_QUERY = _BANDS * _OF_QUERY  # values of the query; those of the passage are behind them
 _WIDTH = _QUERY + _BANDS * _OF_PASSAGE
 _FACTORS = constants(1001, _WIDTH) | 1
 _SHIFTS = constants(2001, _WIDTH)
@@ -39,7 +39,7 @@ class Duplicates:
     the sets of the query's words and of the passage's shingles each have a Jaccard similarity of `near` or more, as 32
     and 96 MinHash values estimate it (standard error at 0.9: 0.05 and 0.03; Broder 1997). Both must be alike, because
     many honest rows share a passage or a query. A contrastive row is its query and its positive, a listwise row its
-    query and all its passages. `near` 0 finds exact doubles alone.
+    query and all its passages. `near` 0 finds only exact doubles.
 
     Banding looks at pairs that share one of 16 bands, which 99.9% of those do whose parts are both 0.9 alike.
     """

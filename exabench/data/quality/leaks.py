@@ -34,7 +34,7 @@ class Leaks:
         self._owners = [np.zeros(0, np.uint16)]
 
     def add(self, task: Task, queries: Iterable[Query], passages: Iterable[Passage]) -> None:
-        """Know a benchmark: its judged queries and passages; a passage without a text is known by its id alone."""
+        """Know a benchmark: its judged queries and passages; a passage without a text is known only by its id."""
         collection = collection_of(task.name)
         owner = len(self.tasks) * len(KINDS)  # an owner is a task and one of KINDS, as one number
         self.tasks.append(task.name)

@@ -17,7 +17,7 @@ _ABBREVIATIONS = frozenset(
     "inc ltd co corp dept est".split()
 )
 # Possessive quantifiers (`*+`, `++`) never go back over what they took, which keeps the time linear even in texts of
-# stops or blanks alone.
+# stops or spaces alone.
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*+\n")
 _STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+\s++(?=\S)")
 _LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # the J of "J. Smith", the U.S of "U.S."
@@ -28,8 +28,8 @@ _LONGEST = 1 + max(map(len, _ABBREVIATIONS))
 class Cropped(FromCollection):
     """`count` different sentences of `fewest_words` words or more, each as likely as any other.
 
-    Sentences are those of the passages' texts without titles, cut as `sentences` says; one that stands in several
-    places is one sentence, of the passage with the least id. Seed and texts alone decide which are taken and in what
+    Sentences are those of the passages' texts without titles, cut as `sentences` says; one that is in several
+    places is one sentence, of the passage with the least id. Only seed and texts decide which are taken and in what
     order. Raises BadInput for a collection that has too few. Query ids are `c-<passage id>-<place of the sentence, from
     1>`. Lin et al. 2023, arXiv 2302.07452 (who cut with another splitter and sampled without a seed); the sample of
     TWOLAR, arXiv 2403.17759, is 10,000 of these.
@@ -47,7 +47,7 @@ class Cropped(FromCollection):
             )
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        # The text alone is the key: one that stands in several places is one sentence.
+        # The text alone is the key: one that is in several places is one sentence.
         found = draw(self._long_sentences(), self.count, lambda one: f"{self.seed} {one[2]}")
         if len(found) < self.count:
             have = f"{plural(len(found), 'different sentence')} of {self.fewest_words} words or more"
@@ -64,10 +64,10 @@ class Cropped(FromCollection):
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text in their order, every run of white space in them one blank; none is empty.
+    """The sentences of a text in their order, every run of white space in them one space; none is empty.
 
     These are rules of thumb for English prose. A sentence ends at `.`, `!`, `?` or `…` (with the quotes and brackets
-    that close there) where a blank follows and what comes next is not a small letter, and at an empty line. A full stop
+    that close there) where a space follows and what comes next is not a small letter, and at an empty line. A full stop
     ends nothing after a title or another abbreviation of the list, after one letter (`J. Smith`) or letters that are
     parted by stops (`U.S.`, `e.g.`). The rules miss a sentence that really ends in `U.S.`, which stays together with
     the next one, and an abbreviation that the list lacks, which parts a sentence before a capital. A heading without a

@@ -1,4 +1,4 @@
-"""Queries that are there already: those of a collection, of one of its splits, or of a file."""
+"""Queries that already exist: those of a collection, of one of its splits, or of a file."""
 
 from __future__ import annotations
 

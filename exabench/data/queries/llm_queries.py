@@ -53,7 +53,7 @@ class LlmQueries(FromCollection):
     """`per_passage` queries for each of `count` passages, as "q-<passage id>-<n>"; the same whatever their order.
 
     `prompt` is a prompt file that is given `passage` (its first `words` words) and what `values` holds: query,
-    doct5query (the passage alone, for such a checkpoint), inpars, inpars_gbq, promptagator (whose `values` are an
+    doct5query (only the passage, for such a checkpoint), inpars, inpars_gbq, promptagator (whose `values` are an
     instruction and examples), or one of the user's. Of an answer the first line is read; `min_words` and `max_words`
     bound it (InPars, arXiv 2202.05144: at least 3 words).
     Several queries of a passage need a `temperature`. Passages of fewer than `passage_words` words are not asked about.
@@ -104,7 +104,7 @@ class LlmQueries(FromCollection):
 
     @property
     def rejections(self) -> list[tuple[Prompt, str]]:
-        """The prompts whose answers were rejected, and why; asks the teacher if nobody did so far."""
+        """The prompts whose answers were rejected, and why; asks the teacher if no one did so far."""
         return [(answer.prompt, answer.fault) for answer in self._answers if answer.fault]
 
     def report(self) -> Mapping[str, Any]:

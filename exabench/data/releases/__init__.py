@@ -4,7 +4,7 @@ A release is a folder that `datasets.load_dataset` reads with nothing of ours in
 
     data/<table>/<split>-00000-of-0000N.parquet    the rows
     manifest.json                                  rows.Release as JSON; sha256 and size of every other file
-    README.md, CHANGELOG.md, replies/, ...         the files that the manifest lists beside the tables
+    README.md, CHANGELOG.md, replies/, ...         the files that the manifest lists next to the tables
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def load(
     revision: str = "",
     lock: str | Path | None = None,
 ) -> datasets.Dataset:
-    """A split of a table, from a release folder or a dataset on the Hub, as a Dataset with `.release` beside it.
+    """A split of a table, from a release folder or a dataset on the Hub, as a Dataset with `.release` next to it.
 
         rows = load("exabench/exaranker-open", "llama-2-7b-15k", version="1.0.0")
         rows[0]["explanation"], rows.release.version

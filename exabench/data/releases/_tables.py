@@ -58,7 +58,7 @@ def file_name(table: str, split: str, part: int, parts: int) -> str:
 
 
 def check_names(table: str, splits: Iterable[str], file: Path | None = None) -> None:
-    """Raise BadInput for a name that cannot stand in a path, a glob and the Hub's YAML alike."""
+    """Raise BadInput for a name that cannot be in a path, a glob and the Hub's YAML alike."""
     if not _TABLE.fullmatch(table):
         raise BadInput(f"table {table!r}: name it with letters, digits, dots, hyphens and underscores", file=file)
     for split in splits:
@@ -93,7 +93,7 @@ def write_table(
             for split, rows in rows_by_split.items():
                 good_rows = _good_rows(family, rows, ids)
                 parts: list[Path] = []
-                # A file is opened for a row that is there, so that no empty one follows a full last one.
+                # A file is opened for a row that exists, so that no empty one follows a full last one.
                 for first in good_rows:
                     part = new / f"{split}-{len(parts):05d}"
                     parts.append(part)

@@ -41,7 +41,7 @@ _SECTION = re.compile(r"^<!-- exabench: (\S+) -->[ \t]*$.*?^<!-- /exabench -->[ 
 _MARK = re.compile(r"^<!-- (?:exabench: \S+|/exabench) -->", re.MULTILINE)
 _ENTRY = re.compile(r"^## .*?(\d+\.\d+\.\d+).*$", re.MULTILINE)
 _TEMPLATES = PACKAGE / "dataset_cards"
-if not _TEMPLATES.is_dir():  # in a checkout they lie beside the package
+if not _TEMPLATES.is_dir():  # in a checkout they are next to the package
     _TEMPLATES = PACKAGE.parent / "dataset_cards"
 _NOT_SETTINGS = "title note data check licence model revision reranker".split()
 _LENGTH = 512  # tokens that a reranker reads where nothing else is said
@@ -114,7 +114,7 @@ def card(
                 rows += file.rows
             # Every file by its name: a glob would also read what an earlier version left behind.
             data_files.append({"split": split_name, "path": one_or_list(paths)})
-            # To the Hub num_bytes is the size in memory, which nobody but a reader knows; ours is that of the files.
+            # To the Hub num_bytes is the size in memory, which no one but a reader knows; ours is that of the files.
             splits.append({"name": split_name, "num_bytes": size, "num_examples": rows})
             table_size += size
             all_rows += rows
@@ -129,7 +129,7 @@ def card(
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
     computed = licence_keys(table.licence for table in tables.values())
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
-    # Not among the computed keys: a card that is there already keeps its own.
+    # Not among the computed keys: a card that already exists keeps its own.
     told = parse(split(template_text)[0], "the card's template")
     has_model = any(table.prompt for table in tables.values())  # rules and rerankers have none
     tags = told.get("tags", [])
@@ -215,7 +215,7 @@ def model_card(
     """README.md of the model that training.json describes, under its own name or that of the place it goes to.
 
     `datasets` says where on the Hub a task lies, as tasks do: `repo`, and `config`, `split`, `revision` where known.
-    The front matter holds the results on such tasks alone, for to the Hub a dataset is its id there.
+    The front matter has only the results on such tasks, because the Hub knows a dataset by its id.
 
     Of an `existing` card all stays but the computed keys of its front matter and our sections, as with a dataset's
     card. Raises BadInput for a training.json or a template that cannot be filled in, and for an existing card whose
@@ -229,7 +229,7 @@ def model_card(
         arguments = ""
         for key, value in sorted(training["options"].items()):
             if key.isidentifier():
-                # Either way it is one line, so it cannot end the code block that it stands in.
+                # Either way it is one line, so it cannot end the code block that it is in.
                 is_plain = isinstance(value, str | int | float | bool | list)
                 shown = repr(value) if is_plain else toml_text(value)
                 arguments += f", {key}={shown}"
@@ -347,7 +347,7 @@ def fill_card(
     keys: Collection[str],
     existing: str = "",
 ) -> str:
-    """A template filled in, with the `computed` values of those `keys` of the front matter that nobody writes by hand.
+    """A template filled in, with the `computed` values of those `keys` of the front matter that no one writes by hand.
 
     Of an `existing` card all stays but these keys and our sections; it gets what it lacks. Raises BadInput.
     """
@@ -357,7 +357,7 @@ def fill_card(
     for key, value in parse(template_block, "the card's template").items():
         if key not in keys:
             fresh[key] = _fill_value(value, values)
-    # Keys that a card keeps come before those that are written anew each time, as they will when it is refreshed.
+    # Keys that a card keeps come before those that are written again each time, as they will when it is refreshed.
     fresh |= {key: value for key, value in computed.items() if key not in keys}
     block = refresh(old_block, {**fresh, **computed}, keys)
     return f"---\n{block}---\n{merge(fill(template_body, values), old_body)}"
@@ -414,7 +414,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     )
     jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
-    # Values are printable, so no line can end the code block that it stands in.
+    # Values are printable, so no line can end the code block that it is in.
     jinja.filters["json"] = lambda value: Markdown(json.dumps(value, indent=2, ensure_ascii=False))
     jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
     return _render(jinja, template, values)

@@ -99,7 +99,7 @@ def licence_keys(names: Iterable[str]) -> dict[str, Any]:
 
 
 def one_or_list(values: list[Any]) -> Any:
-    """A single value alone, several as a list: both are what the Hub takes, and the first is what people write."""
+    """A single value by itself, several as a list: the Hub accepts both, and people write the first."""
     return values[0] if len(values) == 1 else values
 
 
@@ -110,7 +110,7 @@ def licence_in(card: str) -> str:
     except BadInput:
         return ""
     licence = values.get("license")
-    # The Hub's word for a licence that it does not know; its name stands beside it.
+    # The Hub's word for a licence that it does not know; its name is next to it.
     if licence == "other":
         licence = values.get("license_name") or licence
     return licence if isinstance(licence, str) else ""

@@ -42,7 +42,7 @@ def plain(value: object) -> Markdown:
 def code(value: object) -> Markdown:
     """A value in code type; one that might break out of it, or out of a table, is shown as plain text instead."""
     shown = figure(value)
-    # Letters, digits and a few marks with single blanks between: nothing that ends code or a cell.
+    # Letters, digits and a few marks with single spaces between: nothing that ends code or a cell.
     if not re.fullmatch(r"[\w./@:+=,()-]+( [\w./@:+=,()-]+)*", shown):
         return plain(shown)
     return Markdown(f"`{shown}`")
@@ -58,7 +58,7 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> Markdow
 
 
 def figures(report: Mapping[str, Any]) -> Markdown:
-    """A report by its shape, sorted: plain values in one table, mappings of the same keys in one, each other alone."""
+    """A report by its shape, sorted: plain values in one table, mappings of the same keys in one, the rest singly."""
     keys = sorted(report, key=_natural)
     simple = []
     alike: dict[tuple[str, ...], dict[str, Any]] = {}

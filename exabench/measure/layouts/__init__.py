@@ -1,7 +1,7 @@
-"""Layouts of runs and judgements beside lines of text: a file for each, which reads it as columns.
+"""Layouts of runs and judgements next to lines of text: a file for each, which reads it as columns.
 
     _json      {query: {passage: value}} (BEIR, ranx, pytrec_eval), MTEB's predictions, rank_llm, rows of records; JSONL
-    _table     columns between tabs, commas or blanks under a header that names them
+    _table     columns between tabs, commas or spaces under a header that names them
     _parquet   Parquet with columns under the names that people use
     _ranx      what ranx saves as .lz4
     _python    dicts, DataFrames, tables, ranx.Run and Qrels, rows of ir_datasets and ir_measures

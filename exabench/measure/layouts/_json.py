@@ -87,7 +87,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _only_ranking(predictions: Mapping[str, Any], file: str | Path) -> Any:
-    """MTEB writes {subset: {split: {query: {passage: score}}}} beside the model's name: the one ranking in there."""
+    """MTEB writes {subset: {split: {query: {passage: score}}}} next to the model's name: the one ranking in there."""
     found = {}
     for subset, splits in predictions.items():
         if subset != "mteb_model_meta" and isinstance(splits, Mapping):

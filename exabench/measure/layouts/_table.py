@@ -1,4 +1,4 @@
-"""A table of text: columns between tabs, commas or blanks under a header that names them, as pandas writes one."""
+"""A table of text: columns between tabs, commas or spaces under a header that names them, as pandas writes one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _rows(text: str, file: str | Path, delimiter: str, names: GivenRow) -> Itera
 
 
 def _number(cell: str | None) -> Any:
-    """A cell as a number; whatever else it holds is refused later, as it stands there."""
+    """A cell as a number; whatever else it holds is refused later, as it is there."""
     if cell is None or not _NUMBER.fullmatch(cell):
         return cell
     return float(cell)

@@ -9,7 +9,7 @@ from exabench.measure.graded import Graded
 
 
 def Bpref(graded: Graded, k: int | None, *, rel: int | None = None) -> np.ndarray:
-    """Buckley and Voorhees' measure as trec_eval's bpref has it: passages without a judgement are passed over.
+    """Buckley and Voorhees' measure as trec_eval's bpref has it: passages without a judgement are skipped.
 
     With R relevant and N judged passages that are not, each relevant one gives 1 - min(those above it, R) / min(N, R);
     the sum is over R. A grade below 0 counts as no judgement.

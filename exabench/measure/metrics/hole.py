@@ -1,4 +1,4 @@
-"""Hole: the share of the ranks within the cutoff that hold a passage which nobody judged."""
+"""Hole: the share of the ranks within the cutoff that hold a passage which no one judged."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Strategy(Protocol):
-    """Logits to scores; differentiable, because training uses the very same."""
+    """Logits to scores; differentiable, because training uses exactly the same."""
 
     rows: str
 

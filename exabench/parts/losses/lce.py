@@ -12,7 +12,7 @@ class Lce:
 
     Gao, Dai and Callan 2021; T is 1 in the paper and an option of its code (luyug/Reranker), which expects the
     positive at place 0 where here it is the passage with the highest label. What makes it "localized", negatives
-    from the top of the very first stage that is reranked, is a matter of the data.
+    from the top of the first stage that is reranked, is a matter of the data.
     """
 
     needs = "positive"

@@ -10,7 +10,7 @@ from exabench.parts.losses._masked import log_softmax, positive, zero_outside_ma
 class ListNet:
     """-sum over j of softmax(y / T)_j log softmax(s)_j.
 
-    Cao et al. 2007 with top-one probabilities, where T is 1. T divides the labels alone: it says how sharply they
+    Cao et al. 2007 with top-one probabilities, where T is 1. T divides only the labels: it says how sharply they
     prefer the best. allRank's and TWOLAR's code adds 1e-10 inside the logarithm; sentence-transformers does not.
     """
 

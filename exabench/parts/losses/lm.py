@@ -12,7 +12,7 @@ from exabench.parts.losses._masked import at_least_float32, positive
 class Lm:
     """-sum over t of w_t log p(y_t | y_<t, input), p the softmax over the whole vocabulary.
 
-    monoT5 (Nogueira et al. 2020) writes the one token "true" or "false"; ExaRanker (Ferraretto et al. 2023) goes on
+    monoT5 (Nogueira et al. 2020) writes the one token "true" or "false"; ExaRanker (Ferraretto et al. 2023) continues
     with an explanation, so that the label is one token of about sixty. `label_weight` is what the loop writes into
     `weights` for the label's tokens; all other tokens of a target weigh 1 and padding 0.
 

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of each passage alone (monoBERT, monoT5's two-way softmax, MiniLM cross-encoders)."""
+"""Binary cross-entropy of each passage independently (monoBERT, monoT5's two-way softmax, MiniLM cross-encoders)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:
 class DuoT5(Pointwise):
     """p(a, b) is the probability of `true` against `false`; a passage's score is the sum of p(a, b) + 1 - p(b, a).
 
-    Over all other passages b, n x (n - 1) pairs in all: SYM-SUM of Pradeep et al. 2021, arXiv 2101.05667. A list of
+    Over all other passages b, n x (n - 1) pairs in total: SYM-SUM of Pradeep et al. 2021, arXiv 2101.05667. A list of
     one scores 0. In the usage each pair is a prompt, and a passage is cut as often as it is cut in a pair.
     """
 

@@ -125,7 +125,7 @@ class BiEncoder:
         """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
 
         Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
-        similarity that is no product.
+        similarity that is not a product.
         """
         encoder = self._encoder
         transformer, pooling, *others = encoder.modules

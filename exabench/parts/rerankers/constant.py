@@ -1,4 +1,4 @@
-"""Gives every passage the same score: what a metric pays for ties alone."""
+"""Gives every passage the same score: what a metric gives for ties."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Endpoint:
     `form` is "documents" (results with relevance_score: Jina, Cohere, vLLM) or "texts" (text-embeddings-inference).
     The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere. A request has
     `timeout` seconds and is tried again `retries` times, after a longer break each time or the one that the server
-    asks for, for `patience` seconds in all. `concurrency` requests are in flight; more than `batch` passages are asked
+    asks for, up to `patience` seconds. `concurrency` requests are in flight; more than `batch` passages are asked
     in several requests, which suits servers that score each passage by itself.
     """
 

@@ -17,10 +17,10 @@ TEMPLATE = "Query: {query} Document: {passage}"
 
 
 class RankT5(Pointwise):
-    """Zhuang et al. 2023: the logit of <extra_id_10> at the decoder's first step, or the encoder alone.
+    """Zhuang et al. 2023: the logit of <extra_id_10> at the decoder's first step, or encoder-only.
 
     A folder whose config.json names T5EncoderModel as architecture is the encoder-only kind: its first token's state
-    goes through `dense.weight` `[1, width]` (and `dense.bias`), which the safetensors hold beside the encoder.
+    goes through `dense.weight` `[1, width]` (and `dense.bias`), which the safetensors hold next to the encoder.
     """
 
     def __init__(

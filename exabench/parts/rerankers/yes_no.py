@@ -21,7 +21,7 @@ class YesNo(Pointwise):
     """The logits of "yes" and "no" after the cue, one against the other; nothing is generated.
 
     `chat` puts the tokenizer's chat template around the question. The answers are tokens as they follow the cue: with
-    a blank before them, or as the first word of the assistant's turn.
+    a space before them, or as the first word of the assistant's turn.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class PrebuiltIndex:
 def find_prebuilt(name: str, package: Path, jar: Path, others: Iterable[str] = ()) -> PrebuiltIndex:
     """The prebuilt index of that name; `package` is the folder of pyserini, `jar` Anserini's.
 
-    Nothing is asked of the network. Raises UnknownName with the nearest names, `others` among them.
+    The network is not used. Raises UnknownName with the nearest names, `others` among them.
     """
     in_jar = {}
     with zipfile.ZipFile(jar) as packed:

@@ -1,7 +1,7 @@
 """Encoded passages on disk, in shards named by what they hold, and the best rows of a search through them.
 
 A shard is a few thousand passages in the order of the collection. Its name is the digest of their ids and texts, so
-a shard that is there is right: an encoding that was killed goes on behind the last whole shard, a passage that
+a shard that exists is right: an encoding that was killed continues behind the last whole shard, a passage that
 changed costs its own shard alone, and a collection met again costs nothing. `<digest>.<array>.npy` are its arrays,
 `<digest>.ids` its ids; the ids are written last and mark the shard as whole.
 """
@@ -64,12 +64,12 @@ class Vectors:
         encode: Callable[[Sequence[str], Sequence[str]], Mapping[str, np.ndarray]],
         progress: Progress,
     ) -> None:
-        """Stream a collection through: shards that are there are kept, the others are encoded.
+        """Stream a collection through: shards that exist are kept, the others are encoded.
 
         `encode` makes the arrays of a shard, by name, from the ids and the texts of its passages.
         Raises BadInput for an empty collection, CannotWrite where another process is encoding into the folder.
         """
-        total = operator.length_hint(passages)  # 0: nobody knows
+        total = operator.length_hint(passages)  # 0: no one knows
         is_writer = False
         with contextlib.ExitStack() as writing:
             for some in chunks(passages, self._size):

@@ -33,8 +33,8 @@ class Bm25:
     `language` is that of the texts, the task's own unless given: stop words and stems are those of English.
 
     `lucene` is on where it lists words, lengths and ties (the default): the run is then Anserini's own to the letter.
-    With an empty list it is the plain formula. Lucene's ways are these. "words": its Porter leaves words of two letters
-    alone and turns -logy into -log and -bly into -bl; a superscript is not part of a word, a copyright sign is one.
+    With an empty list it is the plain formula. Lucene's ways are these. "words": its Porter keeps words of two letters
+    unchanged and turns -logy into -log and -bly into -bl; a superscript is not part of a word, a copyright sign is one.
     "lengths": the length of a passage is kept in one byte. "ties": equal scores go by document id ascending, four
     decimals are kept, and 0.000001 parts the tied, so that the ranking rule (document id descending) finds no tie.
     """
@@ -81,7 +81,7 @@ class Bm25:
             raise BadInput("there is no passage to index")
         engine = LuceneIndex if self._like_lucene else bm25s.BM25
         self._index = engine(method="lucene", k1=k1, b=b)
-        with np.errstate(invalid="ignore"):  # passages without a word have no mean length
+        with np.errstate(invalid="ignore"):  # passages silently have no mean length
             self._index.index(self._tokenise(texts), create_empty_token=False, show_progress=False)
         order = np.argsort(np.array(self._ids, object), kind="stable")
         self._places = np.empty(len(texts), np.int64)  # the place of each passage by its id, ascending
@@ -122,9 +122,9 @@ class Bm25:
 
 
 class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
-    """bm25s with the index that Lucene would score by, made in one numpy pass over all postings.
+    """bm25s with the index that Lucene would score by, made in one numpy pass through all postings.
 
-    A passage's length is kept in one byte, and passages without a word count neither for the idf nor for the mean
+    A passage's length is kept in one byte, and passages silently count neither for the idf nor for the mean
     length.
     """
 
@@ -275,7 +275,7 @@ class LuceneWords:
     """Texts as lists of words, equal to what Lucene's analysis makes of English.
 
     Emoji are words as well: flags, keycaps, skin tones and joined pictographs. The lists differ for scripts without
-    blanks that only a dictionary can cut (Thai, Khmer, ...), for letters younger than the Unicode of Lucene's
+    spaces that only a dictionary can cut (Thai, Khmer, ...), for letters younger than the Unicode of Lucene's
     tokenizer, where a joiner follows a letter in a square or circle, and in the stem of what holds "yy".
     """
 

@@ -165,7 +165,7 @@ class Dense:
         return vectors
 
     def _rescore(self, queries: np.ndarray, shard: Shard, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The final scores of pairs of a query and a row, computed anew, whoever found them; summed in double."""
+        """The final scores of pairs of a query and a row, computed again, whoever found them; summed in double."""
         block = self._index.read(shard, "vectors")
         scores = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), PAIRS_AT_ONCE):

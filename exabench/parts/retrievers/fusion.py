@@ -14,7 +14,7 @@ from exabench.measure.runs import rank_scores, read_run, run_digest, run_of, top
 
 
 class Fusion:
-    """`runs` are files. `method` is "rrf" with its `k`, "isr" or "log_isr": each looks at ranks alone.
+    """`runs` are files. `method` is "rrf" with its `k`, "isr" or "log_isr": each uses only ranks.
 
     The last two (inverse square rank) are those of Mourao, Martins and Magalhaes 2015, computed by ranx.
 

@@ -15,11 +15,11 @@ class HubList:
     """The lists in the config `config` of the dataset `repo`: a row for each query, with its passages, best first.
 
     A row holds `query-id` and, in the column `column`, a list of passage ids; where it has `scores`, too, as many, they
-    are the run's, so that a list of `exabench board publish-lists` is the very same again.
+    are the run's, so that a list of `exabench board publish-lists` is exactly the same again.
 
     `repo` is the task's own dataset unless given, `split` that of the task's name (or another of its `names`) unless
     given, or the only one, and `revision` a commit, a tag or a branch, today's head where none is given. The commit is
-    recorded, so that the same lists can be read again. Beware of lists that were made with the judgements at hand: some
+    recorded, so that the same lists can be read again. Beware of lists that were made with the judgements: some
     publishers put a relevant passage into every list that had none.
     """
 

@@ -23,7 +23,7 @@ from exabench.core.packages import extra_line
 from exabench.measure.runs import run_of, top
 from exabench.parts.retrievers._prebuilt import PrebuiltIndex, fetch_prebuilt, find_prebuilt
 
-KINDS = {"flat": (), "multifield": ("title",)}  # the fields beside `contents`
+KINDS = {"flat": (), "multifield": ("title",)}  # the fields next to `contents`
 AT_BLANKS = ("ha", "so", "sw", "yo")
 LANGUAGES = (*"ar bn da de en es fa fi fr hi hu id it ja ko nl no pl pt ru sv te th tr uk zh".split(), *AT_BLANKS)
 """The languages that Anserini's indexer knows, those it has no analyser for last."""
@@ -44,7 +44,7 @@ class Pyserini:
     `flat` holds title and text (the `fields`) in one field, `multifield` the title in a second field and adds both
     scores. Text is cut by Lucene's StandardTokenizer, possessives and 33 stop words go, Porter's stemmer follows; a
     query is the sum of its words. The index is found again by the digest of all passages, `index`, `fields` and
-    the version of Anserini; it lies in `cache` (`lucene` in the user's cache folder of exabench unless given). As in
+    the version of Anserini; it is in `cache` (`lucene` in the user's cache folder of exabench unless given). As in
     Anserini, a passage without `contents` (of multifield: without text) is never found.
 
     `index` may also be one of pyserini's prebuilt indexes ("msmarco-v1-passage", "beir-v1.0.0-scifact.flat", ...),
@@ -52,7 +52,7 @@ class Pyserini:
     fields are searched where an index has two.
 
     `language` is that of the texts, the task's own unless given. Each has the analyser that Anserini gives it, as in
-    the regressions of MIRACL; Hausa, Somali, Swahili and Yoruba are cut at blanks.
+    the regressions of MIRACL; Hausa, Somali, Swahili and Yoruba are cut at spaces.
 
     Ties: Anserini sorts by score, then by document id ascending, rounds every score to four decimals and takes
     0.000001 more from each further one of a tie. Exactly these scores are returned, so that the one ranking rule
@@ -113,7 +113,7 @@ class Pyserini:
         """The folder of the index over these passages, which is built where it is not there."""
         if isinstance(passages, Iterator):  # they are read twice: for their digest, and to be indexed
             passages = list(passages)
-        # The index is named by what it holds, so one that is there is right.
+        # The index is named by what it holds, so one that exists is right.
         content = hashlib.sha256()
         count = 0
         with_contents = 0

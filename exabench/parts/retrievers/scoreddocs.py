@@ -16,7 +16,7 @@ class ScoredDocs:
     """The scoreddocs of the ir_datasets collection `id`, which is that of the task unless given.
 
     Some are not rankings: MS MARCO's top 1000 have no scores. Such lists are taken whole, with equal scores, and are
-    never cut, for nobody knows which of their passages come first.
+    never cut, for no one knows which of their passages come first.
     """
 
     whole = False

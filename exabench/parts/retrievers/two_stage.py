@@ -20,7 +20,7 @@ class TwoStage:
     """The best `first_depth` passages of a first stage in the order of a reranker; passages below are dropped.
 
     Both parts come ready made. `passages` are those that the first stage searches; only the texts of found ones are
-    kept while they are scored, and none are read for a reranker that looks at ids alone. Passages that can be read
+    kept while they are scored, and none are read for a reranker that reads only ids. Passages that can be read
     only once are put into a list.
     """
 

@@ -21,7 +21,7 @@ def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The prompt as the model reads it.
 
     By the tokenizer's chat template, with the opening of the answer; a template that takes no system turn gets that
-    text at the head of the first user turn. Without a template the texts of the turns alone, a blank line between
+    text at the head of the first user turn. Without a template only the texts of the turns, a blank line between
     them, with the tokenizer's own special tokens. Raises BadInput for turns that the template refuses.
     """
     if not getattr(tokenizer, "chat_template", None):

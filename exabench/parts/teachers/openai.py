@@ -23,7 +23,7 @@ class OpenAI:
     The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere; a server on
     this machine needs none. A request is given up after `timeout` seconds and tried again `retries` times (server
     errors, lost connections, time-outs, answers that are not JSON), each time after a longer break. 429 is no such
-    failure: everyone waits as long as Retry-After says, or longer each time, for `patience` seconds in all. `base_url`
+    failure: everyone waits as long as Retry-After says, or longer each time, up to `patience` seconds. `base_url`
     is the address that /chat/completions follows. `model` and `revision` are what the server is said to serve.
     """
 

@@ -106,7 +106,7 @@ class Transformers:
         """Replies to prompts of one temperature and bound; a batch that does not fit the memory is cut in two."""
         first, _ = batch[0]
         width = max(len(ids) for _, ids in batch)
-        # [prompts, tokens]; a decoder goes on from the end of its prompt, so it is padded on the left
+        # [prompts, tokens]; a decoder continues from the end of its prompt, so it is padded on the left
         input_ids = torch.full((len(batch), width), self._padding)
         attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
         for number, (_, ids) in enumerate(batch):

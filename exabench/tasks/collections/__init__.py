@@ -27,7 +27,7 @@ from exabench.tasks.locks import lock_judgements, locked_judgements, summarise
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
 
-# What the user put into a folder comes first. ir_datasets comes before the Hub, because it holds its downloads against
+# What the user put into a folder comes first. ir_datasets comes before the Hub, because it checks its downloads against
 # checksums. BRIGHT's reader comes before that of all repositories, which would take BRIGHT's without excluded ids.
 ORDER = ("medquad", "noveleval", "ir_datasets", "bright", "hub")
 """The places in which a task is looked for, one after the other, if no folder in BEIR layout holds it."""
@@ -107,7 +107,7 @@ def open_collection(
 
     `needs` is "judgements" where no text will be read: then a folder without a corpus serves, too. Raises BadInput
     where no place is known and for a folder that is not whole, OutsideFailed where every known place failed, with all
-    reasons, and NotOnHub where the Hub alone was asked and knows none of them.
+    reasons, and NotOnHub where only the Hub was asked and knows none of them.
     """
     check_data(data)
     local = COLLECTIONS["beir_folder"](task, data, lock)
@@ -174,7 +174,7 @@ def judgements_of(
 ) -> Judgements:
     """The judgements of a task, or any qrels; `threshold` is the lowest relevant grade, by default the task's or 1.
 
-    Those of a task are held against the `lock` file, by default that of the `board`. Raises BadInput for a
+    Those of a task are checked against the `lock` file, by default that of the `board`. Raises BadInput for a
     threshold below 1, and as `open_collection` does.
     """
     if threshold is not None and threshold < 1:
@@ -213,9 +213,9 @@ def excluded_of(task: Task, collection: Collection) -> Mapping[str, Set[str]]:
 
 
 def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | None = None) -> Qrels:
-    """The judgements of the task's split, held against the table's counts and digest.
+    """The judgements of the task's split, checked against the table's counts and digest.
 
-    Where the table has no digest, they are held against those in the lock file, if it has any (tasks/locks.py).
+    Where the table has no digest, they are checked against those in the lock file, if it has any (tasks/locks.py).
     Raises BadInput for any difference: silently other judgements make silently other numbers.
     """
     qrels = collection.qrels(task.split)
@@ -297,13 +297,13 @@ def lock_collection(
 
 
 def local_collections(data: str | Path | None) -> dict[str, Collection]:
-    """The tasks that lie in a folder here, by name: what can be read without asking the network.
+    """The tasks that are in a folder here, by name: what can be read without asking the network.
 
     The custom tasks of `data` are among them. Raises BadInput for a task.toml that is wrong.
     """
     found = {}
     for task in [*tasks().values(), *own_tasks(data).values()]:
-        if task.members:  # a mean lies in the folders of its parts
+        if task.members:  # a mean is in the folders of its parts
             continue
         place = COLLECTIONS["beir_folder"](task, data)
         if place.is_available() and task.split in splits_in(place.folder):
@@ -312,7 +312,7 @@ def local_collections(data: str | Path | None) -> dict[str, Collection]:
 
 
 def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Iterator[Passage]]]:
-    """The benchmarks at hand with the judged queries and passages of their split: what training data must not know.
+    """The benchmarks available with the judged queries and passages of their split: what training data must not know.
 
     A judged passage whose text is not there (a pool holds some of them) has an empty one.
     """
@@ -336,7 +336,7 @@ def _judged_passages(place: Collection, wanted: set[str]) -> Iterator[Passage]:
 
 
 def all_judgements(task: Task, place: Collection) -> Qrels:
-    """The grades of the task's split, held against the table, and of every other split that lies in its folder."""
+    """The grades of the task's split, checked against the table, and of every other split that is in its folder."""
     found = {query_id: dict(row) for query_id, row in read_checked_qrels(task, place).items()}
     folder = getattr(place, "folder", None)
     if folder is None:
@@ -344,7 +344,7 @@ def all_judgements(task: Task, place: Collection) -> Qrels:
     for split, file in splits_in(folder).items():
         if split == task.split:
             continue
-        # Where two splits judge the same passage, the grade that was held against the table counts.
+        # Where two splits judge the same passage, the grade that was checked against the table counts.
         for query_id, row in read_qrels(file).items():
             found[query_id] = {**row, **found.get(query_id, {})}
     return found

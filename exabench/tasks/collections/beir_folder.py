@@ -31,7 +31,7 @@ class _ExcludingLine(msgspec.Struct):
 class BeirFolder:
     """A custom task's own folder, else `DATA/<task>/` where it exists; `mini` is found inside exabench itself.
 
-    A task of the table may also lie under one of its other names (`DATA/SciFact/`, `DATA/cqadupstack/android/`), or be
+    A task of the table may also be under one of its other names (`DATA/SciFact/`, `DATA/cqadupstack/android/`), or be
     a split of a folder (`DATA/msmarco/qrels/dev.tsv`). The .jsonl files may be packed (corpus.jsonl.gz). Where the task
     drops excluded ids, a line of queries.jsonl holds those of its query: `"excluded_ids": ["d7"]`.
     """

@@ -89,7 +89,7 @@ class Hub:
         return configs(self._repo, self.revision)
 
     def _config(self, what: str) -> str:
-        """The config that holds `what` (corpus, queries, qrels); "" where the judgements lie in another repository."""
+        """The config that holds `what` (corpus, queries, qrels); "" where the judgements are in another repository."""
         language = self._task.language
         part = self._place.get("config", language)
         names = [what]

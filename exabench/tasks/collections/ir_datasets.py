@@ -14,7 +14,7 @@ from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.tasks.collections import passage_of, query_of
 
 PACKAGE = f"ir_datasets {ir_datasets.__version__}"
-"""What pins all that is read here: the package holds what it downloads against its own checksums."""
+"""What pins all that is read here: the package checks what it downloads against its own checksums."""
 
 # The package writes its log to standard error by itself; here it goes to whoever listens (logging), else nowhere.
 _LOGGER = ir_datasets.log.easy().logger()

@@ -28,12 +28,12 @@ class Medquad:
     """`DATA/medquad/medquad.jsonl`, one pair a line, its `uid` the id of both query and passage.
 
     A passage is an answer under the title of what it is about (`focus`), since hundreds of answers read the same but
-    for the disease that they do not name. A question is answered by its own answer and by those to the very same
+    for the disease that they do not name. A question is answered by its own answer and by those to exactly the same
     question; nothing else has been judged.
 
     Its splits are "test" (every question) and, for those who train on it, "train" and "held_out", which share no focus:
-    a focus (letter case and blanks aside) is held out where its digest falls into the first tenth of all digests. All
-    splits are over the same answers. Nobody published a split; this one is exabench's own.
+    a focus (letter case and spaces aside) is held out where its digest falls into the first tenth of all digests. All
+    splits are over the same answers. No one published a split; this one is exabench's own.
     """
 
     def __init__(self, task: Task, data: str | Path | None = None, lock: str | Path | None = None) -> None:

@@ -167,7 +167,7 @@
       ...numbers({ ...one, a: t.mean(one.a), b: t.mean(one.b) }, verdict(one))]);
     done.means.forEach((one) => body.push([`Mean over ${one.tasks} tasks`, one.candidates, "", say.count(one.test.queries), ...numbers(one)]));
     return table("cap-tasks", "Student\u2019s paired t-test of A \u2212 B, two-sided, with its 95% interval. The difference is significant where p is below the "
-      + "limit beside it: that of Holm\u2019s correction over the better system\u2019s tests against every system below it over the same candidate list. "
+      + "limit next to it: that of Holm\u2019s correction over the better system\u2019s tests against every system below it over the same candidate list. "
       + "Not significantly different does not mean equal. A task\u2019s name shows its queries below.", heads, body, "told");
   }
 

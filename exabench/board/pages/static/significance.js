@@ -45,7 +45,7 @@
         await Promise.all(chosen.map((one) => values(one, of)));
         if (mine === turn) { show(of); }
       } else {
-        status.textContent = (chosen.length ? "One system alone: there is no pair to test." : "No system has a result on every task here.") + lost;
+        status.textContent = (chosen.length ? "Only one system: there is no pair to test." : "No system has a result on every task here.") + lost;
       }
     } catch (error) { if (mine === turn) { status.textContent = `A file could not be loaded: ${error.message}`; } }
   }
@@ -117,8 +117,8 @@
       return [line, String(one.group), ...chosen.map((_, j) => cell(byPlace, i, j)), limit(one), next || "\u2013", drop];
     });
     const caption = `${of.title}: the system at the left minus the one above, in points, with p of Student\u2019s paired t-test. \u25B2 significantly `
-      + "better, \u25BC significantly worse, \u25CB not significantly different: p is held against the limit of the better system, which Holm\u2019s "
-      + "correction over its tests against every system below it sets. Members of a group are not significantly different from its first."
+      + "better, \u25BC significantly worse, \u25CB not significantly different: p is compared with the limit of the better system, from Holm\u2019s "
+      + "correction over its tests against every system below it. Members of a group are not significantly different from its first."
       + (pairs.every((pair) => pair.test) ? "" : ` No test: ${UNLIKE}`);
     out.replaceChildren(table("cap-matrix", caption, heads, body, "matrix"));
   }

@@ -224,7 +224,7 @@ def stops_at(step: int):
     """A Progress that ends the run behind a step."""
 
     def progress(done: int, total: int, text: str = "") -> None:
-        if done == step and "passed over" not in text:
+        if done == step and "skipped" not in text:
             raise Stopped
 
     return progress

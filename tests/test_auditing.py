@@ -195,5 +195,5 @@ def test_an_audit_can_be_read_and_is_the_same_every_time(tmp_path, mini):
     assert "  source overlap, overlap, bm25: dense 0.2500" in told
     assert any(line.startswith("  against people, mini, labels: judged pairs") for line in told)
     assert all("\n" not in line and "{" not in line for line in told)
-    with pytest.raises(BadInput, match="no release"):
+    with pytest.raises(BadInput, match="is not a release"):
         audit(tmp_path)

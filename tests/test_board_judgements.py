@@ -85,7 +85,7 @@ def test_other_judgements_are_refused_with_the_name_of_the_lock_file_and_the_way
         message = capsys.readouterr().err
         assert f"has other judgements than {board / 'lock.json'} says: their digest is sha256:" in message
         advice = (
-            f"`exabench bench judgements animals --board {board}` shows what differs, and takes corrected judgements"
+            f"`exabench bench judgements animals --board {board}` shows what differs and accepts corrected judgements"
         )
         assert advice in message
 

@@ -269,8 +269,8 @@ def test_any_words_around_our_sections_stay(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     ("existing", "said"),
     [
-        ("<!-- exabench: figures -->\nno end", "has no <!-- /exabench -->"),
-        ("<!-- exabench: a -->\n<!-- exabench: b -->\n<!-- /exabench -->", "has no <!-- /exabench -->"),
+        ("<!-- exabench: figures -->\nno end", "has no matching <!-- /exabench -->"),
+        ("<!-- exabench: a -->\n<!-- exabench: b -->\n<!-- /exabench -->", "has no matching <!-- /exabench -->"),
         ("---\na: [1\n---\n", "not YAML"),
         ("---\n- a\n---\n", "key: value"),
         ("---\n{a: 1}\n---\n", "key: value"),

@@ -257,7 +257,7 @@ def test_a_pickle_in_place_of_tensors_is_not_opened_and_one_file_more_harms_nobo
     assert newest(tmp_path).step == 2
     rewritten(path, "model.safetensors", pickle.dumps(Canary(tmp_path / "ran")))
     found = newest(tmp_path)
-    assert is_step(found, 1) and "does not hold the tensors" in found.skipped[0]
+    assert is_step(found, 1) and "does not have the tensors" in found.skipped[0]
     assert not (tmp_path / "ran").exists()
 
 
@@ -271,10 +271,12 @@ def test_digests_that_are_none_are_skipped_and_named(tmp_path, digests):
 
 def test_where_none_is_whole_or_the_recipe_is_another_nobody_starts_anew_by_accident(tmp_path):
     path = saved(tmp_path, 1)
-    with pytest.raises(BadInput, match=r"step-000001: is of another recipe \(sha256:.*give each a folder"):
+    with pytest.raises(BadInput, match=r"step-000001: is of another recipe \(sha256:.*give each its own folder"):
         load_newest(tmp_path, digest_of("another recipe"))
     cut(path / "state.json")
-    with pytest.raises(BadInput, match=r"holds no whole checkpoint \(.*step-000001/state.json: is damaged.*start anew"):
+    with pytest.raises(
+        BadInput, match=r"has no complete checkpoint \(.*step-000001/state.json: is damaged.*start again"
+    ):
         load_newest(tmp_path, RECIPE)
 
 

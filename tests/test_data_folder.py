@@ -153,7 +153,7 @@ def test_texts_lose_a_carriage_return_and_ids_with_blanks_are_named_with_their_l
     (folder / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert next(open_collection(task("animals", data=data)).passages()) == Passage("d1", "Bats hear.", "Bats")
     assert main(["bench", "candidates", "animals", "--data", str(data), "--board", str(data / "board")]) == 2
-    assert "corpus.jsonl:2: an id may not be empty nor hold blanks" in told(capsys)
+    assert "corpus.jsonl:2: an id must not be empty or contain whitespace" in told(capsys)
 
 
 def test_a_nan_that_nobody_reads_is_no_reason_to_refuse_a_collection(data: Path) -> None:

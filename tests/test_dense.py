@@ -372,7 +372,7 @@ def test_a_folder_without_tokenizer_or_with_weights_missing_is_refused(tiny, tmp
     bare = changed(tmp_path / "bare", tiny)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (bare / file).unlink()
-    with pytest.raises(BadInput, match="holds no tokenizer"):
+    with pytest.raises(BadInput, match="has no tokenizer"):
         dense(bare, cache)
     lacking = changed(tmp_path / "lacking", tiny)
     weights = load_file(lacking / "model.safetensors")

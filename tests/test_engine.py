@@ -218,7 +218,7 @@ def test_what_memory_does_not_hold_is_halved_until_it_does_and_one_pair_too_larg
     assert np.allclose(part.scores(jobs()), expected, atol=1e-5)
     assert part.computed == 120 and max(sizes) <= 300
     narrow(monkeypatch, 5)
-    with pytest.raises(BadInput, match="no memory for one input of .* tokens; lower max_length"):
+    with pytest.raises(BadInput, match="not have enough memory for one input of .* tokens; lower max_length"):
         part.scores([(Query("new", "another sky"), [Passage("p", "is blue and wide")])])
 
 

@@ -154,7 +154,7 @@ def test_any_run_is_reranked_into_a_run(cross_encoder: str, capsys: pytest.Captu
     }
     assert (found["file"], found["queries"], found["replaced"]) == ("out.trec", 24, False)
     assert main(["rerank", "unchanged", "--run", "bm25.trec", "--task", "mini", "-o", "out.trec", "--depth", "2"]) == 0
-    assert "the file that was there is replaced" in capsys.readouterr().err
+    assert "replaced the existing file" in capsys.readouterr().err
     assert {len(read_run("out.trec").ranking(query)) for query in candidates} == {2}
     oracle = exabench.rerank("oracle", candidates, "mini")
     assert exabench.score(oracle, task="mini")["nDCG@10"] == table["mini"].ceiling["nDCG@10"]
@@ -193,8 +193,8 @@ WRONG = [
     ("evaluate oracle --task mini --metric ndgc@10", "did you mean nDCG"),
     ("evaluate oracle --task mini --candidates bm25-10", "is not a leaderboard"),
     ("evaluate oracle --task mini --candidates bm25-10 --to board", "unknown candidates 'bm25-10'"),
-    ("evaluate oracle --task mini --metric AP --to board", "leave --metric out"),
-    ("evaluate oracle --task mini --set retriever=bm25", "the first stage is named by --retriever"),
+    ("evaluate oracle --task mini --metric AP --to board", "remove --metric"),
+    ("evaluate oracle --task mini --set retriever=bm25", "name the first stage with --retriever"),
     ("evaluate oracle --task mini --set retriever.k3=1", "retriever bm25 has no option 'k3'; its options: b, fields"),
     ("evaluate oracle --task mini --set model=x", "reranker oracle has no option 'model'; its options: none"),
     ("evaluate oracle --task mini --device cpu", "reranker oracle has no option 'devices'"),
@@ -326,7 +326,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_before_the_work(
         capsys.readouterr()
         assert main([*command, f"{file}/under/it"]) == 2
         told = capsys.readouterr().err
-        assert told == f"exabench: {file}/under/it: cannot be written ({file} is a file and no folder)\n"
+        assert told == f"exabench: {file}/under/it: cannot be written ({file} is a file, not a folder)\n"
 
 
 def test_the_judgements_that_a_board_has_locked_hold_without_its_candidates_too(

@@ -112,7 +112,7 @@ def test_what_no_list_can_show_is_refused_even_with_a_digest_that_fits(tmp_path:
         write_excerpts(values, file)
     else:
         file.write_text(json.dumps(values))
-    with pytest.raises(BadInput, match="does not hold what is shown"):
+    with pytest.raises(BadInput, match="does not contain the excerpts"):
         read_excerpts(file)
 
 

@@ -213,7 +213,7 @@ def test_a_list_that_is_not_there_and_choices_beside_again_are_one_line(capsys):
     assert main([*FREEZE, "--again", "bm25-30"]) == 2
     assert "bm25-20" in capsys.readouterr().err
     assert main([*FREEZE, "--again", "bm25-20", "--retriever", "bm25"]) == 2
-    assert "--again repeats what the description of the list says" in capsys.readouterr().err
+    assert "--again uses the list's own description" in capsys.readouterr().err
 
 
 def test_python_makes_a_list_again_too():
@@ -246,7 +246,7 @@ def test_paths_are_recorded_from_the_working_folder_on(folder):
         (["--retriever", "two_stage"], "retriever two_stage needs first_stage (a part); its options: fields"),
         (["--retriever", "dense"], "retriever dense needs model (text); its options: backend"),
         (["--retriever", "splade"], "retriever splade needs model"),
-        (["--retriever", "scoreddocs"], "the task is not one of ir_datasets"),
+        (["--retriever", "scoreddocs"], "the task is not in ir_datasets"),
         (["--retriever", "hub_list"], "hub_list needs the name of a dataset"),
         (
             ["--retriever", "pyserini", "--set", "index=beir-v1.0.0-scifact.flatt"],
@@ -399,7 +399,7 @@ def test_a_credit_can_be_said_later_and_the_results_take_it_over(capsys):
     digest = described("repllama-40")["digest"]
     capsys.readouterr()
     assert main([*frozen, *OURS]) == 0
-    assert "has another credit now: `exabench bench run` takes it over" in capsys.readouterr().err
+    assert "has a new credit: `exabench bench run` copies it" in capsys.readouterr().err
     assert described("repllama-40")["credit"]["owner"] == "castorini"
     assert described("repllama-40")["digest"] == digest
     assert main(["bench", "verify", "--board", "board"]) == 1

@@ -215,9 +215,9 @@ def test_a_table_split_or_version_that_is_not_there_or_has_changed_is_named(tmp_
         made(tmp_path, tables, "order", split="dev")
     with pytest.raises(BadInput, match="holds version 1.0.0, not 2.0.0"):
         made(tmp_path, tables, "order", version="2.0.0")
-    with pytest.raises(BadInput, match="no release folder here and no Hub id"):
+    with pytest.raises(BadInput, match="neither a release folder nor a Hub id"):
         groups_of(train_recipe(recipe(tmp_path / "r.toml", [{"release": "./gone", "table": "t"}])), "order")
     (file,) = tmp_path.rglob("*.parquet")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(BadInput, match="is not the manifest's file"):
+    with pytest.raises(BadInput, match="does not match the manifest"):
         made(tmp_path, tables, "order")

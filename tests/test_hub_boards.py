@@ -168,7 +168,7 @@ def test_a_list_with_a_score_too_few_is_refused(
     hub.commit("owner/odd", repository({("bm25", "test"): [row]}))
     choices = ["--retriever", "hub_list", "--set", "repo=owner/odd"]
     assert main(["bench", "candidates", "mini", *choices, "--board", str(lists)]) == 2
-    assert "has not a score for each passage" in capsys.readouterr().err
+    assert "does not have a score for each passage" in capsys.readouterr().err
 
 
 # -- results on the pages of models ------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def test_results_of_older_versions_and_of_several_languages_are_read(board: Path
         ("[]", "is not a result of MTEB"),
         ("{", "JSON"),
         (json.dumps(mteb_result(scores=[1])), "its scores are not a table"),
-        (json.dumps(mteb_result(scores={"a\nb": [{"ndcg_at_10": 0.5}]})), "no line of text"),
+        (json.dumps(mteb_result(scores={"a\nb": [{"ndcg_at_10": 0.5}]})), "not one line of text"),
         (json.dumps(mteb_result(task_name="a\nb")), "it has no task_name"),
         (json.dumps(mteb_result(scores={"test": [{"ndcg_at_10": "high"}]})), "must be a number from 0 to 1"),
         (json.dumps(mteb_result(scores={"test": [{"ndcg_at_10": 71.2}]})), "must be a number from 0 to 1"),
@@ -466,6 +466,6 @@ def test_a_result_whose_model_nobody_names_is_refused(
 ) -> None:
     (tmp_path / "x.json").write_text(json.dumps(mteb_result()))
     assert main(["bench", "import-mteb", str(tmp_path / "x.json"), "--board", str(board)]) == 2
-    assert "say whose results these are (--system owner/model)" in capsys.readouterr().err
+    assert "name the model (--system owner/model)" in capsys.readouterr().err
     assert main(["bench", "import-mteb", str(tmp_path / "none.json"), "--board", str(board)]) == 2
     assert "none.json: is not there" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_doubles_in_a_file_are_counted_and_left_out(tmp_path: Path) -> None:
 def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match='format must be "exaranker" or "twolar"'):
         build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources())
-    with pytest.raises(BadInput, match="answers order lists of passages"):
+    with pytest.raises(BadInput, match="answers give orders of passage lists"):
         Imported(file="a.tsv", format="exaranker", made_by="someone", answers="b.json")
     with pytest.raises(BadInput, match="no row of listwise"):
         export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")

@@ -154,7 +154,7 @@ def test_a_frozen_list_keeps_its_digest_and_its_first_description(board):
     before = ledger.description_file("mini", "bm25-20").read_bytes()
     candidates, run = make_candidates("mini", "bm25", 20)
     ledger.add_candidates(dataclasses.replace(candidates, source="somewhere else"), run)
-    with pytest.raises(BadInput, match="is frozen with another digest"):
+    with pytest.raises(BadInput, match="is already frozen with another digest"):
         ledger.add_candidates(*make_candidates("mini", "bm25", 20, options={"k1": 2.0}))
     assert ledger.description_file("mini", "bm25-20").read_bytes() == before
     assert ledger.candidates_run(candidates).ranking("q03") == run.ranking("q03")

@@ -151,7 +151,7 @@ def test_load_gives_the_rows_with_their_release_beside_them_or_says_what_it_cann
         ("major.minor.patch", BadInput, {"version": "v1.0.0"}),
         ("not both", BadInput, {"version": "1.0.0", "revision": "main"}),
         ("no revision 'main'", BadInput, {"revision": "main"}),
-        ("no release folder here and no Hub id", BadInput, {"place": "no/such/folder"}),
+        ("neither a release folder nor a Hub id", BadInput, {"place": "no/such/folder"}),
         ("manifest.json is missing", BadInput, {"place": tmp_path / "data"}),
     ]:
         with pytest.raises(kind, match=told):

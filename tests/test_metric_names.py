@@ -86,9 +86,9 @@ def test_every_spelling_is_printed_in_one_form(form: str, spelling: str) -> None
         ("R_cap", "R_cap needs a cutoff"),
         ("Hole", "Hole needs a cutoff"),
         ("map_cut", "needs a cutoff, as in map_cut_100"),
-        ("Rprec@10", "takes no cutoff"),
-        ("bpref_10", "takes no cutoff"),
-        ("infAP@10", "takes no cutoff"),
+        ("Rprec@10", "has no cutoff"),
+        ("bpref_10", "has no cutoff"),
+        ("infAP@10", "has no cutoff"),
         ("RBP(p=1)", "above 0 and below 1"),
         ("RBP(p='x')", "is a number"),
         ("Hole(rel=2)@10", "its options: none"),
@@ -151,7 +151,7 @@ def test_a_measurement_answers_to_every_spelling_and_says_what_it_holds() -> Non
         with pytest.raises(KeyError) as caught:
             found[missing]
         assert isinstance(caught.value, ExabenchError)
-        assert str(caught.value) == f"there is no {missing!r} here, but nDCG@10, RR"
+        assert str(caught.value) == f"{missing!r} was not computed; there is nDCG@10, RR"
     assert score(run, qrels={"q": {"b": 1}}, metrics="MRR@10")["rr@10"] == 0.5
 
 

@@ -68,10 +68,8 @@ SCORES = [
         "exabench bench score run.trec --task mini --metric rbp.95",
         "'rbp.95' could mean RBP's p or a cutoff: write RBP(p=0.95) or RBP@95",
     ),
-    Mistake("one input for run and judgements", "exabench bench score - --qrels -", "- is standard input, and can be"),
-    Mistake(
-        "one input for two runs", "exabench bench compare - - --task mini", "- is standard input, and can be given"
-    ),
+    Mistake("one input for run and judgements", "exabench bench score - --qrels -", "- is standard input and can be"),
+    Mistake("one input for two runs", "exabench bench compare - - --task mini", "- is standard input and can be used"),
     Mistake(
         "two files of judgements for one split",
         "exabench bench score run.trec --task twofold",
@@ -89,7 +87,9 @@ SCORES = [
         "both tables", "exabench bench compare run.trec run.trec --task mini --csv --latex", "one of --json, --csv"
     ),
     Mistake(
-        "queries in LaTeX", "exabench bench score run.trec --task mini --latex --per-query", "goes with the plain table"
+        "queries in LaTeX",
+        "exabench bench score run.trec --task mini --latex --per-query",
+        "works only with the plain table",
     ),
     Mistake("neither task nor judgements", "exabench bench score run.trec", "or judgements (--qrels)"),
     Mistake(
@@ -336,7 +336,7 @@ MODELS = [
     ),
     Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
     Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
-    Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "names no task"),
+    Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "is not a task"),
     Mistake(
         "a part with a typo for a model", f"exabench evaluate {MODEL} --task mini --reranker bi_encodr", "bi_encoder"
     ),
@@ -379,9 +379,7 @@ MODELS = [
         )
     ),
     Mistake("results for what is not a board", f"exabench evaluate {MODEL} --task mini --to data", f"data: {NO_BOARD}"),
-    Mistake(
-        "metrics for a board", f"exabench evaluate {MODEL} --task mini --to board --metric AP", "leave --metric out"
-    ),
+    Mistake("metrics for a board", f"exabench evaluate {MODEL} --task mini --to board --metric AP", "remove --metric"),
     Mistake(
         "candidates for a model with a typo",
         f"exabench evaluate {MODEL} --task mini --candidates bm25-2 --board board",
@@ -431,7 +429,7 @@ TASKS = [
     Mistake(
         "two licences",
         "exabench bench submit licences.toml --run mini=run.trec --board board",
-        "licence and license say different things",
+        "licence and license disagree",
     ),
     Mistake("a word after doctor", "exabench doctor now", "unexpected extra argument (now)"),
 ]

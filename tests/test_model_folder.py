@@ -264,7 +264,7 @@ def test_a_card_names_no_repository_that_is_none(made):
     front = yaml.safe_load(text.split("---\n")[1])
     assert not front.keys() & {"base_model", "datasets", "model-index"}
     assert (front["license"], front["license_name"]) == ("other", "cc-by-9")
-    assert "It was not measured on a test set." in text and "Nobody has looked for overlap" in text
+    assert "It was not measured on a test set." in text and "Not checked: overlap" in text
     with pytest.raises(BadInput, match="has no licence"):
         card_of(made, licence=" ")
     with pytest.raises(BadInput, match="training.json: is not what this exabench writes"):
@@ -282,7 +282,7 @@ def test_what_people_wrote_into_a_card_stays_and_the_rest_is_written_anew(made):
     assert 'from_pretrained("acme/small")' in new
     assert yaml.safe_load(new.split("---\n")[1])["model-index"][0]["name"] == "acme/small"
     assert card_of(made, existing=new, name="acme/small", title="Another") == new
-    with pytest.raises(BadInput, match="has no <!-- /exabench -->"):
+    with pytest.raises(BadInput, match="has no matching <!-- /exabench -->"):
         card_of(made, existing=text.replace("<!-- /exabench -->", "", 1))
 
 

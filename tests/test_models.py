@@ -138,7 +138,7 @@ def refused(folder, kind="seq2seq", **options):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda folder: (folder / "tokenizer.json").unlink(), "holds no tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "has no tokenizer"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "cannot be loaded"),
         (
             lambda folder: bpe_tokenizer().save_pretrained(folder),
@@ -170,7 +170,7 @@ def test_a_model_without_its_head_is_refused_and_not_given_a_random_one(t5, tmp_
     encoder = rankt5_folder(tmp_path / "encoder", t5_tokenizer())
     assert "has no weights for" in refused(edited(encoder, architectures=["T5ForConditionalGeneration"]))
     copy = shutil.copytree(t5, tmp_path / "copy")
-    assert "holds no dense.weight" in refused(edited(copy, architectures=["T5EncoderModel"]), "encoder")
+    assert "has no dense.weight" in refused(edited(copy, architectures=["T5EncoderModel"]), "encoder")
     three = classifier_folder(tmp_path / "three", labels=3)
     assert "has 3 labels; a reranker has one or two" in refused(three, "classifier")
 

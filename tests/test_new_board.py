@@ -109,7 +109,7 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"citation": "Ours, 2026"}, "citation must be one BibTeX entry"),
         ({"description": "a\nb"}, "description must be text on one line"),
         ({"contct": "@us"}, "has an unknown key 'contct'; did you mean contact"),
-        ({"license": "mit", "licence": "isc"}, "licence and license say different things"),
+        ({"license": "mit", "licence": "isc"}, "licence and license disagree"),
         ({"url": 3}, "url: expected `str`, got `int`"),
         ({"tasks": ["mini"] * 1001}, "must name at most 1000 tasks, not 1001"),
         ({"views": {f"v{i}": ["mini"] for i in range(101)}}, "views must be at most 100, not 101"),

@@ -204,7 +204,7 @@ def test_a_file_that_ends_too_early_or_is_no_triples_is_refused_with_its_line(tm
     file.write_text('q\t"' + "x" * 200_000, encoding="utf-8")
     with pytest.raises(BadInput, match="cannot be read as CSV"):
         list(Triples(file))
-    with pytest.raises(BadInput, match="at least one line"):
+    with pytest.raises(BadInput, match="must be at least 1"):
         Triples(file, step=0)
 
 
@@ -273,7 +273,7 @@ def test_lines_that_are_no_evidence_or_of_no_text_or_no_split_are_refused(tmp_pa
     toy = scifact(tmp_path, row("2", "9", 0))
     with pytest.raises(BadInput, match="has no evidence for a pair of split train"):
         list(Evidence(toy))
-    with pytest.raises(BadInput, match="give it as file="):
+    with pytest.raises(BadInput, match="name it as file="):
         Evidence(collection({"a": {"p1": 1}}))
     gone = Given([Query("1", "q")], [], {"1": {"7": 1}})
     scifact(tmp_path, row("1", "7", 0))

@@ -212,7 +212,7 @@ def flip_a_byte_of_the_replies(board: Path) -> None:
     [
         (take_another_run, "is not the run that the result was made from"),
         (take_another_list, "was made of another list"),
-        (flip_a_byte_of_the_replies, "is not the manifest's file"),
+        (flip_a_byte_of_the_replies, "does not match the manifest"),
     ],
 )
 def test_a_file_that_is_not_the_one_of_its_digest_is_never_shown(spoil: Any, message: str, own: Path) -> None:

@@ -448,7 +448,7 @@ def test_a_folder_that_is_no_dataset_is_left_alone(double, one, tmp_path, monkey
     for wrong in (one, one / "data" / "deeper", one.parent):
         with pytest.raises(BadInput, match="publish to another folder"):
             publish(one, wrong)
-    with pytest.raises(BadInput, match="a folder has no pull requests"):
+    with pytest.raises(BadInput, match="is a folder, which has no pull requests"):
         publish(one, tmp_path / "new", pull_request=True)
     (tmp_path / "owner" / "toy").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

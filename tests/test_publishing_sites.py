@@ -139,7 +139,7 @@ def test_a_folder_is_a_place_too(site: Path, tmp_path: Path) -> None:
 def test_what_is_no_site_is_refused(double: HubDouble, site: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="index.html is missing"):
         publish(tmp_path / "home")
-    with pytest.raises(BadInput, match="or inside it"):
+    with pytest.raises(BadInput, match="or inside or above it"):
         publish(site, site / "inner")
     (site / "link.html").symlink_to("index.html")
     with pytest.raises(BadInput, match="is a link"):
@@ -185,7 +185,7 @@ def test_choices_that_do_not_go_together_are_refused_and_no_board_is_made(
     assert "one of the two" in capsys.readouterr().err
     for choices, message in (
         (["--repo", REPO], "belongs to --pending"),
-        (["--pending", "--task", "mini"], "leave the"),
+        (["--pending", "--task", "mini"], "remove the"),
     ):
         assert main(["bench", "run", *choices]) == 2
         assert message in capsys.readouterr().err

@@ -76,10 +76,10 @@ BAD = {
     "q1 0 d1 \u0661\n": ":1: grade .* is not a whole number",
     "q1 0 d1 1_0\n": ":1: grade '1_0' is not a whole number",
     "q1 d1 1\n": ":1: has 3 columns where judgements have four .* or three between tabs .*query-id corpus-id score",
-    'query-id\tcorpus-id\tscore\nq1\t"d 1"\t1\n': ":2: an id may not be empty nor hold blanks.*'d 1'",
+    'query-id\tcorpus-id\tscore\nq1\t"d 1"\t1\n': ":2: an id must not be empty or contain whitespace.*'d 1'",
     'query-id\tcorpus-id\tscore\nq1\t"d1\t1\nq2\td1\t1\n': ":2: has 2 columns where the first line has 3",
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td1\n": ":3: has 2 columns where the first line has 3",
-    "query-id\tcorpus-id\tscore\nq1\td1 \t1\n": ":2: an id may not be empty nor hold blanks.*'d1 '",
+    "query-id\tcorpus-id\tscore\nq1\td1 \t1\n": ":2: an id must not be empty or contain whitespace.*'d1 '",
     '{"q1": {"d1": 0.5}}': "grade 0.5 of query 'q1' is not a whole number.*'d1'",
     '{"q1": {"d1": 1, "d1": 1}}': "the key 'd1' appears twice",
     '{"q1": ["d1"]}': "holds .* where {passage: value} is expected.*'q1'",
@@ -89,9 +89,9 @@ BAD = {
     "query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n": ":2: has 4 columns where the first line has 3",
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t2\n": ":3: judged twice for query 'q1', 1 and 2; keep.*'d1'",
     "q1 0 d1 1\nq2 0 d1 1\nq1 0 d1 0\n": ":3: judged twice for query 'q1'.*'d1'",
-    "q1\t0\td 1\t1\n": ":1: an id may not be empty nor hold blanks.*'d 1'",
+    "q1\t0\td 1\t1\n": ":1: an id must not be empty or contain whitespace.*'d 1'",
     "q1\t0\t\t1\n": ":1: an id may not be empty",
-    "q1\t0\td\x001\t1\n": ":1: an id may not be empty nor hold blanks or control",
+    "q1\t0\td\x001\t1\n": ":1: an id must not be empty or contain whitespace or control",
 }
 
 

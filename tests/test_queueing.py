@@ -384,7 +384,7 @@ def test_the_commands_carry_a_submission_from_its_file_to_its_one_answer(hub, bo
     assert len(comments) == 2 and f"{answer['scores'][0]['value']:.4f}" in comments[1]
     assert hub.repo(REPO).requests[0]["status"] == "closed" and check(board) == []
     assert take(board, REPO) == {} and hub.said(REPO, 1) == comments
-    with pytest.raises(BadInput, match="leave the other choices out"):
+    with pytest.raises(BadInput, match="remove the other options"):
         command("run", "--pending", "--trusted", "--board", board)
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     assert "with 3 labels; a reranker has one or two" in refused(classifier_folder(tmp_path / "nli", labels=3))
     for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"), ("Transformer", "LogitScore")):
         folder = modular(copy(encoder, modules[-1]), *modules)
-        assert f"modules.json: a cross-encoder of {', '.join(modules)}, and only those with" in refused(folder)
+        assert f"modules.json: a cross-encoder of {', '.join(modules)}; it needs a class" in refused(folder)
     assert "which is not a reranker here" in refused(
         modular(copy(encoder, "sparse"), "Transformer", "SpladePooling", made_as="SparseEncoder")
     )
@@ -134,9 +134,9 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
 
     adapter = copy(classifier, "adapter")
     (adapter / "adapter_config.json").write_text("{}")
-    assert "it holds a LoRA adapter, which is not read; merge it into its model" in refused(adapter)
+    assert "LoRA adapters are not supported; merge it into its base model" in refused(adapter)
     for name, changes, told in (
-        ("code", {"auto_map": {"AutoModel": "x.Y"}}, "needs code of its own (auto_map), which is never run"),
+        ("code", {"auto_map": {"AutoModel": "x.Y"}}, "needs its own code (auto_map), which is never run"),
         ("mamba", {"model_type": "mamba"}, "a model that is not read here (unknown model_type"),
     ):
         assert told in refused(edited(copy(classifier, name), **changes))
@@ -146,7 +146,7 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     for file in pair.glob("chat_template*"):
         file.unlink()
     (pair / "chat_template.jinja").write_text("{% if messages[1].role == 'document' %}{% endif %}")
-    assert "a chat template of query and document, which is not read here" in refused(pair)
+    assert "a chat template of query and document, which is not supported here" in refused(pair)
     (tmp_path / "empty").mkdir()
     assert "it is not a model folder: config.json is missing" in refused(tmp_path / "empty")
     listed = copy(classifier, "listed")

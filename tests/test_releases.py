@@ -210,17 +210,20 @@ FILE = "tables/small/splits/train/0"
     [
         ("format", True, "format 1 but of True"),
         ("format", 2, "format 1 but of 2"),
-        ("extra", 1, "was edited: its digest does not fit"),
+        ("extra", 1, "was edited: its digest does not match"),
         ("version", "1.0", "major.minor.patch"),
         ("tables/small/licence", None, "licence"),
         ("tables/small/tokens", {"a": "b"}, r"tables\[...\].tokens"),
         ("tables/small/splits/train", [], "must list its files"),
         ("tables/small/splits/train-x", [], "split 'train-x'"),
-        *((f"{FILE}/path", path, "no plain path") for path in ("../passwd", "/etc/passwd", "data\\small", "data/a\nb")),
+        *(
+            (f"{FILE}/path", path, "not a plain path")
+            for path in ("../passwd", "/etc/passwd", "data\\small", "data/a\nb")
+        ),
         (f"{FILE}/path", "data/other/train-00000-of-00003.parquet", "in place of data/small/train-00000"),
         (f"{FILE}/sha256", "zz", "64 hex"),
         (f"{FILE}/bytes", -1, "counts from 0"),
-        ("files", [{"path": "manifest.json", "sha256": "0" * 64, "bytes": 0, "rows": 0}], "no plain path"),
+        ("files", [{"path": "manifest.json", "sha256": "0" * 64, "bytes": 0, "rows": 0}], "not a plain path"),
         ("files", [{"path": "a", "sha256": "0" * 64, "bytes": 0, "rows": 0}] * 2, "lists a twice"),
     ],
 )

@@ -178,7 +178,7 @@ for score in "nan -inf Infinity 3.5e38 1e300 1e999 high 0x1p3 1_0 1,5 ٣".split(
     BAD[f"score {score}"] = (GOOD + line, f":5: score '{score}' of query 'q1' is not a finite number.*'d9'")
 # NUL, escape, delete, form feed and a bare carriage return; then blanks and controls beyond ASCII
 for mark in "\x00\x1b\x7f\x0c\r\u00a0\u3000\u2028\u0085\u009b":
-    told = "contains a control character" if mark.isascii() else "holds a blank or control"
+    told = "contains a control character" if mark.isascii() else "contains whitespace or a control"
     BAD[f"mark {ord(mark):x}"] = (GOOD + f"q1 Q0 d{mark}9 9 1 t\n".encode(), f":5: {told}")
 
 

@@ -140,7 +140,7 @@ def test_scores_that_are_not_finite_and_a_reranker_that_reads_judgements_are_ref
     with pytest.raises(BadInput, match="scores holds a number that is not finite.*c-p03"):
         lists(scored("p03", reranker=Broken()))
     Broken.reads = "judgements"
-    with pytest.raises(BadInput, match="may not see the judgements"):
+    with pytest.raises(BadInput, match="must not see the judgements"):
         scored("p03", reranker=Broken())
 
 

@@ -101,7 +101,7 @@ def test_each_two_of_several_runs_are_compared_with_holms_correction(tmp_path, c
             ["acme/goood", "exabench/oracle"],
             "acme/goood is not a run file, and has no result there; did you mean acme--",
         ),
-        (["{}/best.trec"], "name two systems or more"),
+        (["{}/best.trec"], "give at least two systems"),
     ],
 )
 def test_a_mistyped_run_or_submission_is_told_with_those_that_are_like_it(board, tmp_path, capsys, given, told):

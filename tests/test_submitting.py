@@ -106,13 +106,13 @@ def test_nothing_is_filed_when_anything_is_wrong(board, sent, tmp_path, case):
         ({}, ["mini={}", "mini@bm25-20={}"], "two runs are given for mini over bm25-20"),
         ({}, [], "needs at least one --run"),
         ({"name": "Acme/Good"}, ["mini={}"], "Acme/Good differs from the existing acme--good in case only"),
-        ({"name": "exabench/unchanged"}, ["mini={}"], "baselines are exabench's own"),
+        ({"name": "exabench/unchanged"}, ["mini={}"], "baselines are reserved for exabench"),
         ({"kind": "model", "reranker": "bi_encoder", "model": "m"}, ["mini={}"], "is run by exabench itself: leave"),
         ({"kind": "model", "reranker": "oracle", "model": "m"}, [], "reranker oracle needs no model: it is a baseline"),
         (
             {"kind": "model", "reranker": "monot55", "model": "m", "withdrawn": "x"},
             [],
-            "(?s)unknown reranker 'monot55'; did you mean monot5.*withdrawn is for",
+            "(?s)unknown reranker 'monot55'; did you mean monot5.*withdrawn is set by",
         ),
     ],
 )
@@ -305,7 +305,7 @@ def test_a_pull_request_holds_what_would_have_been_filed(hub, board, sent, capsy
     _, files = submit(sent[0], [f"mini={sent[1]}"], board)
     assert requested(hub) == {str(file.relative_to(board)): file.read_bytes() for file in files}
     assert hub.repo(REPO).requests[0]["title"] == "Submit acme/better (run)"
-    assert main([*dry, "--repo", REPO]) == 0 and "there already: " in capsys.readouterr().err
+    assert main([*dry, "--repo", REPO]) == 0 and "already submitted: " in capsys.readouterr().err
     [body] = hub.said(REPO, 1)
     for told in ("slug: acme--better", "kind: run", "submission: `sha256:", "run mini over bm25-20: `sha256:"):
         assert told in body
@@ -370,7 +370,7 @@ def test_a_folder_gets_the_same_files_once(board, sent, tmp_path):
     (tmp_path / "out" / "more").write_text("x")
     with pytest.raises(BadInput, match="out: is not empty"):
         send(sent[0], [f"mini={sent[1]}"], board=board, to=tmp_path / "out")
-    with pytest.raises(BadInput, match="say where to send it, one of"):
+    with pytest.raises(BadInput, match="give one of --repo"):
         send(sent[0], [f"mini={sent[1]}"], board=board)
     with pytest.raises(BadInput, match="--branch was removed: write the files with --to FOLDER"):
         send(sent[0], [f"mini={sent[1]}"], board=board, branch="new-entry")
@@ -382,7 +382,7 @@ CHAT = {**API, "reranker": "listwise"}
 OPTIONS = {
     "a name": (MODEL, "max_lenght = 3", "reranker bi_encoder has no option 'max_lenght'; its options: .*max_length"),
     "a program's": (MODEL, 'progress = "x"', "has no option 'progress'"),
-    "no teacher": ({**MODEL, "reranker": "listwise"}, "words = 3", "asks a language model: say which engine"),
+    "no teacher": ({**MODEL, "reranker": "listwise"}, "words = 3", "needs a language model: choose an engine"),
     "a teacher's": ({**MODEL, "reranker": "listwise"}, 'teacher = { part = "openai", x = 1 }', "teacher openai .*'x'"),
     "an api's": (API, 'timeout = "long"', "reranker endpoint: timeout must be a number"),
     "a chat's": (CHAT, "teacher = { temprature = 1 }", "teacher openai has no option 'temprature'"),
@@ -401,7 +401,7 @@ def test_options_that_a_reranker_does_not_take_are_refused_in_one_line_and_nothi
             submit(file, [], board, dry_run=dry_run)
         assert "\n" not in str(caught.value)
     file.write_text('withdrawn = "x"\n' + file.read_text())  # it is told with all other problems
-    with pytest.raises(BadInput, match=rf"(?s){told}.*withdrawn is for"):
+    with pytest.raises(BadInput, match=rf"(?s){told}.*withdrawn is set by"):
         submit(file, [], board)
     assert contents(board) == before
 
@@ -439,7 +439,7 @@ def test_an_api_that_speaks_chat_is_called_by_a_teacher(board, tmp_path):
 def test_what_is_withdrawn_stays_and_cannot_come_back(board, sent, tmp_path):
     withdraw(board, "acme--good", " trained on the test queries ")
     assert Ledger(board).submissions()["acme--good"].withdrawn == "trained on the test queries"
-    with pytest.raises(BadInput, match="send it under another name"):
+    with pytest.raises(BadInput, match="submit it under another name"):
         submit(write_submission(tmp_path / "again"), [f"mini={sent[1]}"], board)
     for slug, reason, told in (
         ("acme--bad", "x", "no submission 'acme--bad' to withdraw; choose from: acme--good"),

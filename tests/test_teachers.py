@@ -146,7 +146,7 @@ def missing_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (no_tokenizer, "holds no tokenizer"),
+        (no_tokenizer, "has no tokenizer"),
         (lambda folder: changed(folder / "config.json", model_type="tomorrow"), "cannot be loaded as a language model"),
         (missing_weights, "has no weights for model.norm.weight: it is not a language model"),
     ],
@@ -258,7 +258,7 @@ def test_nobody_there_is_one_line_in_bounded_time() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     started = time.monotonic()
-    with pytest.raises(OutsideFailed, match=rf"^{url} gives no answer .* after 2 tries .*onnect.*; is it up\?$"):
+    with pytest.raises(OutsideFailed, match=rf"^{url} gave no answer .* after 2 tries .*onnect.*; is it running\?$"):
         list(teacher(url, retries=1).complete(asked(50)))
     assert time.monotonic() - started < 5
 

@@ -154,7 +154,7 @@ def test_two_passages_are_cut_to_the_same_length_and_a_short_one_stays_whole():
     [
         ("no field", "each once"),
         ("{query} {query} {passage}", "each once"),
-        ("{query}{passage}", "put blanks between"),
+        ("{query}{passage}", "put spaces between"),
     ],
 )
 def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, said):

@@ -470,11 +470,11 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
 
 
 def test_in_batch_negatives_need_a_dual_encoder_and_passages_without_a_teachers_score(place, tmp_path):
-    with pytest.raises(BadInput, match="steps.in_batch is for reranker bi_encoder"):
+    with pytest.raises(BadInput, match="steps.in_batch is only for reranker bi_encoder"):
         train(made(place, tmp_path / "cross.toml", steps={"in_batch": True}), tmp_path / "cross")
     model = encoder_folder(tmp_path / "bert", "bert")
     changes = {"reranker": "bi_encoder", "model": str(model), "steps": {"in_batch": True}, "loss": {"part": "kl"}}
-    with pytest.raises(BadInput, match="other groups' passages have no score of the teacher"):
+    with pytest.raises(BadInput, match="other groups' passages have no teacher score"):
         train(made(place, tmp_path / "soft.toml", "soft", **changes), tmp_path / "soft")
     assert not (tmp_path / "cross").exists()
     changes = {**changes, "loss": {"part": "contrastive", "temperature": 0.1}, "dev": {}}

@@ -92,7 +92,7 @@ def test_both_of_its_parts_stand_on_the_page():
 @pytest.mark.parametrize(
     ("passages", "options", "message"),
     [
-        (PASSAGES, {"reranker": Oracle({})}, "may not see the judgements"),
+        (PASSAGES, {"reranker": Oracle({})}, "must not see the judgements"),
         (PASSAGES, {"first_depth": 0}, "first_depth must be at least 1"),
         (PASSAGES[1:], {}, "not in the collection .id 'a'"),
     ],

@@ -173,7 +173,7 @@ def test_ids_of_two_queries_unknown_passages_and_impossible_options_are_refused(
         with pytest.raises(BadInput, match=message):
             list(Twolar(Stored([], kept, {}), sources, stages).items())
     for options in ({"documents": 1}, {"words": 0}, {"count": -1}, {"overlap_queries": -1}):
-        with pytest.raises(BadInput, match="twolar needs documents of at least 2"):
+        with pytest.raises(BadInput, match="twolar needs documents >= 2"):
             Twolar(Stored([], passages, {}), Typed(query), stages, **options)
     with pytest.raises(BadInput, match="needs a source of queries and a first stage"):
         Twolar(Stored([], passages, {}), {}, {})

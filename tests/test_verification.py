@@ -112,7 +112,7 @@ OTHER_NAME = "has a name that does not match its content"
     ("path", "value", "told"),
     [
         ("run_digest", "sha256:0", "is not the run that the result was made from"),
-        ("candidates.recall", 1.0, "another candidate list"),
+        ("candidates.recall", 1.0, "not the candidate list"),
         ("measurement.convention.relevance_threshold", 3, "does not contain a result"),
         ("submission", "acme--other", OTHER_NAME),
     ],
@@ -198,9 +198,9 @@ def test_an_edited_run_or_list_is_named_and_one_packed_in_another_way_is_the_sam
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda file: file.unlink(), "has no line in the change log"),
+        (lambda file: file.unlink(), "has no entry in the change log"),
         (lambda file: file.write_text(file.read_text().replace('"reason"', '"season"', 1)), "cannot be read"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "ends in half a line"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), "ends in an incomplete line"),
     ],
     ids=["gone", "a key", "a torn end"],
 )
@@ -216,7 +216,7 @@ def test_a_number_without_its_line_is_named(board):
     assert verdicts(board)["nDCG@10 in the change log"] == "FAIL: the number changed without an entry in the change log"
     shutil.rmtree(board / "results" / "acme--good")
     [gone] = [cell for cell in verify(board) if not cell.holds]
-    assert gone.submission == "acme--good" and "went without a line" in gone.verdict
+    assert gone.submission == "acme--good" and "removed without an entry" in gone.verdict
     with pytest.raises(BadInput, match="holds no result of acme--good"):
         list(verify(board, "acme--good"))
     shutil.rmtree(board / "results")

@@ -277,7 +277,7 @@ class Board:
     """Everything the pages show: every result in short (`full` reads one whole), and the rankings of them.
 
     What board.toml leaves out (bench/settings has its keys) is empty. `submissions` are in the order of their slugs,
-    `digests` those of their files. `entries` are the lines of each task, best first, and `contests` those on each single
+    `digests` those of their files. `entries` are the lines of each task, best first, and `contests` those on each
     task. `unlike` holds the digests of results that were not measured as their frozen list says.
     """
 

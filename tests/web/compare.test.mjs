@@ -258,7 +258,7 @@ describe("The significance page", () => {
 
 describe("Without much to show", () => {
   test("both pages of a board with one line, or with none, say so", async () => {
-    for (const [site, say] of [["one", /fewer than two|One system alone/], ["none", /No results yet/]]) {
+    for (const [site, say] of [["one", /fewer than two|Only one system/], ["none", /No results yet/]]) {
       for (const name of ["compare.html", "significance.html"]) {
         const page = await opened(name, "", {}, site);
         await page.getByText(say).first().waitFor();

@@ -144,7 +144,7 @@ def test_options_that_make_no_sense_are_refused():
         ({"min_words": 9, "max_words": 8}, "max_words"),
         ({"per_passage": 2}, "set temperature"),
         ({"round_trip": 5}, "together"),
-        ({"keep_top": 5}, "go together"),
+        ({"keep_top": 5}, "together"),
         ({"count": 4}, "fewer than the 4"),
         ({"prompt": "no-such"}, "unknown prompt"),
     ):

@@ -217,10 +217,10 @@ def test_a_number_without_its_line_is_named(board):
     shutil.rmtree(board / "results" / "acme--good")
     [gone] = [cell for cell in verify(board) if not cell.holds]
     assert gone.submission == "acme--good" and "removed without an entry" in gone.verdict
-    with pytest.raises(BadInput, match="holds no result of acme--good"):
+    with pytest.raises(BadInput, match="has no result of acme--good"):
         list(verify(board, "acme--good"))
     shutil.rmtree(board / "results")
-    with pytest.raises(BadInput, match="holds no result"):
+    with pytest.raises(BadInput, match="has no result"):
         list(verify(board))
 
 

@@ -69,7 +69,7 @@ TIMED_SECONDS = 20.0  # no query is begun after that
 def check_depth(depth: int) -> None:
     """Raise BadInput for a depth that is not a whole number from 1 to DEEPEST. Python callers skip --depth's bounds."""
     if type(depth) is not int:
-        raise BadInput(f"depth must be a whole number, not {printable(repr(depth), 40)}")
+        raise BadInput(f"depth must be a whole number, not {printable(repr(depth))}")
     if depth < 1:
         raise BadInput(f"depth must be at least 1, not {depth}")
     if depth > DEEPEST:

@@ -262,7 +262,7 @@ class Ledger:
             for one in views[title]:
                 if not listed.issuperset(one.members or (one.name,)):
                     raise BadInput(
-                        f"view {printable(title, 60)!r} names {one.name}, which is not a task of this board; "
+                        f"view {printable(title)!r} names {one.name}, which is not a task of this board; "
                         f"choose from: {', '.join(settings.tasks)}; or add it to tasks",
                         file=self.settings_file,
                     )
@@ -601,7 +601,7 @@ def read_result(file: Path, *, of: str = "") -> Result:
     number = body.get("format", RESULT_FORMAT)
     if number not in _READABLE:
         raise BadInput(
-            f"is not a result of format {RESULT_FORMAT} but of {printable(str(number), 20)}; "
+            f"is not a result of format {RESULT_FORMAT} but of {printable(str(number))}; "
             "delete it and run `exabench bench run` again",
             file=file,
         )

@@ -170,7 +170,7 @@ def _metric_values(measured: Mapping[str, Any], file: Path) -> Iterator[tuple[st
     for name, value in known.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not 0 <= value <= 1:
-            raise BadInput(f"{name} must be a number from 0 to 1, not {printable(repr(value), 40)}", file=file)
+            raise BadInput(f"{name} must be a number from 0 to 1, not {printable(repr(value))}", file=file)
         yield _METRICS.get(name, name), repr(value)
 
 

@@ -98,17 +98,17 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
         value = getattr(settings, key.name)
         grammar = grammars[key.like]
         if value and not grammar.fits(value):
-            problems.append(f"{key.name} must {grammar.grammar}, not {printable(value, 60)!r}")
+            problems.append(f"{key.name} must {grammar.grammar}, not {printable(value)!r}")
     for title, tasks in ((settings.title, settings.tasks), *settings.views.items()):
         if not title.strip() or _HALVES.search(title):
-            problems.append(f"title {printable(title, 60)!r} must not be blank")
+            problems.append(f"title {printable(title)!r} must not be blank")
         if len(title) > LONGEST_TITLE:
-            problems.append(f"title {printable(title, 60)!r} must have at most {LONGEST_TITLE} characters")
+            problems.append(f"title {printable(title)!r} must have at most {LONGEST_TITLE} characters")
         if len(tasks) > MOST_TASKS:
-            problems.append(f"{printable(title, 60)!r} must name at most {MOST_TASKS} tasks, not {len(tasks)}")
+            problems.append(f"{printable(title)!r} must name at most {MOST_TASKS} tasks, not {len(tasks)}")
     for title, tasks in settings.views.items():
         if not tasks:
-            problems.append(f"view {printable(title, 60)!r} must name a task")
+            problems.append(f"view {printable(title)!r} must name a task")
     if len(settings.views) > MOST_VIEWS:
         problems.append(f"views must be at most {MOST_VIEWS}, not {len(settings.views)}")
     if problems:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.files import from_json, read_toml, toml_text
 from exabench.core.licences import as_licence
 from exabench.core.nouns import Credit, Submission
@@ -309,7 +309,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
         elif not field.fits(value):
             if isinstance(value, str | int | float):
                 shown = value if isinstance(value, str) else toml_text(value)
-                problem += f", not {printable(shown, 60)!r}"
+                problem += f", not {printable(shown)!r}"
             problems.append(problem)
     if foreign:
         wanted = "api" if foreign == ["endpoint"] else "model"
@@ -356,7 +356,7 @@ def read_credit(values: Mapping[str, Any]) -> Credit:
         if key not in fields:
             problems.append(f"unknown key {printable(key)!r} (its keys: {', '.join(fields)})")
         elif not fields[key].fits(value):
-            problems.append(f"{key} must {fields[key].grammar}, not {printable(toml_text(value), 60)}")
+            problems.append(f"{key} must {fields[key].grammar}, not {printable(toml_text(value))}")
         elif isinstance(value, list):
             found[key] = tuple(value)
         else:
@@ -494,7 +494,7 @@ def read_training(folder: str | Path) -> Training:
         file = Path(folder, "training.json")
         values = from_json(texts["training.json"])
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"cannot be read ({printable(str(error), 200)})", file=file) from error
+        raise BadInput(f"cannot be read ({printable(str(error), REASON)})", file=file) from error
 
     if isinstance(values, dict):
         values.pop("sealed", None)  # version 0.1 wrote digests of all files there

@@ -19,7 +19,7 @@ from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import REPORTED_COLUMNS, Ledger, last_values, read_result, result_json
 from exabench.bench.new_board import check_workflow
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, read_training
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, nearest
+from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, nearest, printable
 from exabench.core.files import digest_of, read_bytes, read_text
 from exabench.core.nouns import Result, Submission
 from exabench.data.releases import verify as release_problems
@@ -65,8 +65,10 @@ def verify(board: str | Path, slug: str = "*", data: str | Path | None = None) -
     files = ledger.result_files(slug)
     if not files:
         if slug != "*":
-            raise BadInput(f"holds no result of {slug}; {nearest(slug, ledger.slugs_with_results())}", file=board)
-        raise BadInput("holds no result; exabench bench run makes them", file=board)
+            raise BadInput(
+                f"has no result of {printable(slug)}; {nearest(slug, ledger.slugs_with_results())}", file=board
+            )
+        raise BadInput("has no result; exabench bench run makes them", file=board)
     filed, _ = ledger.readable_submissions()  # the others are named with the files
     evaluator_of = functools.cache(read_evaluator)  # a list, its texts and judgements are read once for all results
     logged = {}

@@ -19,6 +19,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+QUOTED = 80
+"""Characters of a text that a message quotes from a file, a reply or a command line; our own words are not cut."""
+
+REASON = 300
+"""Characters of what another program, library or server said of a failure."""
+
 PATH = 4096
 """The longest path that Linux has: where something is wrong is said in full."""
 
@@ -100,12 +106,12 @@ def nearest(name: str, choices: Iterable[str], advice: str = "") -> str:
     return advice or f"choose from: {', '.join(known) or 'none'}"
 
 
-def printable(text: str, limit: int = 120) -> str:
-    """`text` made safe for one line of a terminal: control characters escaped, long text cut."""
+def printable(text: str, limit: int = QUOTED) -> str:
+    """`text` made safe for one line of a terminal: control characters escaped, cut to `limit` characters with "…"."""
     # A file or a server may send the escape codes of a terminal, which would rewrite what is on the screen.
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     if len(shown) > limit:
-        shown = shown[: limit - 3] + "..."
+        shown = shown[: limit - 1] + "…"
     return shown
 
 

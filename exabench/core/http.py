@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from exabench.core.errors import BadInput, OutsideFailed, plural, printable
+from exabench.core.errors import REASON, BadInput, OutsideFailed, plural, printable
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer after decompression; one with more is a failure, before it fills the memory."""
@@ -158,7 +158,7 @@ class Client:
             text = f"{type(error).__name__}: {error}"
         if len(self._key) > 7:  # a shorter one is no secret, and its letters may be part of any word
             text = text.replace(self._key, "***")
-        return printable(" ".join(text.split()), 200)
+        return printable(" ".join(text.split()), REASON)
 
     async def _outcome(self, about: str, body: bytes, read: Callable[[bytes], T]) -> T | OutsideFailed | StatusError:
         failures = refusals = 0

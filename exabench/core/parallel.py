@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from exabench.core.errors import CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
+from exabench.core.errors import REASON, CannotWrite, ExabenchError, MissingExtra, OutsideFailed, UnknownName, printable
 from exabench.core.packages import extra_line
 
 _Given = TypeVar("_Given")
@@ -213,7 +213,7 @@ class _Runner:
             if isinstance(error, MemoryError):
                 kind = "out-of-memory"
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            text = printable(" ".join(str(error).split()), 300)
+            text = printable(" ".join(str(error).split()), REASON)
             place = f"{Path(frame.filename).name}:{frame.lineno}"
             crash = ExabenchError(f"{kind}: {type(error).__name__}: {text} ({place})")
             crash.__cause__ = error
@@ -241,7 +241,7 @@ class _Worker:
 
 
 def _last_line(error: BaseException) -> str:
-    return printable((str(error).strip() or type(error).__name__).splitlines()[-1].strip(), 300)
+    return printable((str(error).strip() or type(error).__name__).splitlines()[-1].strip(), REASON)
 
 
 _runner: _Runner | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import PACKAGE, digest_of, read_toml
 from exabench.core.licences import as_licence
 
@@ -100,13 +100,14 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
         path, sign, text = pair.partition("=")
         keys = [key.strip() for key in path.split(".")]
         if not sign or not all(keys):
-            raise BadInput(f"{option} {pair!r} must read key=value")
+            raise BadInput(f"{option} {printable(pair)!r} must read key=value")
         table = result
         for place, key in enumerate(keys[:-1], 1):
             inner = table.get(key, {})
             if not isinstance(inner, Mapping):
                 raise BadInput(
-                    f"{option} {pair!r}: {'.'.join(keys[:place])} is not a table, so a dot cannot select a key in it"
+                    f"{option} {printable(pair)!r}: {'.'.join(keys[:place])} is not a table, so a dot cannot "
+                    "select a key in it"
                 )
             table[key] = dict(inner)
             table = table[key]

@@ -150,4 +150,4 @@ def _json(value: object) -> bytes:
 
 
 def _short(value: object) -> str:
-    return "absent" if value is None else printable(json.dumps(value, ensure_ascii=False), 60)
+    return "absent" if value is None else printable(json.dumps(value, ensure_ascii=False))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import REASON, BadInput, printable
 
 BAD_ID = "an id must not be empty or contain whitespace or control characters"
 # A space would end a column of a TREC line, a control character is invisible, and half of a surrogate pair is not text
@@ -84,7 +84,7 @@ class Columns:
         if not isinstance(id, str):
             what = f"ids are strings, not {type(id).__name__}: write str(id)"
             if id is not self.queries[row]:
-                what += f", for query {self.queries[row]!r}"
+                what += f", for query {printable(self.queries[row])!r}"
             raise BadInput(what, file=self.file, line=line, id=str(id))
         if not is_id(id):
             raise BadInput(BAD_ID, file=self.file, line=line, id=id)
@@ -102,7 +102,7 @@ class Columns:
             row = int(bad[0])
             raise self.problem(
                 row,
-                f"score {printable(str(values[row]))} of query {self.queries[row]!r} is not a finite number "
+                f"score {printable(str(values[row]))} of query {printable(self.queries[row])!r} is not a finite number "
                 "in single precision",
             )
         return scores
@@ -115,10 +115,8 @@ class Columns:
         grades = []
         for row, value in enumerate(values):
             if not -1e9 < value < 1e9 or value != int(value):  # the first is also false for NaN
-                shown = printable(str(value))
-                raise self.problem(
-                    row, f"grade {shown} of query {self.queries[row]!r} is not a whole number of at most nine digits"
-                )
+                shown = f"grade {printable(str(value))} of query {printable(self.queries[row])!r}"
+                raise self.problem(row, f"{shown} is not a whole number of at most nine digits")
             grades.append(int(value))
         return grades
 
@@ -127,7 +125,8 @@ class Columns:
         ranks = self._numbers(self.ranks, "score or rank")
         for row, rank in enumerate(ranks):
             if not -1e9 < rank < 1e9 or rank != int(rank):
-                raise self.problem(row, f"rank {rank} of query {self.queries[row]!r} is not a whole number")
+                shown = f"rank {printable(str(rank))} of query {printable(self.queries[row])!r}"
+                raise self.problem(row, f"{shown} is not a whole number")
         return np.array(ranks, np.int64)
 
     def ranks_to_compare(self) -> np.ndarray | None:
@@ -142,12 +141,12 @@ class Columns:
     def _numbers(self, values: Sequence[Any] | None, what: str) -> Sequence[Any]:
         if values is None:
             if self.queries:
-                raise self.problem(0, f"no {what} is given for query {self.queries[0]!r}")
+                raise self.problem(0, f"no {what} is given for query {printable(self.queries[0])!r}")
             return ()
         # A column has one or two types, so that asking for these is quicker than asking of every value.
         if not all(_is_number(kind) for kind in set(map(type, values))):
             row = next(row for row, value in enumerate(values) if not _is_number(type(value)))
-            shown = f"{printable(repr(values[row]), 40)} of query {self.queries[row]!r}"
+            shown = f"{printable(repr(values[row]))} of query {printable(self.queries[row])!r}"
             raise self.problem(row, f"{what} {shown} is not a number but {type(values[row]).__name__}")
         return values
 
@@ -212,7 +211,7 @@ def nested_columns(table: Mapping[Any, Any], file: str | Path | None = None) -> 
             values += [value for _, value in row]
             continue
         if not isinstance(row, Mapping):
-            found = printable(repr(row), 40)
+            found = printable(repr(row))
             raise BadInput(f"has {found} where {{passage: value}} is expected", file=file, id=str(query))
         queries += [query] * len(row)
         passages += row
@@ -227,7 +226,7 @@ def named_columns(table: Any, names: Iterable[Any], values: Names, file: str | P
     for name, wanted in ((query, QUERY), (passage, PASSAGE), (value or rank, values)):
         if name is None:
             # Four of the names are enough to say what is meant.
-            there = printable(", ".join(map(str, names)), 200)
+            there = printable(", ".join(map(str, names)), REASON)
             raise BadInput(f"has no column called {' or '.join(wanted[:4])}; its columns: {there}", file=file)
     return Columns(
         list(table[query]),

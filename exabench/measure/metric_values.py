@@ -45,7 +45,7 @@ class MetricName:
         if isinstance(text, MetricName):
             return text
         if not isinstance(text, str):
-            raise BadInput(f"a metric name must be a string, not {printable(repr(text), 40)}")
+            raise BadInput(f"a metric name must be a string, not {printable(repr(text))}")
         spelling = read_spelling(text, METRICS)
         if spelling.name == "rbp":
             spelling.options.setdefault("p", 0.8)  # ir_measures' default, which the one form shows

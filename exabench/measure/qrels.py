@@ -62,7 +62,7 @@ def _qrels_of_columns(columns: Columns) -> dict[str, dict[str, int]]:
     for number, (query, passage, grade) in enumerate(rows):
         known = qrels.setdefault(query, {}).setdefault(passage, grade)
         if known != grade:
-            raise columns.problem(number, f"judged twice for query {query!r}, {known} and {grade}; keep one")
+            raise columns.problem(number, f"judged twice for query {printable(query)!r}, {known} and {grade}; keep one")
     if not qrels:
         raise BadInput("contains no judgement", file=columns.file)
     return qrels

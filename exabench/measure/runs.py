@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, refuse_utf_16, text_of, write
 from exabench.core.nouns import Convention, Run
 from exabench.measure.columns import LARGEST_SCORE, SCORE, Columns, GivenRow, check_query_ids, columns_of
@@ -179,7 +179,7 @@ def _refuse_duplicates(columns: Columns, values: Sequence[Any], what: str) -> No
             place = f"first in row {first + 1}"
             if columns.lines is not None:
                 place = f"first on line {columns.lines[first]}"
-            raise columns.problem(row, f"{what} appears twice for query {key[0]!r} ({place}); keep one line")
+            raise columns.problem(row, f"{what} appears twice for query {printable(key[0])!r} ({place}); keep one line")
 
 
 def run_in_order(name: str, rankings: Mapping[str, Sequence[str]]) -> Run:
@@ -437,7 +437,7 @@ def complete_run(run: Run, candidates: Run) -> tuple[Run, int]:
         foreign = answered.difference(known)
         if foreign:
             raise BadInput(
-                f"run {run.name!r} ranks a passage for query {query_id!r} that is not among the candidates "
+                f"run {run.name!r} ranks a passage for query {printable(query_id)!r} that is not among the candidates "
                 f"{candidates.name!r}; rerank only passages of the candidate list",
                 id=min(foreign),
             )
@@ -537,7 +537,7 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
         if not -LARGEST_SCORE < score < LARGEST_SCORE:  # also where it is NaN
             text = word.decode(errors="replace")
             raise BadInput(
-                f"score {text!r} of query {query!r} is not a finite number in single precision",
+                f"score {printable(text)!r} of query {printable(query)!r} is not a finite number in single precision",
                 file=path, line=number, id=passage,
             )  # fmt: skip
         rank = None
@@ -549,9 +549,9 @@ def _line_rows(data: bytes, path: str | Path) -> Iterator[GivenRow]:
 
 def _whole_number(word: bytes, query: str, passage: str, path: str | Path, line: int) -> int:
     if not _RANK.fullmatch(word):
-        text = word.decode(errors="replace")
+        shown = f"rank {printable(word.decode(errors='replace'))!r} of query {printable(query)!r}"
         raise BadInput(
-            f"rank {text!r} of query {query!r} is not a whole number: three columns are query, document and rank",
+            f"{shown} is not a whole number: three columns are query, document and rank",
             file=path, line=line, id=passage,
         )  # fmt: skip
     return int(word)

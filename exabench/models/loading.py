@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import transformers
 
-from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.errors import REASON, BadInput, UnknownName, printable
 from exabench.core.nouns import ModelFolder
 from exabench.models.values import PRECISIONS
 
@@ -176,4 +176,4 @@ def token_limit(tokenizer: Any, model: Any, folder: ModelFolder, wanted: int) ->
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().split("\n")
-    return f"{type(error).__name__}: {printable(lines[0], 200) or 'no reason given'}"
+    return f"{type(error).__name__}: {printable(lines[0], REASON) or 'no reason given'}"

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.errors import PATH, BadInput, UnknownName, printable
 from exabench.core.files import from_json, read_json
 
 ERROR_CLASSES = {
@@ -137,7 +137,7 @@ class SubmissionRefused(BadInput):
 
     def __init__(self, reason: str, what: str, *, file: str | None = None) -> None:
         assert reason in ERROR_CLASSES
-        super().__init__(f"{reason}: {printable(what, 400)}", file=None if file is None else printable(file, 200))
+        super().__init__(f"{reason}: {printable(what, PATH)}", file=file)
         self.reason = reason
 
 
@@ -289,7 +289,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             if not isinstance(table, dict):
                 raise _unsafe("has no weight_map of names", name)
             for shard in set(map(str, table.values())):
-                called = f"names the shard {shard[:80]!r}"
+                called = f"names the shard {printable(shard)!r}"
                 if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,95}\.safetensors", shard, re.ASCII):
                     raise _unsafe(f"{called}, which is not a safetensors file of this folder", name)
                 if shard not in files:
@@ -300,11 +300,11 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
                 if key in _CODE and inner not in (None, False):
                     raise _unsafe(f"says {key}, which may run or fetch code", name)
                 if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
-                    raise _unsafe(f"asks for {key} {str(inner)[:60]!r}; only eager and sdpa are supported", name)
+                    raise _unsafe(f"asks for {key} {printable(str(inner))!r}; only eager and sdpa are supported", name)
                 if key == "chat_template" and len(json.dumps(inner)) > WORDS:
                     raise _unsafe(f"has a chat template of more than {WORDS} bytes", name)
                 if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
-                    what = f"names tokenizer_class {str(inner)[:60]!r}"
+                    what = f"names tokenizer_class {printable(str(inner))!r}"
                     raise SubmissionRefused("unsupported-model", what, file=name)
         if name == "config.json":
             # It describes a model of FAMILIES, under the class names of that family alone.
@@ -312,17 +312,17 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
                 raise SubmissionRefused("unsupported-model", "is not the description of a model", file=name)
             family = value.get("model_type")
             if not isinstance(family, str) or family not in FAMILIES:
-                what = f"model_type {str(family)[:60]!r} is not one of {', '.join(sorted(FAMILIES))}"
+                what = f"model_type {printable(str(family))!r} is not one of {', '.join(sorted(FAMILIES))}"
                 raise SubmissionRefused("unsupported-model", what, file=name)
             named = value.get("architectures") or []
             fitting = re.compile(FAMILIES[family] + _HEADS)
             for architecture in named if isinstance(named, list) else [named]:
                 if not isinstance(architecture, str) or not fitting.fullmatch(architecture):
-                    what = f"architecture {str(architecture)[:60]!r} is none of a {family}"
+                    what = f"architecture {printable(str(architecture))!r} is not one of {family}"
                     raise SubmissionRefused("unsupported-model", what, file=name)
             for key, inner in _pairs(value):
                 if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
-                    raise _unsafe(f"names activation_fn {str(inner)[:60]!r}, which may be any code", name)
+                    raise _unsafe(f"names activation_fn {printable(str(inner))!r}, which may be any code", name)
         elif name == "modules.json":
             try:
                 _check_modules(value, "")
@@ -419,7 +419,7 @@ def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
             raise UnknownName("module", str(module["type"]), MODULES, file=file)
         path = module.get("path", "")
         if not isinstance(path, str) or not _MODULE_FOLDER.fullmatch(path):
-            raise BadInput(f"names the folder {printable(str(path), 80)!r}, no plain name inside the model", file=file)
+            raise BadInput(f"names the folder {printable(str(path))!r}, no plain name inside the model", file=file)
         modules.append((kind[2], path))
     return modules
 
@@ -479,14 +479,14 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     for name, tensor in header.items():
         if len(name) > 512 or not name.isprintable():
             raise wrong("a tensor's name is too long, or cannot be printed")
-        called = f"tensor {name[:80]!r}"
+        called = f"tensor {printable(name)!r}"
         if not isinstance(tensor, dict) or set(tensor) != {"dtype", "shape", "data_offsets"}:
             raise wrong(f"{called} is not dtype, shape and data_offsets")
         dtype = tensor["dtype"]
         shape = tensor["shape"]
         offsets = tensor["data_offsets"]
         if not isinstance(dtype, str) or dtype not in _SIZES:
-            what = f"{called} has dtype {str(dtype)[:20]!r}, not {', '.join(_SIZES)}"
+            what = f"{called} has dtype {printable(str(dtype))!r}, not {', '.join(_SIZES)}"
             raise SubmissionRefused("unsupported-model", what)
         if not _are_counts(shape, 8) or not _are_counts(offsets, 2) or len(offsets) != 2:
             raise wrong(f"{called} has a shape or offsets that are not counts")
@@ -501,7 +501,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
     end = 0
     for first, last, name in sorted(places):
         if first != end:
-            raise wrong(f"tensor {name[:80]!r} begins at {first}, not at {end}: they overlap or leave a gap")
+            raise wrong(f"tensor {printable(name)!r} begins at {first}, not at {end}: they overlap or leave a gap")
         end = last
     if 8 + length + end != size:
         raise wrong(f"it declares {8 + length + end} bytes and has {size}")

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from exabench.core.errors import BadInput, ExabenchError, plural, printable
+from exabench.core.errors import REASON, BadInput, ExabenchError, plural, printable
 from exabench.core.nouns import Passage, Query
 from exabench.measure.columns import LARGEST_SCORE
 from exabench.parts.rerankers import Reranker
@@ -157,7 +157,7 @@ def refuse_failures(name: str, query_id: str) -> Iterator[None]:
     except (ExabenchError, MemoryError):  # said in one line already; no fault of the query
         raise
     except Exception as error:
-        what = printable(" ".join(str(error).split()), 200)
+        what = printable(" ".join(str(error).split()), REASON)
         raise BadInput(f"reranker {name} failed on query {query_id!r}: {type(error).__name__}: {what}") from error
 
 
@@ -252,12 +252,12 @@ def _describe(answer: Any) -> str:
     if isinstance(answer, int) and abs(answer) > LARGEST_SCORE:
         return "a whole number of hundreds of digits"  # Python writes none of thousands
     if isinstance(answer, Real | Decimal):
-        return printable(str(answer), 40)
+        return printable(str(answer))
     kind = type(answer).__name__
     if isinstance(answer, np.ndarray):
         return "an array"
     if isinstance(answer, str | bytes | complex):
-        return f"{kind} {printable(repr(answer), 40)}"
+        return f"{kind} {printable(repr(answer))}"
     article = "an" if kind[:1] in "aeiouAEIOU" else "a"
     if isinstance(answer, list) and answer:
         inner = type(answer[0]).__name__

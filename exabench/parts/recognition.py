@@ -125,8 +125,8 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     architecture = "no architecture"
     if isinstance(architectures, list) and architectures:
         architecture = str(architectures[0])
-    kind = printable(str(config.get("model_type")), 40)
-    said = f"config.json says {printable(architecture, 60)}"
+    kind = printable(str(config.get("model_type")))
+    said = f"config.json says {printable(architecture)}"
     if config.get("auto_map"):
         refuse(f"{said} and needs its own code (auto_map), which is never run")
     try:
@@ -184,7 +184,7 @@ def _modules(folder: Path) -> list[str]:
     if isinstance(listed, list):
         for module in listed:
             if isinstance(module, Mapping):
-                names.append(printable(str(module.get("type")).rpartition(".")[2], 40))
+                names.append(printable(str(module.get("type")).rpartition(".")[2]))
     return names
 
 

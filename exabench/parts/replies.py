@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
+from exabench.core.errors import REASON, BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
 from exabench.core.files import cache_folder, canonical_json, digest_of, from_json, replacing
 from exabench.core.nouns import Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
@@ -288,7 +288,7 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
             for batch in parquet.iter_batches(AT_ONCE):
                 yield pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInput(f"is not a Parquet file of replies ({printable(str(error))})", file=file) from error
+        raise BadInput(f"is not a Parquet file of replies ({printable(str(error), REASON)})", file=file) from error
 
 
 def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:

@@ -141,7 +141,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
     if isinstance(name, Path):
         name = _as_path(name)
     if not isinstance(name, str):
-        raise BadInput(f"a task is a name, a path or a Task, not {printable(repr(name), 40)}")
+        raise BadInput(f"a task is a name, a path or a Task, not {printable(repr(name))}")
     if not name.strip():
         raise BadInput("the task name is empty; exabench bench tasks lists them")
     is_path = _is_path(name)

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.files import file_digest, json_text, read_json, replacing_folder, write, writing
 from exabench.core.records import Record, read
 
@@ -142,7 +142,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             named = load_file(file)
             named.update({alias: named[name] for alias, name in aliases.items()})
         except (SafetensorError, OSError, KeyError) as error:
-            raise BadInput(f"does not have the tensors of a run ({printable(str(error))})", file=file) from error
+            raise BadInput(
+                f"does not have the tensors of a run ({printable(str(error), REASON)})", file=file
+            ) from error
         tensors[stem] = named
     return Checkpoint(about.step, about.fingerprint, tensors, about.state)
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from exabench.core.errors import BadInput, printable
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.files import read_json, replacing_folder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
@@ -99,7 +99,7 @@ def prepare(module: Any, steps: Steps) -> None:
         try:
             model.set_attn_implementation(steps.attention)
         except (ValueError, ImportError) as error:
-            reason = printable(str(error).split("\n")[0])
+            reason = printable(str(error).split("\n")[0], REASON)
             raise BadInput(
                 f"attention {steps.attention} cannot be used here ({reason}); remove steps.attention"
             ) from error

@@ -134,7 +134,7 @@ class PullRequestQueue:
                 raise SubmissionRefused(
                     "invalid-submission",
                     f"a pull request may change submissions/SLUG.toml, runs/SLUG/ and the report in models/SLUG/ of "
-                    f"one submission, and nothing else; this one changes {printable(path, 100)}",
+                    f"one submission, and nothing else; this one changes {printable(path)}",
                 )
 
         with replacing_folder(to) as folder:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.bench.sandbox._seccomp import seccomp_filter
-from exabench.core.errors import printable
+from exabench.core.errors import REASON, printable
 from exabench.core.files import PACKAGE
 from exabench.models.screening import SubmissionRefused
 
@@ -280,7 +280,7 @@ class JailedProcess:
         why = f"the model's process ended ({code})"
         lines = self._stderr.decode("utf-8", "replace").strip().splitlines()
         if lines:
-            why += f": {printable(lines[-1], 200)}"
+            why += f": {printable(lines[-1], REASON)}"
         raise self.stop(SubmissionRefused(_EXIT_CODES.get(code, "crashed"), why))
 
     def _watch_limits(self) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
-from exabench.core.errors import printable
+from exabench.core.errors import REASON, printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
 from exabench.core.records import Record, as_builtins
@@ -138,7 +138,7 @@ def _read_answer(line: bytes, kind: type[_T]) -> _T:
         reason = value["refused"]
         if not isinstance(reason, str) or reason not in ERROR_CLASSES:
             reason = "crashed"
-        raise SubmissionRefused(reason, printable(str(value["message"]), 300))
+        raise SubmissionRefused(reason, printable(str(value["message"]), REASON))
     try:
         answer = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:

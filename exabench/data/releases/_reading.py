@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.core.errors import BadInput, UnknownName, plural, printable
+from exabench.core.errors import REASON, BadInput, UnknownName, plural, printable
 from exabench.core.files import cache_folder, digest_of, file_digest
 from exabench.core.rows import FAMILIES, DataFile, Release, Row, Table
 from exabench.data.releases._manifest import numbers, place_of, read
@@ -181,5 +181,5 @@ def _problem(folder: Path, file: DataFile, table: Table | None) -> str:
     # Only a family says in which order its columns come.
     if fields != wanted or (table.family in FAMILIES and list(fields) != list(wanted)):
         odd = sorted(name for name in fields.keys() | wanted.keys() if fields.get(name) != wanted.get(name))
-        return f"has fields that differ from the manifest: {printable(', '.join(odd)) or 'another order'}"
+        return f"has fields that differ from the manifest: {printable(', '.join(odd), REASON) or 'another order'}"
     return ""

@@ -47,4 +47,4 @@ def _row(item: Any, values: Names) -> GivenRow:
         return GivenRow(item[names.query], item[names.passage], item.get(names.value), item.get(names.rank))
     if isinstance(item, tuple | list) and len(item) == 3:
         return GivenRow(*item)
-    raise BadInput(f"expected rows of (query, passage, value), not {printable(repr(item), 40)}")
+    raise BadInput(f"expected rows of (query, passage, value), not {printable(repr(item))}")

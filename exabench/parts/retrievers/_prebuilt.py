@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exabench.core.errors import OutsideFailed, UnknownName, printable
+from exabench.core.errors import REASON, OutsideFailed, UnknownName, printable
 from exabench.core.files import cache_folder, only_writer, read_text, replacing_folder
 from exabench.core.nouns import Progress
 
@@ -110,7 +110,7 @@ def _download(index: PrebuiltIndex, to: Path, progress: Progress) -> None:
                 file.write(piece)
                 progress(received >> 20, index.size >> 20, f"MB of {index.name}")
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = printable(str(getattr(error, "reason", "") or error), 200)
+        reason = printable(str(getattr(error, "reason", "") or error), REASON)
         raise OutsideFailed(f"{what} cannot be downloaded ({reason}); check the network and try again") from error
     if received != index.size or digest.hexdigest() != index.md5:
         raise OutsideFailed(f"{what} does not match the published checksum (md5 {index.md5}); try again")

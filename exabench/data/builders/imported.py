@@ -1,4 +1,4 @@
-"""Files of others as a dataset of ours: what ExaRanker's and TWOLAR's authors published, row by row."""
+"""Published files as a dataset: those of ExaRanker's and TWOLAR's authors, row by row."""
 
 from __future__ import annotations
 

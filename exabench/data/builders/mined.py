@@ -1,4 +1,4 @@
-"""Contrastive groups out of people's judgements: a relevant passage, and hard negatives that first stages bring.
+"""Contrastive groups from human judgements: a relevant passage, and hard negatives from first stages.
 
 No language model is asked. Negatives are sampled from the top of the first stage whose results the model will
 rerank, as LCE does it (Gao et al. 2021, arXiv 2101.08751).

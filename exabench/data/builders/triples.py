@@ -1,4 +1,4 @@
-"""Training triples as they are: a query, a passage that people judged relevant, and one that no one did.
+"""Training triples unchanged: a query, a passage judged relevant, and an unjudged one.
 
 monoT5 was fitted to those of MS MARCO (Nogueira et al. 2020, arXiv 2003.06713), `triples.train.small`, which
 ir_datasets keeps by id as the docpairs of `msmarco-passage/train/triples-small`. No language model is asked.

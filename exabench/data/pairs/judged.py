@@ -1,4 +1,4 @@
-"""Pairs that people judged: a task's judgements, both classes by turns."""
+"""Pairs that people judged: a task's judgements, alternating between the classes."""
 
 from __future__ import annotations
 

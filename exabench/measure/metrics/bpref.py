@@ -1,4 +1,4 @@
-"""Bpref: binary preference, how seldom a passage judged not relevant is ranked above a relevant one (SIGIR 2004)."""
+"""Bpref: binary preference, how rarely a passage judged not relevant is ranked above a relevant one (SIGIR 2004)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hole: the share of the ranks within the cutoff that hold a passage which no one judged."""
+"""Hole: the share of ranks within the cutoff with an unjudged passage."""
 
 from __future__ import annotations
 

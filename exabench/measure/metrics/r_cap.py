@@ -1,4 +1,4 @@
-"""R_cap: capped recall, relevant passages within the cutoff over the most that it can hold."""
+"""R_cap: capped recall, relevant passages within the cutoff over the most that fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RBP: rank-biased precision, what a reader gains who continues to the next rank with probability p (TOIS 2008)."""
+"""RBP: rank-biased precision, the gain of a reader who continues to the next rank with probability p (TOIS 2008)."""
 
 from __future__ import annotations
 

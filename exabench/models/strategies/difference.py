@@ -1,4 +1,4 @@
-"""Logit of the positive answer less that of the negative one (TWOLAR): the softmax score before it saturates."""
+"""Logit of the positive answer minus that of the negative one (TWOLAR): the softmax score before it saturates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probability of the token a greedy decoder would write first, signed by what it says (ExaRanker)."""
+"""Probability of the first greedily decoded token: 1 + p, or 1 - p for the negative answer (ExaRanker)."""
 
 from __future__ import annotations
 

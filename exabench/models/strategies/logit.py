@@ -1,4 +1,4 @@
-"""The one logit as it is (RankT5's extra token, a classifier with one label)."""
+"""The single logit (RankT5's extra token, a classifier with one label)."""
 
 from __future__ import annotations
 

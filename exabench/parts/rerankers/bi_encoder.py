@@ -1,4 +1,4 @@
-"""Dual encoders as rerankers: query and passage encoded apart and compared, as the retriever `dense` ranks them."""
+"""Dual encoders as rerankers: query and passage are encoded separately and compared, as in the retriever `dense`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""monoT5 and its kin: a T5 says whether a passage answers a query (mT5, ptt5, InRanker; TWOLAR by `difference`)."""
+"""monoT5 and the like: a T5 says whether a passage answers a query (mT5, ptt5, InRanker; TWOLAR by `difference`)."""
 
 from __future__ import annotations
 

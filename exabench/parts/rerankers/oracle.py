@@ -1,4 +1,4 @@
-"""Ranks by the judgements themselves: the ceiling that these candidates set for every reranker."""
+"""Ranks by the judgements themselves: the ceiling of these candidates for any reranker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares passages two by two: a language model is asked for the better one (PRP), or duoT5 says how likely it is."""
+"""Compares pairs of passages: a language model chooses the better one (PRP), or duoT5 scores how likely it is."""
 
 from __future__ import annotations
 

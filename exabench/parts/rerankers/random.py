@@ -1,4 +1,4 @@
-"""Scores by lot, the same lot every time: the level of knowing nothing."""
+"""Random scores, the same every time: the level of knowing nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns the first-stage order around: a lower bound that a broken sign would reach."""
+"""Reverses the first-stage order: the score of a sign error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the first-stage order: what every reranker has to beat."""
+"""Keeps the first-stage order: the baseline of every reranker."""
 
 from __future__ import annotations
 

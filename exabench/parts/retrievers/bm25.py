@@ -1,4 +1,4 @@
-"""BM25 by bm25s, to Lucene's last digit: k1 0.9, b 0.4, flat text, its words, lengths and ties; needs no Java."""
+"""BM25 in Python with exactly Lucene's scores: k1 0.9, b 0.4, its tokens, lengths and ties; needs no Java."""
 
 from __future__ import annotations
 

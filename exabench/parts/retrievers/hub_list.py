@@ -1,4 +1,4 @@
-"""Candidate lists that somebody published as a config of a Hub dataset, as NanoBEIR's `bm25` and HAKARI-Bench's."""
+"""Candidate lists published as a config of a Hub dataset, such as NanoBEIR's `bm25` and HAKARI-Bench's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BM25 by Lucene as Anserini runs it, over passages or a prebuilt index; the extra [lucene] brings Java 21."""
+"""BM25 by Lucene as Anserini runs it, over passages or a prebuilt index; the extra [lucene] includes Java 21."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A published run: a first stage that somebody else ran, read from its TREC file."""
+"""A published run of a first stage, read from its run file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists that a collection of ir_datasets comes with (its scoreddocs), as MS MARCO's top 1000 of each query."""
+"""Lists included in an ir_datasets collection (scoreddocs), such as MS MARCO's top 1000 per query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another first stage's best, reranked: BM25's 100 under monoT5 are the fourth first stage of TWOLAR."""
+"""A first stage followed by a reranker: BM25's 100 under monoT5 are the fourth first stage of TWOLAR."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_parts_are_listed_with_their_lines_and_one_part_with_its_options(capsys:
     assert json.loads(capsys.readouterr().out)["losses"]["kl"].startswith("Kullback-Leibler divergence")
     assert main(["parts", "retrievers", "bm25"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("BM25 by bm25s")
+    assert lines[0].startswith("BM25 in Python")
     assert ["k1", "a", "number", "0.9"] in [line.split()[:4] for line in lines]
     assert main(["parts", "rerankers", "cross_encoder", "--json"]) == 0
     options = {option["name"]: option for option in json.loads(capsys.readouterr().out)["options"]}

@@ -204,7 +204,7 @@ def test_a_submitted_run_over_more_queries_than_are_judged_is_stored_without_the
         in told
     )
     rows = len(whole.scores)
-    assert f"note: mini: what ranks the queries of bm25-20 is stored: 24 queries, {rows} passages" in told
+    assert f"note: mini: only the rankings of the queries of bm25-20 are stored: 24 queries, {rows} passages" in told
     assert main([*given, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["notes"]) == 3  # the last: acme/good ranks alike
     assert filed_run(board, "acme--more").query_ids == whole.query_ids

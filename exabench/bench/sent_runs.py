@@ -80,7 +80,7 @@ def read_sent_run(ledger: Ledger, given: str) -> SentRun:
     if len(chosen.run.scores) < len(whole.scores):
         queries = plural(len(chosen.run), "query", "queries")
         passages = plural(len(chosen.run.scores), "passage")
-        remarks.append(f"what ranks the queries of {name} is stored: {queries}, {passages}")
+        remarks.append(f"only the rankings of the queries of {name} are stored: {queries}, {passages}")
     return SentRun(task.name, name, chosen.run, tuple(filter(None, remarks)))
 
 

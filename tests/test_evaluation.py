@@ -293,7 +293,7 @@ def test_a_reranker_of_ones_own_is_evaluated_in_one_call():
 
 def test_a_candidate_without_text_is_named(tmp_path):
     (tmp_path / "first.trec").write_text("q03 Q0 no-such-passage 1 1 t\n")
-    with pytest.raises(BadInput, match="holds no text for a candidate .*'no-such-passage'"):
+    with pytest.raises(BadInput, match="has no text for a candidate .*'no-such-passage'"):
         given = {"file": str(tmp_path / "first.trec")}
         evaluate(ShortestFirst(), ["mini"], retriever="run_file", retriever_options=given)
 

@@ -72,7 +72,7 @@ def test_a_name_that_says_another_depth_is_refused_and_leaves_nothing(folder, ca
         ): "which their name must say: call them part-20",
         ("--depth", "20", "--name", "bm25-100"): "candidates 'bm25-100' cannot be of depth 20",
         ("--depth", "20", "--name", "bm25-10"): "candidates 'bm25-10' cannot be of depth 20",
-        ("--name", "best"): "candidates 'best' must be called <retriever>-<depth>",
+        ("--name", "best"): "candidates 'best' must be named <retriever>-<depth>",
     }
     for choices, message in refused.items():
         assert main([*FREEZE, *choices]) == 2

@@ -130,7 +130,7 @@ def test_lists_that_are_there_make_no_commit_and_what_people_wrote_into_the_card
     assert {"data/mini.bm25-10.parquet", "data/mini.bm25-20.parquet"} < now.keys()
     assert b"thanks: all" in now["README.md"] and b"By hand." in now["README.md"]
     shutil.rmtree(lists / "candidates")
-    assert main(publish) == 2 and "holds no candidate list" in capsys.readouterr().err
+    assert main(publish) == 2 and "has no candidate list" in capsys.readouterr().err
     assert files(hub, LISTS) == now
 
 

@@ -107,7 +107,7 @@ def test_whatever_lies_under_another_name_than_its_content_says_is_refused_by_na
     with pytest.raises(BadInput, match="holds acme/good, so it must be named acme--good.toml"):
         ledger.submissions()
     (board / "runs" / "acme--good" / "mini.trec.gz").write_bytes(b"")
-    with pytest.raises(BadInput, match="must be called <task>.<candidates>.trec.gz"):
+    with pytest.raises(BadInput, match="must be named <task>.<candidates>.trec.gz"):
         ledger.runs("acme--good")
 
 
@@ -161,7 +161,7 @@ def test_a_frozen_list_keeps_its_digest_and_its_first_description(board):
     with pytest.raises(UnknownName, match="unknown candidates for mini 'x'"):
         ledger.one_candidates("mini", "x")
     for name in ("../x-10", "bm25", "BM25-10", "a/b-10", "bm25-10\n", "-10"):
-        with pytest.raises(BadInput, match="must be called <retriever>-<depth>"):
+        with pytest.raises(BadInput, match="must be named <retriever>-<depth>"):
             ledger.add_candidates(dataclasses.replace(candidates, name=name), run)
 
 

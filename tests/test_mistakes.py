@@ -154,7 +154,7 @@ BOARDS = [
     Mistake("a huge depth", "exabench bench candidates mini --depth 99999999999999999999", "is not in the range"),
     Mistake("a depth in words", "exabench bench candidates mini --depth ten", "'ten' is not a valid integer;"),
     Mistake(
-        "a name with blanks", "exabench bench candidates mini --name 'My List'", "must be called <retriever>-<depth>"
+        "a name with blanks", "exabench bench candidates mini --name 'My List'", "must be named <retriever>-<depth>"
     ),
     Mistake("a published run that is not there", "exabench bench candidates mini --from none", "none: cannot be read"),
     Mistake("a run of another task", "exabench bench candidates mini --from other", "does it belong to another task?"),

@@ -249,7 +249,7 @@ BROKEN = {
     "a key is missing": (edited(lambda values: values.pop("steps")), "lacks the key 'steps'"),
     "a number is huge": (edited(lambda values: values.update(epochs=1e30)), "report epochs: expected `float` <= "),
     "a table is too deep": (edited(lambda values: values["data"][0].update(leaks=NESTED)), "deeper than 20 levels"),
-    "another recipe": (put("recipe.toml", b"seed = 8\n"), "is not the recipe that training.json holds"),
+    "another recipe": (put("recipe.toml", b"seed = 8\n"), "is not the recipe in training.json"),
     "no JSON": (put("training.json", b"{" * 5000), "cannot be read"),
     "no text": (put("README.md", b"\xff"), "is not UTF-8 text"),
     "too large": (put("README.md", b" " * (2**24 + 1)), "is larger than"),

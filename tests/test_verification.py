@@ -373,12 +373,15 @@ def linked(path: str):
     ("spoil", "told"),
     [
         *((put(path), f"{path}: does not belong to a leaderboard") for path in STRAYS),
-        *((linked(path), ": is a link; a leaderboard holds plain files only") for path in (RUN, "runs/link.trec.gz")),
+        *(
+            (linked(path), ": is a link; a leaderboard contains regular files only")
+            for path in (RUN, "runs/link.trec.gz")
+        ),
         (lambda b: (b / RESULT).parent.rename(b / "results/acme--bad"), OTHER_NAME),
         (lambda b: shutil.copytree(b / "runs/acme--good", b / "runs/nobody--x"), "belongs to no submission"),
         (put("submissions/acme--good.toml", "name = 1"), "acme--good.toml: name must"),
         (put("board.toml", 'title = "T"\ntasks = ["minni"]\n'), "unknown task 'minni'"),
-        (put("reported/table.csv", ""), "holds no row"),
+        (put("reported/table.csv", ""), "has no row"),
         (put("reported/table.csv", HEAD + "a,b,c,100,nDCG@10,high,x\n"), "table.csv:2: value 'high' is not a number"),
         (put("reported/table.csv", HEAD + "a,b,c,100,nDCG@10,0.5,\n"), "table.csv:2: a reported number needs its"),
         (put("reported/table.csv", HEAD + "a,b,c\n"), "table.csv:2: value None is not a number"),

@@ -196,8 +196,8 @@ class _Inputs:
         held = count_passages(self.collection)
         if held < documents:
             raise BadInput(
-                f"task {self._task.name} has {documents} passages, {self.collection.source} holds {held}: "
-                "such a pool can be reranked but not searched; take a published run, with --from RUN in "
+                f"task {self._task.name} has {documents} passages, {self.collection.source} has {held}: "
+                "such a pool can be reranked but not searched; use a published run, with --from RUN in "
                 "`exabench bench candidates`, --retriever run_file --set retriever.file=RUN in `exabench evaluate`"
             )
 
@@ -537,7 +537,7 @@ class RerankEvaluator(CandidateEvaluator):
         passages = SelectedTexts(passages_of(self.collection, wanted), wanted, fields)
         missing = wanted - set(passages)
         if missing:  # scored as an empty text it would look like a bad passage, and no one would know
-            raise BadInput(f"{self.collection.source} holds no text for a candidate", id=min(missing))
+            raise BadInput(f"{self.collection.source} has no text for a candidate", id=min(missing))
         return passages
 
 

@@ -131,7 +131,7 @@ class _Reader:
         """The tokens of some pairs of the collection, cut as they would be."""
         some = list(itertools.islice(queries, SAMPLE))
         if not some:
-            raise BadInput("the collection holds no query")
+            raise BadInput("the collection has no queries")
         lengths = []
         # A task may have fewer queries than SAMPLE: they take turns, while passages are all different.
         for query, passage in zip(itertools.cycle(some), itertools.islice(passages, SAMPLE), strict=False):

@@ -225,7 +225,7 @@ class Ledger:
         differing = sorted(key for key in own.keys() | filed.keys() if own.get(key) != filed.get(key))
         if differing:
             raise BadInput(
-                f"describes {task.name} otherwise ({', '.join(differing)}); make the two match, or give this task "
+                f"describes {task.name} differently ({', '.join(differing)}); make the two match, or give this task "
                 "another name",
                 file=file,
             )
@@ -377,7 +377,7 @@ class Ledger:
         for file in sorted(self.folder.glob(f"runs/{slug}/*.trec.gz")):
             task, dot, candidates = file.name.removesuffix(".trec.gz").partition(".")
             if not dot:
-                raise BadInput("must be called <task>.<candidates>.trec.gz", file=file)
+                raise BadInput("must be named <task>.<candidates>.trec.gz", file=file)
             pairs.append((task, candidates))
         return pairs
 
@@ -555,7 +555,7 @@ def depth_in_name(name: str) -> int:
     match = _CANDIDATES_NAME.fullmatch(name)
     if match is None:
         raise BadInput(
-            f"candidates {printable(name)!r} must be called <retriever>-<depth> in a-z, 0-9, + and -, as in bm25-100"
+            f"candidates {printable(name)!r} must be named <retriever>-<depth>, in a-z, 0-9, + and -, as in bm25-100"
         )
     return int(match[1])
 

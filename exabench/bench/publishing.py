@@ -72,7 +72,7 @@ def published_lists(repo: str) -> tuple[str, dict[str, dict[str, Any]]]:
         manifest = place.read(MANIFEST, head)
     if head is None or manifest is None:
         raise BadInput(
-            f"dataset {repo} holds no candidate lists; publish them: exabench board publish-lists --repo {repo}"
+            f"dataset {repo} has no candidate lists; publish them: exabench board publish-lists --repo {repo}"
         )
     try:
         values = from_json(manifest.decode())
@@ -109,7 +109,7 @@ class _ListPublication(Publication):
             if not chosen or listed.task in chosen:
                 self._lists[config_of(listed.task, listed.name)] = listed
         if not self._lists:
-            raise BadInput("holds no candidate list; freeze one: exabench bench candidates", file=self.folder)
+            raise BadInput("has no candidate list; freeze one: exabench bench candidates", file=self.folder)
         self._tasks = [task(listed.task, board=ledger.folder) for listed in self._lists.values()]
 
         licences = set()

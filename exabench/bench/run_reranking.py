@@ -87,4 +87,4 @@ def _check_texts(missing: Set[str], what: str, collection: Collection) -> None:
     more = ""
     if len(missing) > 1:
         more = f", nor for {len(missing) - 1} others"
-    raise BadInput(f"{collection.source} holds no text for a {what} of the run{more}", id=min(missing))
+    raise BadInput(f"{collection.source} has no text for a {what} of the run{more}", id=min(missing))

@@ -502,7 +502,7 @@ def read_training(folder: str | Path) -> Training:
         raise BadInput(f"is nested deeper than {_DEEPEST} levels, so `exabench train` did not write it", file=file)
     read(_Report, values, file=file, what="the report")
     if recipe != values["recipe"]:
-        raise BadInput("is not the recipe that training.json holds", file=Path(folder, "recipe.toml"))
+        raise BadInput("is not the recipe in training.json", file=Path(folder, "recipe.toml"))
     if not _CURVES.fullmatch(texts["curves.csv"]):
         raise BadInput("is not a table of the steps of a training", file=Path(folder, "curves.csv"))
     return Training(values, files)

@@ -267,7 +267,7 @@ def with_api_runs(
         return checked
     lists = ledger.candidates()
     if not lists:
-        raise BadInput("holds no candidates to rerank", file=ledger.folder)
+        raise BadInput("has no candidates to rerank", file=ledger.folder)
     reranker = reranker_of(submission.reranker, **_api_options(submission))
     runs = {}
     for done, candidates in enumerate(lists, 1):

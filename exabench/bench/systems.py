@@ -116,7 +116,7 @@ def _runs_of_suite(given: Any, suite: Suite) -> dict[str, Any]:
         raise BadInput(f"there is no such folder of runs on {suite.name}; {how}", file=given)
     else:
         runs = _runs_in(Path(given), suite)
-        where = f"{given} holds no run"
+        where = f"{given} contains no run"
     names = [task.name for task in suite.tasks]
     for name in runs:
         if name not in names:
@@ -141,7 +141,7 @@ def _runs_in(folder: Path, suite: Suite) -> dict[str, Path]:
         of_task = [file for file in files if names & set(file.name.lower().split("."))]
         if len(of_task) > 1:
             listed = " and ".join(file.name for file in of_task)
-            raise BadInput(f"holds {listed} for {task.name}: keep one, or give {task.name}=RUN", file=folder)
+            raise BadInput(f"has {listed} for {task.name}: keep one, or give {task.name}=RUN", file=folder)
         for file in of_task:
             found[task.name] = file
     return found

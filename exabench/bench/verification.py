@@ -233,7 +233,7 @@ def check(board: str | Path) -> list[str]:
         if top == "site" or top.startswith(".site."):  # a built site is there
             continue
         if file.is_symlink():
-            problems.append(f"{file}: is a link; a leaderboard holds plain files only")
+            problems.append(f"{file}: is a link; a leaderboard contains regular files only")
         elif not file.is_dir() and file not in known:
             problems.append(f"{file}: does not belong to a leaderboard")
     return problems
@@ -306,7 +306,7 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
     elif kind == "reported":
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
         if not rows:
-            raise BadInput("holds no row", file=file)
+            raise BadInput("has no rows", file=file)
         if tuple(rows[0]) != REPORTED_COLUMNS:
             return  # notes and statistics next to the numbers have other columns
         for number, row in enumerate(rows, 2):

@@ -136,7 +136,7 @@ def _entries(board: Board, benchmark: str, slugs: Sequence[str]) -> dict[str, li
                 continue
             if lists[config]["digest"] != summary.result.candidates.digest:
                 raise BadInput(
-                    f"dataset {benchmark} holds another list {config} than this board; publish the board's lists: "
+                    f"dataset {benchmark} has another list {config}; publish this board's lists: "
                     f"exabench board publish-lists --repo {benchmark}"
                 )
             entries.setdefault(slug, []).append(_entry(board, summary, benchmark, commit, config))

@@ -111,7 +111,7 @@ class _SitePublication(Publication):
         for file in sorted(self.folder.rglob("*")):
             path = file.relative_to(self.folder).as_posix()
             if file.is_symlink():
-                raise BadInput("is a link; a site holds plain files only", file=file)
+                raise BadInput("is a link; a site contains regular files only", file=file)
             if path in (CARD, MANIFEST):
                 raise BadInput("is not a page: publishing writes a file of that name", file=file)
             if file.is_file() and "/." not in f"/{path}":  # hidden files are not pages

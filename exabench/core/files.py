@@ -90,7 +90,7 @@ def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
                     raw = io.BytesIO(read_within_bounds(raw))
             size = raw.seek(0, os.SEEK_END)
             if size > bound:
-                raise TooLarge(f"holds {size:,} bytes")
+                raise TooLarge(f"has {size:,} bytes")
             raw.seek(0)
             packing = packing_of(raw.read(16))
             raw.seek(0)

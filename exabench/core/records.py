@@ -48,7 +48,7 @@ def read_lines(kind: type[Line], file: str | Path) -> Iterator[tuple[int, Line]]
             record = _decode(decoder, line)
         except msgspec.ValidationError as error:
             keys = ", ".join(kind.__struct_encode_fields__)
-            raise BadInput(f"{_message(str(error), kind, '')}; a line holds {keys}", file=file, line=number) from None
+            raise BadInput(f"{_message(str(error), kind, '')}; a line has {keys}", file=file, line=number) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise BadInput("is not JSON", file=file, line=number) from error
         yield number, record

@@ -137,7 +137,7 @@ def check_row(family: str, row: Row) -> Row:
         if type(values) is not list or not all(type(value) is _TYPES[inner] for value in values):
             raise BadInput(f"field {name} must be {kind}", id=row["id"])
         if inner == "double" and not all(map(isfinite, values)):
-            raise BadInput(f"field {name} holds a number that is not finite", id=row["id"])
+            raise BadInput(f"field {name} has a number that is not finite", id=row["id"])
     return {name: row[name] for name in fields}
 
 

@@ -120,7 +120,7 @@ def _open_zip(packed: _Packed) -> IO[bytes]:
     archive = zipfile.ZipFile(io.BufferedReader(packed))  # zipfile wants all that it asks for
     files = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(files) != 1:
-        raise zipfile.BadZipFile(f"it holds {len(files)} files, and one is read: unpack it")
+        raise zipfile.BadZipFile(f"it has {len(files)} files; only archives of one file are read: unpack it")
     if files[0].file_size > packed.bound:  # never more is read, whatever follows
         raise TooLarge(f"would unpack to {files[0].file_size:,} bytes")
     return archive.open(files[0])

@@ -57,7 +57,7 @@ class WorkFolder:
         if differences:
             shown = "; ".join(differences[:4])
             more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
-            raise BadInput(f"holds another build ({shown}{more}); give another --to", file=self.folder)
+            raise BadInput(f"contains another build ({shown}{more}); give another --to", file=self.folder)
 
     # -- the plan ------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class WorkFolder:
                 for _, line in lines(self._plan_file(number)):
                     id = json.loads(line)["id"]
                     if _key(id) in twins:
-                        raise BadInput("the builder gives two items of one id; every item needs another", id=id)
+                        raise BadInput("the builder gives two items the same id; every item needs its own", id=id)
         # Written last: a plan without this file is made again.
         write(self._plan, json_text({"items": len(keys), "shards": digests}))
         return len(digests)

@@ -100,7 +100,7 @@ def local_model(model: str) -> Path | None:
         # The outermost folder: the model's modules may be in folders inside it, with a config.json each.
         configs = sorted(Path(spec.origin).parent.rglob("config.json"), key=lambda file: len(file.parts))
         if not configs:
-            raise BadInput(f"package {package} holds no model (no config.json)")
+            raise BadInput(f"package {package} contains no model (no config.json)")
         return configs[0].parent
     if Path(model).is_dir():
         return Path(model)
@@ -125,7 +125,7 @@ def _check_model(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise BadInput("is not a model folder: config.json is missing", file=folder)
     if not any(folder.glob("*.safetensors")):
-        raise BadInput("holds no weights in safetensors; convert them first (pickles are never loaded)", file=folder)
+        raise BadInput("has no safetensors weights; convert them first (pickles are never loaded)", file=folder)
     for index in sorted(folder.rglob("*.index.json")):
         value = read_json(index)
         shards = isinstance(value, dict) and value.get("weight_map")

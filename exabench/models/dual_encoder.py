@@ -97,7 +97,7 @@ class DualEncoder:
             modules = [transformer]
             for kind, inside in listed[1:]:
                 if kind == "Dense" and not (place / inside / "model.safetensors").is_file():
-                    wrong = f"module {inside!r} holds no model.safetensors (pickles are never loaded)"
+                    wrong = f"module {inside!r} has no model.safetensors (pickles are never loaded)"
                     raise BadInput(wrong, file=place)
                 module = _CLASSES[kind].load(path, subfolder=inside, local_files_only=True)
                 if kind == "Pooling" and pooling:

@@ -99,7 +99,7 @@ def splits_in(folder: Path) -> dict[str, Path]:
                 split = file.name.removesuffix(suffix)
                 if split in found:
                     both = f"{found[split].name} and {file.name}"
-                    raise BadInput(f"holds {both}, two files for the split {split}; keep one", file=folder / "qrels")
+                    raise BadInput(f"has {both}, two files for the split {split}; keep one", file=folder / "qrels")
                 found[split] = file
     return found
 

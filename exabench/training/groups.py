@@ -145,12 +145,12 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         if table.family not in FAMILIES_FOR[needs]:
             families = " or ".join(FAMILIES_FOR[needs])
             raise BadInput(
-                f"table {data.table} holds {table.family}, but loss {plan.loss['part']} needs {families}",
+                f"table {data.table} has the family {table.family}, but loss {plan.loss['part']} needs {families}",
                 file=plan.recipe.file,
             )
         if plan.steps.in_batch and table.family == "scored":
             wrong = "other groups' passages have no teacher score; remove steps.in_batch"
-            raise BadInput(f"table {data.table} holds scores, but {wrong}", file=plan.recipe.file)
+            raise BadInput(f"table {data.table} has scores, but {wrong}", file=plan.recipe.file)
         rows = _matching(rows, data)
         count = len(rows)
         if not count:

@@ -62,7 +62,9 @@ class _ModelPublication(Publication):
             raise BadInput(f"is not a model folder: {MANIFEST} or {TRAINING} is missing; train one", file=folder)
         found = pickles(folder)
         if found:
-            raise BadInput(f"holds a pickle ({found[0]}), which can run code when it is loaded; remove it", file=folder)
+            raise BadInput(
+                f"contains a pickle ({found[0]}), which can run code when it is loaded; remove it", file=folder
+            )
         listed = files_in_manifest((folder / MANIFEST).read_bytes(), "model", str(folder / MANIFEST))
         files = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
         odd = sorted((files - {CARD, MANIFEST}) ^ listed.keys())

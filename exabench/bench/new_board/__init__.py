@@ -57,7 +57,7 @@ def make_board(
     if install and not _SOURCE.fullmatch(install):
         raise BadInput(f"exabench must be installed from {SOURCE}, not {printable(install)!r}")
     if space and not NAME_ON_BOARD.fullmatch(space):
-        raise BadInput(f"a Space is called owner/name, not {printable(space)!r}")
+        raise BadInput(f"a Space is named owner/name, not {printable(space)!r}")
     names = []
     custom = []
     for name in tasks:

@@ -89,7 +89,7 @@ class FolderQueue:
                 raise SubmissionRefused("too-large", f"{name} is larger than {LARGEST:,} bytes")
         slug = read_submission(folder / "submission.toml").slug
         if slug != folder.name:
-            raise BadInput(f"the folder must be called {slug}, as its submission is")
+            raise BadInput(f"the folder must be named {slug}, like its submission")
         return folder
 
     def answer(self, pending: Pending, answer: Answer) -> None:

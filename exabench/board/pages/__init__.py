@@ -155,7 +155,7 @@ def _files_of_last_build(to: Path) -> Mapping[str, str]:
     if not to.is_dir() or not any(to.iterdir()):
         return {}
     if not (to / MANIFEST).is_file():
-        raise BadInput(f"holds files but no {MANIFEST} of exabench; give a new or empty folder", file=to)
+        raise BadInput(f"contains files but no {MANIFEST} of exabench; give a new or empty folder", file=to)
     listed = read_json(to / MANIFEST)
     files = listed.get("files") if isinstance(listed, dict) and listed.get("format") == FORMAT else None
     if not isinstance(files, dict) or not all(map(is_safe, files)):

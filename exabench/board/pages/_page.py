@@ -71,7 +71,7 @@ def _place(pattern: str, *names: str) -> str:
     """The path of a pattern with these names in it. Raises BadInput where a name could lead elsewhere."""
     for name in names:
         if "/" in name:
-            raise BadInput("cannot be the name of a page: it holds a slash", id=name)
+            raise BadInput("cannot be the name of a page: it contains a slash", id=name)
     path = pattern.format(*names)
     if not is_safe(path):
         raise BadInput("cannot be the name of a page: use letters, digits and . _ + - (at most 200)", id=path)

@@ -104,7 +104,7 @@ def load(
         raise BadInput(f"{repo!r} is neither a release folder nor a Hub id (owner/name)")
     release = read(folder)
     if version and release.version != version:
-        raise BadInput(f"{place} holds version {release.version}, not {version}")
+        raise BadInput(f"{place} has version {release.version}, not {version}")
     chosen = _table_with_split(release, table, split, folder)
     files = _checked_files(folder, chosen, split)
     # The rows are kept in arrow under the digest of their files, so rows of a file that changed are never used.
@@ -177,7 +177,7 @@ def _problem(folder: Path, file: DataFile, table: Table | None) -> str:
     except BadInput as error:
         return str(error)
     if count != file.rows:
-        return f"holds {plural(count, 'row')} where the manifest says {file.rows}"
+        return f"has {plural(count, 'row')} where the manifest says {file.rows}"
     # Only a family says in which order its columns come.
     if fields != wanted or (table.family in FAMILIES and list(fields) != list(wanted)):
         odd = sorted(name for name in fields.keys() | wanted.keys() if fields.get(name) != wanted.get(name))

@@ -272,7 +272,7 @@ def _model_front_matter(
     from huggingface_hub import EvalResult, ModelCardData
 
     if not training["licence"].strip():
-        raise BadInput("the model has no licence; give its recipe one (licence = ...)")
+        raise BadInput("the model has no licence; add one to its recipe (licence = ...)")
     known = licence_keys([training["licence"]])
     base = training["base"]["model"]
     if is_repo(base):

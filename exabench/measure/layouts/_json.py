@@ -146,7 +146,7 @@ def _rows(records: Iterable[tuple[int | None, Any]], file: str | Path, values: N
 def _row(record: Any, file: str | Path, line: int | None, values: Names, query: Any = None) -> GivenRow:
     """One passage of a ranking, or one judgement; its `query` may be known from the list that it is in."""
     if not isinstance(record, Mapping):
-        raise BadInput(f"holds {printable(repr(record))}; expected {_FORMS}", file=file, line=line)
+        raise BadInput(f"has {printable(repr(record))}; expected {_FORMS}", file=file, line=line)
     names = _names(tuple(record), values)
     if query is None:
         query = record.get(names.query)

@@ -46,7 +46,7 @@ class Vectors:
 
     def __init__(self, cache: str | None, about: Mapping[str, Any], arrays: Sequence[str], shard: int) -> None:
         if shard < 1:
-            raise BadInput(f"a shard holds at least 1 passage, not {shard}")
+            raise BadInput(f"a shard must have at least 1 passage, not {shard}")
         # The digest tells folders apart; the model's name is for people, who clear the cache by hand.
         slug = re.sub(r"[^A-Za-z0-9]", "-", about["model"])[-40:].strip("-")
         digest = digest_of(about).removeprefix("sha256:")[:16]

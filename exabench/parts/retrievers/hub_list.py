@@ -76,7 +76,7 @@ class HubList:
                 lists = [name for name, value in row.items() if isinstance(value, list)]
                 hint = f"; lists are in {', '.join(lists)} (--set column=NAME)" if lists else ""
                 raise BadInput(
-                    f"{where} holds {', '.join(row)} where a candidate list has query-id and {self._column}{hint}"
+                    f"{where} has {', '.join(row)} where a candidate list has query-id and {self._column}{hint}"
                 )
             query_id = str(row["query-id"])
             if query_id not in wanted:

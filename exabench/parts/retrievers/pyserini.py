@@ -332,7 +332,7 @@ def anserini_jar() -> Path:
     """The jar inside the installed package pyserini, which is not imported (that takes 15 s and an OpenAI key)."""
     jars = sorted(_folder_of("pyserini").glob("resources/jars/anserini-*-fatjar.jar"))
     if not jars:
-        raise MissingExtra(f"the installed package pyserini holds no anserini-*-fatjar.jar: {extra_line('lucene')}")
+        raise MissingExtra(f"the installed package pyserini has no anserini-*-fatjar.jar: {extra_line('lucene')}")
     return jars[-1]
 
 

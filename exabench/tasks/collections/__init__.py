@@ -97,7 +97,7 @@ class TextLine(msgspec.Struct):
 def check_data(data: str | Path | None) -> None:
     """Raise BadInput where a folder of collections is given that is not there."""
     if data is not None and not Path(data).is_dir():
-        raise BadInput("is not a folder; --data names the folder that holds DATA/<task>/", file=data)
+        raise BadInput("is not a folder; give the folder that contains DATA/<task>/ as --data", file=data)
 
 
 def open_collection(

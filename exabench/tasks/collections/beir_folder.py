@@ -74,7 +74,7 @@ class BeirFolder:
             lacking = ", ".join(missing)
             if needs == "judgements":
                 lacking = f"qrels/{self._task.split}.tsv"
-            raise BadInput(f"holds {' and '.join(there)} but no {lacking}", file=self.folder)
+            raise BadInput(f"has {' and '.join(there)} but no {lacking}", file=self.folder)
         # `hf download` and snapshot_download leave a data set as the Hub stores it.
         if next(self.folder.glob("**/*.parquet"), None) is not None:
             raise BadInput(

@@ -64,7 +64,7 @@ class Hub:
         if split == self._task.split and there == ["train"] == self._splits("corpus"):
             split = "train"  # NanoBEIR calls the split of everything so
         if split not in there:
-            raise BadInput(f"{self.source} holds the splits {', '.join(there)}, not {split!r}")
+            raise BadInput(f"{self.source} has the splits {', '.join(there)}, not {split!r}")
         judgements = []
         for row in self._rows(repo, config, split):
             query_id = self._field(row, "query-id", "query_id")

@@ -81,7 +81,7 @@ class IrDatasets:
     def qrels(self, split: str) -> Qrels:
         """The judgements of the task's own split (an ir_datasets id stands for one split)."""
         if split != self._task.split:
-            raise BadInput(f"ir_datasets {self._task.ir_datasets} holds the split {self._task.split!r}, not {split!r}")
+            raise BadInput(f"ir_datasets {self._task.ir_datasets} has the split {self._task.split!r}, not {split!r}")
         qrels: dict[str, dict[str, int]] = {}
         for judgement in self._read("qrels_iter"):
             qrels.setdefault(judgement.query_id, {})[judgement.doc_id] = int(judgement.relevance)

@@ -63,7 +63,7 @@ class Medquad:
     def qrels(self, split: str) -> Qrels:
         """Grade 1 for all answers to the question. Raises BadInput for a split that is none of SPLITS."""
         if split not in SPLITS:
-            raise BadInput(f"MedQuAD holds the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
+            raise BadInput(f"MedQuAD has the splits {', '.join(SPLITS)}, not {split!r}", file=self.file)
         answers: dict[str, dict[str, int]] = {}
         asked = {}
         for line in self._lines():

@@ -47,7 +47,7 @@ class Noveleval:
     def qrels(self, split: str) -> Qrels:
         """qrels.txt. Raises BadInput for another split than the task's only one."""
         if split != self._task.split:
-            raise BadInput(f"NovelEval holds the split {self._task.split}, not {split!r}", file=self.folder)
+            raise BadInput(f"NovelEval has the split {self._task.split}, not {split!r}", file=self.folder)
         return read_qrels(self.folder / "qrels.txt")
 
     def _pairs(self, name: str) -> Iterator[tuple[str, str]]:

@@ -124,6 +124,8 @@ READERS = {
     "docs/**/*.md": of_markdown,
     "dataset_cards/*.md": of_markdown,
     "exabench/hub/cards/*.md": of_markdown,
+    "exabench/bench/new_board/*.md": of_markdown,
+    "exabench/bench/new_board/*.yml": of_markdown,
     "exabench/board/pages/templates/*.html": of_template,
     "exabench/board/pages/static/*.js": of_script,
     "exabench/**/*.py": of_python,

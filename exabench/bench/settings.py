@@ -49,17 +49,17 @@ class Key:
 KEYS = (
     Key(
         "description",
-        "A sentence about the board, for the start page and for links that are shared.",
+        "A sentence about the board, for the start page and link previews.",
         '"Rerankers for questions about our products, over one frozen BM25 list."',
         "description",
     ),
     Key(
         "source",
-        "Where the folder of the board can be copied from, so that anybody can verify its numbers: a repository.",
+        "The address of the board's folder (a repository), so that anyone can copy it and verify the numbers.",
         '"https://github.com/our-group/board"',
         "link",
     ),
-    Key("contact", "Whom to ask: an e-mail address, an @handle or an https:// address.", '"@our-group"', "contact"),
+    Key("contact", "Whom to contact: an e-mail address, an @handle or an https:// address.", '"@our-group"', "contact"),
     Key(
         "citation",
         "How to cite the board: one BibTeX entry.",
@@ -69,12 +69,12 @@ KEYS = (
     Key("licence", "The licence of the results and pages, as an SPDX identifier.", '"cc-by-4.0"', "licence"),
     Key(
         "url",
-        "Where the pages are read: the feed and shared links need an address.",
+        "The address of the published pages, for the feed and shared links.",
         '"https://our-group.example.org/board"',
         "place",
     ),
 )
-"""The keys that may be left out, in the order of a new file."""
+"""The optional keys, in the order of a new file."""
 
 
 def read_settings(file: str | Path) -> BoardSettings:
@@ -134,7 +134,7 @@ def settings_text(settings: BoardSettings) -> str:
     """The settings as a board.toml in which a comment explains each key; what is not given is a comment, too."""
     text = "# The title of the pages.\n"
     text += f"title = {toml_text(settings.title)}\n\n"
-    text += "# The tasks and suites whose results the pages show; `exabench bench tasks` lists those that are known.\n"
+    text += "# The tasks and suites whose results the pages show; `exabench bench tasks` lists them.\n"
     text += f"tasks = {toml_text(settings.tasks)}\n\n"
     for key in KEYS:
         value = getattr(settings, key.name)

@@ -131,7 +131,7 @@ def test_a_worker_gets_the_items_of_the_model_that_it_has(tmp_path: Path, monkey
 def test_an_item_whose_worker_is_killed_is_run_again_and_one_that_kills_every_worker_is_named(tmp_path: Path) -> None:
     assert names(outcomes(Begin(tmp_path, killed=("b.two", 1)), workers=2)) == FILES
     found = outcomes(Begin(tmp_path, killed=("a.one", 9)), workers=2)
-    with pytest.raises(OutsideFailed, match=r"a on one \(bm25-20, bm25-100\): 3 workers died of it"):
+    with pytest.raises(OutsideFailed, match=r"a on one \(bm25-20, bm25-100\): 3 workers died on it"):
         found[0].get()
     assert names(found[1:]) == FILES[2:]
 

@@ -103,7 +103,7 @@ def test_suites_expand_in_order_each_task_once_and_an_unknown_task_is_answered_w
     with pytest.raises(UnknownName, match="unknown task 'scifacts'; did you mean scifact"):
         task("scifacts")
     with pytest.raises(
-        UnknownName, match="unknown task 'qqq'; exabench bench tasks lists them; a collection of your own"
+        UnknownName, match="unknown task 'qqq'; exabench bench tasks lists them; give your own collection"
     ):
         task("qqq")
     with pytest.raises(UnknownName, match="unknown task 'no-suite'"):

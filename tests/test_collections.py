@@ -42,7 +42,7 @@ BAD_LINES = {
     "not JSON": ("{", "is not JSON"),
     "nesting without end": ('{"_id": "d9", "text": "x", "n": ' + "[" * 100_000, "is not JSON"),
     "an empty id": ('{"_id": "", "text": "x"}', "has an empty _id"),
-    "no text": ('{"_id": "d9"}', "lacks the key 'text'; a line holds text, _id, title"),
+    "no text": ('{"_id": "d9"}', "lacks the key 'text'; a line has text, _id, title"),
     "an id twice": ('{"_id": "d1", "text": "x"}', "appears twice.*'d1'"),
 }
 
@@ -91,7 +91,7 @@ def test_a_task_that_no_place_serves_says_where_to_put_it(tmp_path):
         open_collection(task("bioasq"))
     with pytest.raises(BadInput, match="ir_datasets has no collection 'beir/scifacts'; did you mean beir/scifact"):
         open_collection(dataclasses.replace(TOY, ir_datasets="beir/scifacts"))
-    with pytest.raises(BadInput, match="holds the split 'test', not 'train'"):
+    with pytest.raises(BadInput, match="has the split 'test', not 'train'"):
         IrDatasets(task("scifact")).qrels("train")
 
 

@@ -256,11 +256,11 @@ def test_medquad_holds_out_whole_subjects_whatever_their_case(tmp_path):
 def test_a_wrong_line_of_medquad_is_named(tmp_path):
     for row, complaint in (
         ("{", "jsonl:2: is not JSON"),
-        ("[]", "a line holds uid, focus, question, answer"),
+        ("[]", "a line has uid, focus, question, answer"),
         (pair(1), "uid: expected `str`, got `int`"),
         (pair("1"), "needs a uid that no other line has.*'1'"),
         (pair(""), "needs a uid that no other line has"),
-        ({"uid": "2"}, "lacks the key 'focus'; a line holds uid, focus, question, answer"),
+        ({"uid": "2"}, "lacks the key 'focus'; a line has uid, focus, question, answer"),
     ):
         with pytest.raises(BadInput, match=complaint):
             list(medquad(tmp_path, pair("1"), row).passages())

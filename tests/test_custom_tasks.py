@@ -79,7 +79,7 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
         ("name = 'My Task'", r"task\.toml: name 'My Task' must be of a-z, 0-9, - and \+"),
         ("split = 'dev'", r"task\.toml: split dev is not in .*animals; choose from: test"),
         ("qrels_digest = ''", r"task\.toml: qrels_digest: expected `str` matching"),
-        ("query_field = 'description'", r"task\.toml: query_field is of queries of ir_datasets"),
+        ("query_field = 'description'", r"task\.toml: query_field is for ir_datasets sources"),
         ("source = 'irds:'", r"task\.toml: source: 'irds:' must read irds:ID"),
         ("source = 'hub:nobody'", r"'hub:nobody' must read hub:OWNER/NAME"),
         ("name = 'quora'", r"quora is a built-in task with another description; give this one a name"),
@@ -135,7 +135,7 @@ def test_a_path_with_a_name_of_the_table_is_that_task_and_is_held_against_its_ju
 def test_two_folders_that_would_be_one_task_are_told_apart_by_a_name(data: Path) -> None:
     for name in ("My_Set", "my set"):
         write_beir(data / name, GIVEN)
-    with pytest.raises(BadInput, match="is called my-set, as .*My_Set is; give one another name"):
+    with pytest.raises(BadInput, match="has the same name, my-set, as .*My_Set; rename one of them"):
         own_tasks(data)
     describe(data / "My_Set", 'name = "first"\n')
     assert list(own_tasks(data)) == ["first", "animals", "my-set"]
@@ -144,7 +144,7 @@ def test_two_folders_that_would_be_one_task_are_told_apart_by_a_name(data: Path)
 def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_its_own_name(data: Path) -> None:
     write_beir(data / "more" / "animals", GIVEN)
     (data / "linked").symlink_to(data / "animals")
-    with pytest.raises(BadInput, match="data/animals and .*more/animals are both called animals; rename one of them"):
+    with pytest.raises(BadInput, match="data/animals and .*more/animals are both named animals; rename one of them"):
         expand([str(data / "animals"), str(data / "more" / "animals")])
     by_other_path = data / "more" / ".." / "animals"
     found = expand([str(data / "animals"), "animals", str(by_other_path), str(data / "linked")], data=data)
@@ -159,9 +159,9 @@ def test_two_collections_of_one_name_are_not_taken_for_one_task_and_a_link_has_i
         ("{data}/animals/corpus.jsonl", "corpus.jsonl: is a file of the collection .*animals; name the folder"),
         ("{data}/animals/qrels/test.tsv", "test.tsv: is a file of the collection .*animals; name the folder"),
         ("{data}/animals/qrels", "qrels: is part of the collection .*animals; name that folder"),
-        ("{data}/notes.txt", r"notes.txt: is not a task\.toml and no folder in BEIR layout"),
-        ("hf:someone/some", r"'hf:someone/some' names no task; a place reads irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
-        ("https://huggingface.co/datasets/a/b", "names no task; a dataset of the Hub is hub:a/b"),
+        ("{data}/notes.txt", r"notes.txt: is neither a task\.toml nor a folder in BEIR layout"),
+        ("hf:someone/some", r"'hf:someone/some' is not a task; write irds:ID or hub:OWNER/NAME\[@COMMIT\]"),
+        ("https://huggingface.co/datasets/a/b", "is not a task; for a Hub dataset write hub:a/b"),
         ("IRDS:", "'irds:' must read irds:ID"),
         ("animls", "unknown task 'animls'; did you mean animals"),
     ],
@@ -215,7 +215,7 @@ def test_a_threshold_beside_a_task_is_taken_and_one_below_1_is_refused(tmp_path:
         values.append(json.loads(capsys.readouterr().out)["metrics"]["P@10"])
     assert values == [pytest.approx(0.15), pytest.approx(0.05)]
     assert run("bench", "score", file, "--task", "mini", "--threshold", 0) == 2
-    assert "threshold 0 would count what was judged not relevant" in capsys.readouterr().err
+    assert "threshold 0 would count passages judged not relevant" in capsys.readouterr().err
 
 
 def test_a_new_board_describes_the_custom_tasks_that_it_is_made_with(data: Path) -> None:

@@ -72,8 +72,8 @@ def test_a_collection_in_place_of_the_folder_of_all_of_them_is_told(data: Path, 
     ("lacking", "message"),
     [
         ("corpus.jsonl", "scifact: holds queries.jsonl and qrels but no corpus.jsonl"),
-        ("queries.jsonl", "scifact: holds corpus.jsonl and qrels but no queries.jsonl"),
-        ("qrels/test.tsv", "scifact: holds corpus.jsonl and queries.jsonl but no qrels"),
+        ("queries.jsonl", "scifact: has corpus.jsonl and qrels but no queries.jsonl"),
+        ("qrels/test.tsv", "scifact: has corpus.jsonl and queries.jsonl but no qrels"),
     ],
 )
 def test_an_incomplete_folder_is_told_which_file_it_lacks(data: Path, capsys, lacking: str, message: str) -> None:
@@ -133,7 +133,7 @@ def test_a_hub_copy_in_parquet_is_told(data: Path, capsys) -> None:
     (data / "scifact" / "corpus").mkdir(parents=True)
     (data / "scifact" / "corpus" / "corpus-00000-of-00001.parquet").write_bytes(b"PAR1")
     assert score(data, "scifact") == 2
-    assert "is a copy from the Hub in parquet files; write corpus.jsonl, queries.jsonl and qrels" in told(capsys)
+    assert "is a Parquet copy from the Hub; convert it to corpus.jsonl, queries.jsonl and qrels" in told(capsys)
 
 
 def test_a_task_of_a_board_whose_folder_is_gone_says_so(data: Path, capsys) -> None:

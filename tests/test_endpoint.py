@@ -110,7 +110,7 @@ def test_what_may_pass_is_asked_again_until_it_is_given_up():
     with server(*passing) as here:
         assert Endpoint("m", endpoint=here.url, retries=6).score(QUERY, PASSAGES) == SCORES
     assert len(here.seen) == len(passing) + 1
-    said = "gives no answer to query 'q1' after 3 tries .last: "
+    said = "gave no answer to query 'q1' after 3 tries .last: "
     with server(*passing) as here, pytest.raises(OutsideFailed, match=said):
         Endpoint("m", endpoint=here.url, retries=2).score(QUERY, PASSAGES)
     assert len(here.seen) == 3

@@ -165,8 +165,8 @@ def test_any_run_is_reranked_into_a_run(cross_encoder: str, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("query", "passage", "told"),
     [
-        ("q03", "no-such-passage", "holds no text for a passage of the run (id 'no-such-passage')"),
-        ("no-such-query", "bats-09", "holds no text for a query of the run (id 'no-such-query')"),
+        ("q03", "no-such-passage", "has no text for a passage of the run (id 'no-such-passage')"),
+        ("no-such-query", "bats-09", "has no text for a query of the run (id 'no-such-query')"),
     ],
 )
 def test_a_run_of_something_else_is_refused_by_name_and_nothing_is_written(
@@ -184,7 +184,7 @@ WRONG = [
     ("evaluate oracel --task mini", "did you mean oracle?"),
     ("evaluate ./nope --task mini", "model './nope' is not a folder here"),
     ("evaluate pypi:nope-at-all --task mini", "package nope-at-all is not installed: pip install nope-at-all"),
-    ("evaluate pypi:click --task mini", "package click holds no model (no config.json)"),
+    ("evaluate pypi:click --task mini", "package click contains no model (no config.json)"),
     ("evaluate empty --task mini", "it is not a model folder: config.json is missing"),
     ("evaluate oracle --task minni", "did you mean mini?"),
     ("evaluate oracle", "missing option '--task'"),

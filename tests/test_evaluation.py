@@ -140,7 +140,7 @@ def test_one_submission_can_be_run_alone(board):
     assert [str(file.relative_to(board)) for file in files] == ["results/acme--good/mini.bm25-20.json"]
     assert done == [(1, 1, "acme--good on mini")]
     assert run_board(board, task="scifact") == run_board(board, candidates="bm25-99") == []
-    with pytest.raises(BadInput, match="no submission 'acme--bad' is filed there; choose from: acme--good"):
+    with pytest.raises(BadInput, match="the board has no submission 'acme--bad'; choose from: acme--good"):
         run_board(board, slugs=["acme--bad"])
 
 

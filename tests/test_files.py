@@ -255,7 +255,7 @@ def test_a_pipe_is_read_to_its_end_and_an_archive_of_several_files_is_refused(tm
     with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write({gzip.compress(LINES)!r})"]):
         assert read_bytes(pipe) == LINES
     (tmp_path / "two.zip").write_bytes(zip_archive(a=b"1", b=b"2"))
-    with pytest.raises(BadInput, match="holds 2 files, and one is read: unpack it"):
+    with pytest.raises(BadInput, match="has 2 files; only archives of one file are read: unpack it"):
         read_bytes(tmp_path / "two.zip")
     (tmp_path / "text").write_text("BZh9 is the name of a query\n")
     assert read_bytes(tmp_path / "text") == b"BZh9 is the name of a query\n"
@@ -294,7 +294,7 @@ def test_a_larger_file_than_is_read_is_refused_whatever_it_holds(tmp_path):
     file = tmp_path / "file"
     with file.open("wb") as stream:
         stream.truncate(10 << 30)  # it takes no place on the disk
-    with pytest.raises(BadInput, match="holds 10,737,418,240 bytes; files of up to 2,147,483,648 bytes"):
+    with pytest.raises(BadInput, match="has 10,737,418,240 bytes; files of up to 2,147,483,648 bytes"):
         read_bytes(file)
     file.write_bytes(lzma.compress(b"\n" * 50_000_001, preset=0))
     with pytest.raises(BadInput, match="has more lines; files of up to 2,147,483,648 bytes and 50,000,000 lines"):

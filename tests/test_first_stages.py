@@ -132,7 +132,7 @@ def test_published_lists_are_frozen_and_made_again_from_their_commit(hub, tmp_pa
 def test_a_dataset_that_is_none_is_no_list(hub):
     with pytest.raises(BadInput, match="hub_list needs the name of a dataset, not ''"):
         HubList()
-    with pytest.raises(BadInput, match="Hub dataset owner/nothing: is not there"):
+    with pytest.raises(BadInput, match="Hub dataset owner/nothing: does not exist"):
         HubList(repo="owner/nothing")
 
 
@@ -175,7 +175,7 @@ def test_scoreddocs_are_a_ranking_where_they_have_scores(tmp_path):
 def test_scoreddocs_without_scores_are_taken_whole_or_not_at_all(tmp_path):
     file = tmp_path / "unscored.run"  # MS MARCO's top 1000 are such pairs
     file.write_text("q1\ta\nq1\tb\nq2\tc\n")
-    assert "have no scores, so they cannot be cut at 1; take them whole, with --depth 2" in scoreddocs(file, 1)
+    assert "have no scores, so they cannot be cut at 1; use all of them, with --depth 2" in scoreddocs(file, 1)
     assert scoreddocs(file, 2) == "{'q1': ['b', 'a'], 'q2': ['c']} False toy"
 
 
@@ -215,7 +215,7 @@ def test_the_same_run_is_not_fused_twice(tmp_path, monkeypatch):
     write_run(run_in_order("a", A), "a.trec")
     shutil.copy("a.trec", "copy.trec")
     for runs in (["a.trec", "a.trec"], ["a.trec", "./a.trec"], ["a.trec", "copy.trec"]):
-        with pytest.raises(BadInput, match="holds the same run as a.trec; fuse each run once"):
+        with pytest.raises(BadInput, match="is the same run as a.trec; fuse each run once"):
             Fusion(runs=runs)
 
 

@@ -69,7 +69,7 @@ def test_a_name_that_says_another_depth_is_refused_and_leaves_nothing(folder, ca
             "1000",
             "--name",
             "part-1000",
-        ): "which their name must say: call them part-20",
+        ): "which must be part of their name: name them part-20",
         ("--depth", "20", "--name", "bm25-100"): "candidates 'bm25-100' cannot be of depth 20",
         ("--depth", "20", "--name", "bm25-10"): "candidates 'bm25-10' cannot be of depth 20",
         ("--name", "best"): "candidates 'best' must be named <retriever>-<depth>",
@@ -240,7 +240,7 @@ def test_paths_are_recorded_from_the_working_folder_on(folder):
         (["--from", "nope.trec"], "nope.trec: cannot be read"),
         (["--retriever", "fusion"], "fusion needs at least two runs"),
         (["--retriever", "fusion", "--set", 'runs=["whole.trec", "nope.trec"]'], "nope.trec: cannot be read"),
-        (["--retriever", "fusion", "--set", 'runs=["whole.trec", "./whole.trec"]'], "holds the same run as whole.trec"),
+        (["--retriever", "fusion", "--set", 'runs=["whole.trec", "./whole.trec"]'], "is the same run as whole.trec"),
         (["--set", "k1=abc"], "k1 must be a number, not 'abc'"),
         (["--set", "k2=1"], "retriever bm25 has no option 'k2'"),
         (["--retriever", "two_stage"], "retriever two_stage needs first_stage (a part); its options: fields"),
@@ -296,7 +296,7 @@ def test_a_task_in_another_language_is_searched_with_its_analyser_or_not_at_all(
     (write_beir(tmp_path / "haus", given) / "task.toml").write_text('title = "Haus"\nlanguage = "de"\n')
     freeze = ["bench", "candidates", str(tmp_path / "haus"), "--board", "board"]
     assert main(freeze) == 2
-    assert "bm25 knows the words of English alone, and these texts are in 'de': take --retriever pyserini" in (
+    assert "bm25 supports only English, and these texts are in 'de': use --retriever pyserini" in (
         capsys.readouterr().err
     )
     assert not Path("board").exists()

@@ -139,7 +139,7 @@ def test_a_family_that_has_not_what_a_loss_needs_is_one_line(tmp_path, family):
                 rows = [{**row, "query_id": f"q{place // 2}"} for place, row in enumerate(explanations(6))]
             assert len(one(tmp_path / needs, family, rows, needs)) == 3
             continue
-        with pytest.raises(BadInput, match=f"table holds {family}, but loss {NEEDS[needs]} needs ") as error:
+        with pytest.raises(BadInput, match=f"table has the family {family}, but loss {NEEDS[needs]} needs ") as error:
             one(tmp_path / needs, family, ROWS[family](3), needs)
         assert "recipe.toml" in str(error.value) and "\n" not in str(error.value)
 
@@ -213,7 +213,7 @@ def test_a_table_split_or_version_that_is_not_there_or_has_changed_is_named(tmp_
         made(tmp_path, {"tabel": tables["table"]}, "order")
     with pytest.raises(UnknownName, match="split"):
         made(tmp_path, tables, "order", split="dev")
-    with pytest.raises(BadInput, match="holds version 1.0.0, not 2.0.0"):
+    with pytest.raises(BadInput, match="has version 1.0.0, not 2.0.0"):
         made(tmp_path, tables, "order", version="2.0.0")
     with pytest.raises(BadInput, match="neither a release folder nor a Hub id"):
         groups_of(train_recipe(recipe(tmp_path / "r.toml", [{"release": "./gone", "table": "t"}])), "order")

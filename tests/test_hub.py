@@ -125,7 +125,7 @@ def test_a_model_is_listed_with_its_sizes_and_a_part_of_a_file_is_all_that_is_re
     assert [headers["range"] for headers in read] == ["bytes=8-599"]
     assert not any("authorization" in headers for headers in read), "the token stays at the Hub"
     for repo, path in (("owner/model", "none.json"), ("owner/none", "m.safetensors")):
-        with pytest.raises(BadInput, match="is not there"):
+        with pytest.raises(BadInput, match="does not exist"):
             hub.read_part(repo, path, commit, 0, 1)
 
 
@@ -184,5 +184,5 @@ def test_an_error_is_one_line_without_the_token(asked, call):
     [(open_requests, "acme/none"), (read_comments, 9), (list_files, "refs/pr/9"), (history, "0" * 40)],
 )
 def test_what_is_not_there_is_bad_input(asked, call, about):
-    with pytest.raises(BadInput, match="is not there"):
+    with pytest.raises(BadInput, match="does not exist"):
         call(about) if call is open_requests else call(REPO, about)

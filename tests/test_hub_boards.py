@@ -246,7 +246,7 @@ def test_a_board_without_an_address_or_with_other_lists_pushes_nothing(
     manifest["lists"]["mini.bm25-20"]["digest"] = "sha256:" + "0" * 64
     hub.commit(LISTS, {**files(hub, LISTS), "manifest.json": json.dumps(manifest).encode()})
     assert main([*push, LISTS]) == 2
-    assert "holds another list mini.bm25-20 than this board" in capsys.readouterr().err
+    assert "has another list mini.bm25-20" in capsys.readouterr().err
     page = measured / "board.toml"
     page.write_text(page.read_text().replace(f'url = "{URL}"\n', ""))
     assert main([*push, LISTS]) == 2
@@ -274,7 +274,7 @@ def test_a_model_that_is_gone_is_told_and_the_others_are_done(
     del hub.repos[f"models/{MODEL}"]
     assert main(["board", "push-results", "--board", str(measured), "--lists", LISTS]) == 1
     told = capsys.readouterr()
-    assert f"{MODEL} is not there" in told.out and "1 model took nothing" in told.err
+    assert f"{MODEL} does not exist" in told.out and "1 model accepts no pull request" in told.err
 
 
 # -- a board that is read from the Hub ---------------------------------------------------------------------------------
@@ -468,4 +468,4 @@ def test_a_result_whose_model_nobody_names_is_refused(
     assert main(["bench", "import-mteb", str(tmp_path / "x.json"), "--board", str(board)]) == 2
     assert "name the model (--system owner/model)" in capsys.readouterr().err
     assert main(["bench", "import-mteb", str(tmp_path / "none.json"), "--board", str(board)]) == 2
-    assert "none.json: is not there" in capsys.readouterr().err
+    assert "none.json: does not exist" in capsys.readouterr().err

@@ -94,8 +94,8 @@ def test_what_cannot_be_read_is_one_line(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("owner/Animals", "a dataset of the Hub would be hub:owner/Animals"),
-        ("https://huggingface.co/datasets/owner/Animals", "a dataset of the Hub is hub:owner/Animals"),
+        ("owner/Animals", "for a Hub dataset write hub:owner/Animals"),
+        ("https://huggingface.co/datasets/owner/Animals", "for a Hub dataset write hub:owner/Animals"),
         ("hub:owner/Nothing", "does not exist, or this token cannot read it; check the name"),
     ],
 )

@@ -224,7 +224,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "text.json": ('{"q1": {"d1": "1.0"}}', "score '1.0' of query 'q1' is not a number but str.*'d1'"),
     "true.json": ('{"q1": {"d1": true}}', "score True of query 'q1' is not a number but bool.*'d1'"),
     "null.json": ('{"q1": {"d1": null}}', "'d1'"),
-    "list.json": ('{"q1": ["d1"]}', "holds .* where {passage: value} is expected.*'q1'"),
+    "list.json": ('{"q1": ["d1"]}', "has .* where {passage: value} is expected.*'q1'"),
     "twice.json": ('{"q1": {"d1": 1, "d1": 2}}', "the key 'd1' appears twice; keep one"),
     "blank.json": ('{"q1": {"d 1": 1}}', "blank.json: an id must not be empty or contain whitespace.*'d 1'"),
     "empty.json": ("{}", "contains no ranking"),
@@ -232,11 +232,11 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "deep.json": ("[" * 100_000, "is not JSON"),
     "two.json": (
         json.dumps({"mteb_model_meta": {}, "de": {"test": SCORES}, "en": {"test": SCORES}}),
-        "holds the rankings de/test, en/test, and one is read",
+        "contains several rankings (de/test, en/test)",
     ),
     "no id.jsonl": ('{"query": {"qid": "q"}, "candidates": [{"score": 1}]}\n\n', "lacks the field doc_id or docno"),
     "id.jsonl": (jsonl(rank_llm()) + jsonl([{"query": {"qid": "q 3"}, "candidates": [{"docid": "d", "score": 1}]}]),
-                 r"id.jsonl:3: an id may not be empty.*'q 3'"),
+                 r"id.jsonl:3: an id must not be empty.*'q 3'"),
     "again.jsonl": (jsonl(rank_llm() + rank_llm()[1:]), r"again.jsonl:3: the document appears twice for query 'q2' "
                     r"\(first on line 2\)"),
     "columns.parquet": (parquet(columns("query_id", "text", "score")), "no column called doc_id.*its columns: query"),
@@ -246,7 +246,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "rank.tsv": (MS_MARCO + "q2\td6\t2\n", r"rank.tsv:6: the rank appears twice .* \(first on line 5\).*'d6'"),
     "part.tsv": (MS_MARCO + "q2\td6\t2.5\n", "part.tsv:6: rank '2.5' of query 'q2' is not a whole number.*'d6'"),
     "passage.tsv": (MS_MARCO + "q2\td5\t3\n", "passage.tsv:6: the document appears twice for query 'q2'.*'d5'"),
-    "blank.tsv": (MS_MARCO + "q2\td 6\t3\n", "blank.tsv:6: an id may not be empty.*'d 6'"),
+    "blank.tsv": (MS_MARCO + "q2\td 6\t3\n", "blank.tsv:6: an id must not be empty.*'d 6'"),
     "qrels.txt": (QRELS, "qrels.txt:1: has 4 columns where a run has six .*, or three in MS MARCO's form"),
     "whole.tsv": (MS_MARCO.replace("\n", ".0\n"), "whole.tsv:1: rank '1.0' of query 'q1' is not a whole number"),
     "grades.txt": ("q1 0 7 2.0\nq1 0 8 1.0\n", "grades.txt:1: has 4 columns where a run has six"),
@@ -274,7 +274,7 @@ def test_a_parquet_file_that_would_unpack_to_gigabytes_is_refused(tmp_path):
     table = pa.table({"qid": ["q"] * 100_000, "docno": one_text, "score": np.zeros(100_000)})
     pq.write_table(table, tmp_path / "ids.parquet", store_schema=False)
     assert (tmp_path / "ids.parquet").stat().st_size < 1_000_000
-    with pytest.raises(BadInput, match="ids.parquet: holds more than 2,147,483,648 bytes of ids"):
+    with pytest.raises(BadInput, match="ids.parquet: has more than 2,147,483,648 bytes of ids"):
         read_run(tmp_path / "ids.parquet")
 
 
@@ -381,7 +381,7 @@ NO_JUDGEMENTS: dict[str, tuple[Any, str]] = {
     "a blank": ({"q1": {"d 2": 1}}, "an id must not be empty or contain whitespace.*'d 2'"),
     "an empty id": ({"": {"d2": 1}}, "an id must not be empty"),
     "ids alone": ({"q1": ["d2"]}, "holds .*d2.* where {passage: value} is expected.*'q1'"),
-    "no dict": ({"q1": 1}, "holds 1 where {passage: value} is expected.*'q1'"),
+    "no dict": ({"q1": 1}, "has 1 where {passage: value} is expected.*'q1'"),
     "nothing": ({}, "contains no judgement"),
     "nothing of a query": ({"q1": {}}, "contains no judgement"),
     "a number": (7, "expected .* a DataFrame or rows, not int"),

@@ -144,7 +144,7 @@ def test_a_candidate_list_with_other_fields_or_types_is_bad_input(board, change)
     values = json.loads(file.read_text()) | change
     file.write_text(json_text({key: value for key, value in values.items() if value is not ...}))
     [key] = change
-    with pytest.raises(BadInput, match=rf"bm25-20.json: ({key}: |.*'{key}'|does not hold the fields)") as caught:
+    with pytest.raises(BadInput, match=rf"bm25-20.json: ({key}: |.*'{key}'|does not have the fields)") as caught:
         Ledger(board).candidates()
     assert "\n" not in str(caught.value)
 

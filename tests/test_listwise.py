@@ -157,7 +157,7 @@ def test_rankgpt_is_a_conversation_in_which_each_passage_is_acknowledged_and_lrl
 @pytest.mark.parametrize(
     ("replies", "message"),
     [
-        (lambda ids: ids[1:], "gave no answer to prompt q0:1-2:0#0"),
+        (lambda ids: ids[1:], "did not answer prompt q0:1-2:0#0"),
         (lambda ids: [*ids, ids[0]], "answered prompt q0:1-2:0#0 twice"),
         (lambda ids: [*ids, "other"], "answered prompt other which was not sent"),
     ],

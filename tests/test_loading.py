@@ -147,7 +147,7 @@ def test_load_gives_the_rows_with_their_release_beside_them_or_says_what_it_cann
     for told, kind, options in [
         ("did you mean a.listwise-2b", UnknownName, {"table": "a.listwise"}),
         ("split of a.listwise-2b 'test'", UnknownName, {"split": "test"}),
-        ("holds version 1.0.0, not 1.0.1", BadInput, {"version": "1.0.1"}),
+        ("has version 1.0.0, not 1.0.1", BadInput, {"version": "1.0.1"}),
         ("major.minor.patch", BadInput, {"version": "v1.0.0"}),
         ("not both", BadInput, {"version": "1.0.0", "revision": "main"}),
         ("no revision 'main'", BadInput, {"revision": "main"}),
@@ -192,14 +192,14 @@ def test_a_version_is_loaded_from_the_hub_at_its_commit_and_a_tag_that_moved_is_
             loaded(split="test")
         assert not any("data/other" in path for path in hub.requests), "only the files of the table are fetched"
         hub.repo(REPO).tags |= {"v1.0.0": second}  # somebody deleted the tag and made it anew
-        with pytest.raises(BadInput, match="holds version 1.1.0, not 1.0.0"):
+        with pytest.raises(BadInput, match="has version 1.1.0, not 1.0.0"):
             loaded(version="1.0.0")
         assert loaded(version="1.0.0", lock=lock) == ("1.0.0", ids[:2])
         [link] = (tmp_path / "home").rglob(f"snapshots/{first}/data/t/*.parquet")
         kept = link.resolve()
         assert link.is_symlink() and kept.parent.name == "blobs", "links of a cache into its blobs are followed"
         kept.write_bytes(kept.read_bytes()[:-1] + b"?")
-        with pytest.raises(BadInput, match="data/t/train-00000-of-00001.parquet is not the manifest's file"):
+        with pytest.raises(BadInput, match="data/t/train-00000-of-00001.parquet does not match the manifest"):
             loaded(revision=first)
         link.unlink()
         link.symlink_to(tmp_path / "1.0.0" / "data" / "t" / link.name)

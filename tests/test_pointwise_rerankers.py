@@ -272,7 +272,7 @@ def test_what_is_cut_is_counted(folders):
         ("yes_no", "t5", {}, "needs a Llama"),
         ("bi_encoder", "t5", {}, "needs a BERT"),
         ("bi_encoder", MINILM, {"similarity": "euclid"}, "unknown similarity 'euclid'"),
-        ("exaranker", "nowhere", {}, "is not a folder here and no Hub id"),
+        ("exaranker", "nowhere", {}, "is neither a folder nor a Hub id"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(name, of, options, said, folders):

@@ -151,7 +151,9 @@ def test_a_token_that_no_request_can_carry_is_named_and_never_repeated(double, o
         monkeypatch.setenv("HF_TOKEN", token)
         assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
         said = capsys.readouterr().err.splitlines()
-        assert said[-1].startswith("exabench: HF_TOKEN holds a sign that no key has") and "hf_" not in "".join(said)
+        assert said[-1].startswith("exabench: HF_TOKEN contains a character that no key has") and "hf_" not in "".join(
+            said
+        )
     assert double.requests == []
 
 
@@ -162,7 +164,7 @@ def test_a_broken_token_of_hf_auth_login_is_named_as_that(double, one, tmp_path,
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(kept))
     assert main(["data", "publish", str(one), "--repo", "owner/new"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith("exabench: the token of `hf auth login` holds a sign that no key has")
+    assert said[-1].startswith("exabench: the token of `hf auth login` contains a character that no key has")
     assert "hf_" not in "".join(said) and double.requests == []
 
 
@@ -338,7 +340,7 @@ def test_a_repository_that_somebody_else_makes_and_fills_first_is_joined(double,
 
 
 def test_a_pull_request_is_opened_once_and_tagged_when_it_is_merged(double, one, two):
-    with pytest.raises(BadInput, match="is not there"):
+    with pytest.raises(BadInput, match="does not exist"):
         publish(one, REPO, pull_request=True)
     start = publish(one, REPO)
     for kind in ("lost reply", ""):
@@ -384,7 +386,7 @@ def test_a_place_that_holds_something_else_is_refused_and_a_card_made_by_hand_is
     assert "/tmp" not in str(caught.value)
     write_release(tmp_path / "other", {"first": ["x"]}, name="other")
     publish(tmp_path / "other", "owner/other")
-    with pytest.raises(BadInput, match="holds the dataset other, and this is toy"):
+    with pytest.raises(BadInput, match="contains the dataset other, not toy"):
         publish(one, "owner/other")
     double.commit(REPO, {"README.md": "---\nlanguage: en\n---\n# Mine, über alles\n".encode()})
     publish(one, REPO)

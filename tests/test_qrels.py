@@ -82,7 +82,7 @@ BAD = {
     "query-id\tcorpus-id\tscore\nq1\td1 \t1\n": ":2: an id must not be empty or contain whitespace.*'d1 '",
     '{"q1": {"d1": 0.5}}': "grade 0.5 of query 'q1' is not a whole number.*'d1'",
     '{"q1": {"d1": 1, "d1": 1}}': "the key 'd1' appears twice",
-    '{"q1": ["d1"]}': "holds .* where {passage: value} is expected.*'q1'",
+    '{"q1": ["d1"]}': "has .* where {passage: value} is expected.*'q1'",
     "q1 0 d1 1\nq1 0 d2 12345678901\n": ":2: grade",
     "q1 0 d1 1\n\t\t\nq1 0 d2 1\n": ":2: has 0 columns where judgements have four",
     "q1 0 d1 1\nq1 d2 1\n": ":2: has 3 columns where judgements have four",
@@ -90,7 +90,7 @@ BAD = {
     "query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td1\t2\n": ":3: judged twice for query 'q1', 1 and 2; keep.*'d1'",
     "q1 0 d1 1\nq2 0 d1 1\nq1 0 d1 0\n": ":3: judged twice for query 'q1'.*'d1'",
     "q1\t0\td 1\t1\n": ":1: an id must not be empty or contain whitespace.*'d 1'",
-    "q1\t0\t\t1\n": ":1: an id may not be empty",
+    "q1\t0\t\t1\n": ":1: an id must not be empty",
     "q1\t0\td\x001\t1\n": ":1: an id must not be empty or contain whitespace or control",
 }
 

@@ -48,7 +48,7 @@ def test_the_licence_may_be_spelt_as_on_the_hub_but_not_both_ways_at_once(tmp_pa
     assert read_recipe("data", file, keys).values == {"licence": "mit"}
     assert read_recipe("data", file, keys, ["license=cc0-1.0"]).values == {"licence": "cc0-1.0"}
     file.write_text('license = "mit"\nlicence = "cc0-1.0"\n')
-    with pytest.raises(BadInput, match="page.toml: licence and license say different things"):
+    with pytest.raises(BadInput, match="page.toml: licence and license disagree"):
         read_recipe("data", file, keys)
 
 

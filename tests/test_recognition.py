@@ -121,7 +121,7 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     classifier = classifier_folder(tmp_path / "classifier")
     decoder = decoder_folder(tmp_path / "decoder", "qwen3")
     encoder = encoder_folder(tmp_path / "encoder")
-    assert "config.json says BertModel: an encoder without a head that scores pairs" in refused(encoder)
+    assert "config.json says BertModel: an encoder with neither a head that scores pairs" in refused(encoder)
     assert "with 3 labels; a reranker has one or two" in refused(classifier_folder(tmp_path / "nli", labels=3))
     for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"), ("Transformer", "LogitScore")):
         folder = modular(copy(encoder, modules[-1]), *modules)

@@ -260,7 +260,7 @@ def test_a_whole_release_gives_its_rows_back_and_files_beside_its_tables_are_che
     (tmp_path / "CHANGELOG.md").write_text("first\n")
     releases.save(replace(release, files=(DataFile("CHANGELOG.md", "a1b2" * 16, 6),)), tmp_path)
     [problem] = releases.verify(tmp_path)
-    assert problem.startswith("CHANGELOG.md: is not the manifest's file")
+    assert problem.startswith("CHANGELOG.md: does not match the manifest")
     with pytest.raises(UnknownName, match="did you mean small"):
         releases.rows(tmp_path, "smal", "train")
     with pytest.raises(UnknownName, match="split of small 'test'; choose from: train"):
@@ -278,7 +278,7 @@ def test_a_flipped_byte_anywhere_is_found_by_verify_and_refused_before_any_row(t
             torn[position] ^= 1 << rng.randrange(8)
             place.write_bytes(torn)
             [problem] = releases.verify(tmp_path)
-            assert problem.startswith(f"{file.path}: is not the manifest's file")
+            assert problem.startswith(f"{file.path}: does not match the manifest")
             for reader in (releases.rows, releases.load):
                 with pytest.raises(BadInput, match=Path(file.path).name):
                     reader(tmp_path, "small", "train")
@@ -318,9 +318,9 @@ def test_a_file_that_contradicts_the_manifest_is_a_problem_though_its_digest_fit
     good = pq.read_table(tmp_path / release.tables["small"].splits["train"][0].path)
     for table, rows, told in (
         (good, 7, "holds 3 rows where the manifest says 7"),
-        (good.drop_columns(["title"]), 3, "other fields than the manifest: title"),
-        (good.set_column(6, "relevant", pa.array(["a"] * 3)), 3, "other fields than the manifest: relevant"),
-        (good.select(sorted(good.column_names)), 3, "other fields than the manifest: another order"),
+        (good.drop_columns(["title"]), 3, "fields that differ from the manifest: title"),
+        (good.set_column(6, "relevant", pa.array(["a"] * 3)), 3, "fields that differ from the manifest: relevant"),
+        (good.select(sorted(good.column_names)), 3, "fields that differ from the manifest: another order"),
     ):
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)

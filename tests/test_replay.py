@@ -48,7 +48,7 @@ def test_each_prompt_gets_the_reply_that_was_recorded_under_its_id(tmp_path: Pat
 def test_prompts_that_nobody_answered_are_named_when_the_others_are_answered(tmp_path: Path) -> None:
     replies = teacher("replay", file=str(recorded(tmp_path / "r.jsonl", *GOOD))).complete(prompts("x", "a", "y", "b:0"))
     assert [next(replies).id, next(replies).id] == ["a", "b:0"]
-    with pytest.raises(PromptsRefused, match="^prompt 'x' and 1 more cannot be asked: no reply to it was recorded"):
+    with pytest.raises(PromptsRefused, match="^prompt 'x' and 1 more cannot be sent: no reply to it was recorded"):
         next(replies)
 
 

@@ -111,7 +111,7 @@ def test_all_that_an_answer_depends_on_is_part_of_a_call_but_neither_the_prompts
 
 def test_a_prompt_that_no_file_can_hold_is_named() -> None:
     for odd in ({"turns": (("user", "\ud800"),)}, {"temperature": float("nan")}):
-        with pytest.raises(BadInput, match=r"cannot be asked \(id 'a'\)"):
+        with pytest.raises(BadInput, match=r"cannot be sent \(id 'a'\)"):
             call_key(WHO, replace(prompt("a"), **odd))
 
 
@@ -189,11 +189,11 @@ def test_replies_in_any_order_find_their_prompts(store: Replies) -> None:
 @pytest.mark.parametrize(
     "change, said",
     [
-        (lambda batch: [*batch, *batch[:1]], "'p0', which it was not asked, or not twice"),
-        (lambda batch: [*batch, replace(batch[0], id="x")], "'x', which it was not asked"),
-        (lambda batch: batch[:-1], r"no answer to prompt 'p3' \(3 in all\)"),
-        (lambda batch: [replace(one, prompt_tokens=-1) for one in batch], "no counts .id 'p0'"),
-        (lambda batch: [replace(one, output_tokens=10**30) for one in batch], "no counts .id 'p0'"),
+        (lambda batch: [*batch, *batch[:1]], "'p0', which was not sent, or was answered twice"),
+        (lambda batch: [*batch, replace(batch[0], id="x")], "'x', which was not sent"),
+        (lambda batch: batch[:-1], r"the teacher did not answer prompt 'p3' \(3 in all\)"),
+        (lambda batch: [replace(one, prompt_tokens=-1) for one in batch], "counts .id 'p0'"),
+        (lambda batch: [replace(one, output_tokens=10**30) for one in batch], "counts .id 'p0'"),
         (lambda batch: [replace(one, finish="why not") for one in batch], "finish='why not'.* .id 'p0'"),
     ],
     ids=["doubled", "unknown", "missing", "negative", "endless", "finish"],
@@ -241,7 +241,7 @@ def test_an_engine_that_gives_up_on_everything_is_not_asked_again(store: Replies
         raise PromptsRefused({reply.id: "no" for reply in batch})
 
     toy = Toy(hopeless, at_once=20)
-    with pytest.raises(PromptsRefused, match="'p0' and 19 more cannot be asked: no"):
+    with pytest.raises(PromptsRefused, match="'p0' and 19 more cannot be sent: no"):
         list(CachedTeacher(toy, store).complete(prompts(2000)))
     assert len(toy.asked) == 20
 
@@ -345,7 +345,7 @@ def test_a_changed_cell_is_noticed_asked_again_and_repaired(store: Replies) -> N
         with sqlite3.connect(store.file) as base:
             base.execute(f"UPDATE replies SET {column} = '?' WHERE key = ?", (keys[3],))
         assert len(store.look_up(keys)) == 19, column
-        with pytest.raises(BadInput, match=f"damaged or not here; run the build again.*{keys[3]}"):
+        with pytest.raises(BadInput, match=f"damaged or missing; run the build again.*{keys[3]}"):
             store.export(keys, store.file.parent / "x.parquet")
         toy = Toy()
         assert len(answered(CachedTeacher(toy, store), prompts(20))) == 20
@@ -396,7 +396,7 @@ def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other.sqlite") as base:
         base.execute("CREATE TABLE mine (x)")
     before = (tmp_path / "other.sqlite").read_bytes()
-    with pytest.raises(BadInput, match="of something else; give the reply store another path"):
+    with pytest.raises(BadInput, match="of another program; give the reply store another path"):
         Replies(tmp_path / "other.sqlite")
     assert (tmp_path / "other.sqlite").read_bytes() == before
     with pytest.raises(CannotWrite):

@@ -162,9 +162,9 @@ BAD = {
     "three columns after six": (GOOD + b"q1 d9 9\n", ":5: has 3 columns"),
     "a blank in an id between tabs": (
         GOOD.replace(b" ", b"\t") + b"q 1\tQ0\td9\t9\t1\tt\n",
-        ":5: an id may not.*'q 1'",
+        ":5: an id must not.*'q 1'",
     ),
-    "a blank beside Q0 between tabs": (GOOD + b"q1\tQ 0\td9\t9\t1\tt\n", ":5: has a blank in the column Q0 or rank"),
+    "a blank beside Q0 between tabs": (GOOD + b"q1\tQ 0\td9\t9\t1\tt\n", ":5: has a space in the column Q0 or rank"),
     "a document twice": (GOOD + b"q1 Q0 d2 9 1 t\n", r":5: .*twice for query 'q1' \(first on line 2\).*'d2'"),
     "a document twice after others": (GOOD + b"q2 Q0 d2 1 1 t\nq1 Q0 d1 1 1 t\n", r":6: .*first on line 1.*'d1'"),
     "Latin-1": (GOOD + b"q1 Q0 d\xe9 9 1 t\n", ":5: is not UTF-8 text"),

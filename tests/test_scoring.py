@@ -212,10 +212,10 @@ def test_two_folders_are_compared_on_each_task_and_by_their_means(data, tmp_path
             "toys stands for 3 tasks, and {}/one.trec is one run; give a folder with a run for each, as in",
         ),
         (["{}/absent"], "absent: there is no such folder of runs on toys"),
-        (["{}"], "holds no run for two, three, and toys is the mean of all its tasks"),
+        (["{}"], "contains no run for two, three, and toys is the mean of all its tasks"),
         (["one={}/one.trec", "two={}/one.trec"], "no run is given for three"),
         (["one={}/one.trec", "four={}/one.trec"], "four is not a task of toys; choose from: one, two, three"),
-        (["one={}/one.trec", "one={}/one.trec"], "two runs are given for one; keep one"),
+        (["one={}/one.trec", "one={}/one.trec"], "one is given two runs; keep one"),
         (["one={}/one.trec", "{}/one.trec"], "give runs, or TASK=RUN for each task of one system, not both"),
         (
             ["one={}/one.trec", "two={}/one.tre", "three={}/one.trec"],

@@ -116,7 +116,7 @@ def test_every_kind_says_what_it_needs(told):
         (API | {"revision": "a" * 40}, "revision belong to"),
         (MODEL | {"options": {"model": "x/y"}}, "options must not hold model"),  # the one that was checked runs
         (MODEL | {"options": {"revision": "x"}}, "options must not hold revision"),
-        (MODEL | {"strategy": "one", "options": {"strategy": "other"}}, "strategy and options.strategy must say the"),
+        (MODEL | {"strategy": "one", "options": {"strategy": "other"}}, "strategy and options.strategy must agree"),
         (MODEL | {"precision": "one", "options": {"precision": "other"}}, "precision and options.precision must"),
         (MODEL | {"template": "one", "options": {"template": "one"}}, ""),
         (SUBMISSION | {"type": "listwise LLM", "system": "acme/one", "sample": 2}, ""),

@@ -105,7 +105,7 @@ def test_nothing_is_filed_when_anything_is_wrong(board, sent, tmp_path, case):
     [
         ({}, ["mini={}", "mini@bm25-20={}"], "two runs are given for mini over bm25-20"),
         ({}, [], "needs at least one --run"),
-        ({"name": "Acme/Good"}, ["mini={}"], "Acme/Good differs from the existing acme--good in case only"),
+        ({"name": "Acme/Good"}, ["mini={}"], "Acme/Good differs from the existing acme--good only in case"),
         ({"name": "exabench/unchanged"}, ["mini={}"], "baselines are reserved for exabench"),
         ({"kind": "model", "reranker": "bi_encoder", "model": "m"}, ["mini={}"], "is run by exabench itself: leave"),
         ({"kind": "model", "reranker": "oracle", "model": "m"}, [], "reranker oracle needs no model: it is a baseline"),
@@ -135,8 +135,8 @@ def test_samples_of_one_system_have_one_type_and_a_number_each(board, sent, tmp_
     for name, told, message in (
         ("acme/gpt.4", {"system": "acme/gpt", "sample": 3}, "sample 3 of acme/gpt is acme/gpt.2; give this one"),
         ("acme/gpt.4", {"system": "acme/gpt", "sample": 4, "type": "fusion"}, "must have one type: this one is fusion"),
-        ("acme/gpt", {}, "acme/gpt is the system of the sample acme/gpt.1; take another name"),
-        ("acme/good.1", {"system": "acme/good", "sample": 1}, "system acme/good is a submission by itself"),
+        ("acme/gpt", {}, "acme/gpt is the system of the sample acme/gpt.1; choose another name"),
+        ("acme/good.1", {"system": "acme/good", "sample": 1}, "system acme/good is already a submission"),
     ):
         with pytest.raises(BadInput, match=message):
             submitted(name, **told)
@@ -340,15 +340,15 @@ def test_a_hub_that_fails_for_good_is_named(hub, sent):
     hub.faults.arm(rest=("/commit/", "503"))
     with pytest.raises(OutsideFailed, match="acme/board: the pull request did not appear after"):
         send(sent[0], [f"mini={sent[1]}"], repo=REPO)
-    for repo, told in (("acme/nothing", "is not there"), ("no repo", "must be a repository")):
+    for repo, told in (("acme/nothing", "does not exist"), ("no repo", "must be a repository")):
         with pytest.raises(BadInput, match=told):
             send(sent[0], [f"mini={sent[1]}"], repo=repo)
 
 
 def test_the_verdict_is_that_of_the_repositorys_own_head(hub, board, sent, tmp_path):
-    with pytest.raises(BadInput, match="Acme/Good differs from the existing acme--good in case only"):
+    with pytest.raises(BadInput, match="Acme/Good differs from the existing acme--good only in case"):
         send(write_submission(tmp_path / "twin", name="Acme/Good"), [f"mini={sent[1]}"], repo=REPO)
-    with pytest.raises(BadInput, match="system acme/good is a submission by itself"):
+    with pytest.raises(BadInput, match="system acme/good is already a submission"):
         file = write_submission(tmp_path / "sample", name="acme/good.1", system="acme/good", sample=1)
         send(file, [f"mini={sent[1]}"], repo=REPO)
     withdraw(board, "acme--good", "a mistake")

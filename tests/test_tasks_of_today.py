@@ -124,7 +124,7 @@ def test_a_folder_holds_excluded_ids_beside_its_queries(tmp_path: Path, monkeypa
     )
     Path("toy/task.toml").write_text('excluded_ids = "drop"\n')
     write_run(Path("sent.trec"), run_in_order("r", {"q1": ["d2", "d1"], "q2": ["d4"]}))
-    with pytest.raises(BadInput, match=r"toy/queries.jsonl: no query has the key excluded_ids, and toy drops"):
+    with pytest.raises(BadInput, match=r"toy/queries.jsonl: no query has the key excluded_ids, which toy needs"):
         score("sent.trec", task="./toy")
     rows = [{"_id": "q1", "text": QUERIES["q1"], "excluded_ids": ["d2"]}, {"_id": "q2", "text": QUERIES["q2"]}]
     Path("toy/queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -252,7 +252,7 @@ def test_miracl_is_searched_in_its_language_and_read_as_ir_datasets_has_it(
     monkeypatch.chdir(tmp_path)
     Path("miracl-toy.toml").write_text('source = "irds:miracl-toy/fi/dev"\nsplit = "dev"\nlanguage = "fi"\n')
     assert run("bench", "candidates", "miracl-toy.toml", "--board", "board") == 2
-    assert "bm25 knows the words of English alone, and these texts are in 'fi'" in capsys.readouterr().err
+    assert "bm25 supports only English, and these texts are in 'fi'" in capsys.readouterr().err
     ranking = run_in_order("r", {"7": ["1#0", "1#1"], "8": ["2#0"]})
     pass_through_a_board("miracl-toy.toml", "miracl-toy", ranking, "pyserini")
     assert headline("miracl-toy") == 1.0

@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_refused_when_the_others_are_answered(local: Any) -
     long = [prompt("long", "heart " * 300), prompt("longer", "heart " * 400)]
     replies = local.complete([long[0], PROMPTS[0], long[1], PROMPTS[1]])
     assert {next(replies).id, next(replies).id} == {"p0", "p1"}
-    with pytest.raises(BadInput, match=r"^prompt 'long' and 1 more cannot be asked: \d+ tokens and 12 for .* 256"):
+    with pytest.raises(BadInput, match=r"^prompt 'long' and 1 more cannot be sent: \d+ tokens and 12 for .* 256"):
         next(replies)
 
 
@@ -247,7 +247,7 @@ def test_a_passing_trouble_is_tried_again_and_a_lasting_one_ends_in_one_line(tro
     started = time.monotonic()
     with (
         serving(trouble) as server,
-        pytest.raises(OutsideFailed, match=rf"^{server.url} gives no answer to prompt 'p\d' after 2 tries") as told,
+        pytest.raises(OutsideFailed, match=rf"^{server.url} gave no answer to prompt 'p\d' after 2 tries") as told,
     ):
         list(teacher(server, timeout=0.3, retries=1).complete(asked(5)))
     assert time.monotonic() - started < 6 and "\n" not in str(told.value) and len(str(told.value)) < 400
@@ -359,7 +359,7 @@ def test_a_prompt_that_the_server_refuses_does_not_stop_the_others() -> None:
     with serving(choosy) as server:
         replies = teacher(server).complete(asked(30))
         assert len({reply.id for reply in islice(replies, 28)} | {"p3", "p7"}) == 30
-        with pytest.raises(BadInput, match=r"^prompt 'p[37]' and 1 more cannot be asked: .*maximum context length"):
+        with pytest.raises(BadInput, match=r"^prompt 'p[37]' and 1 more cannot be sent: .*maximum context length"):
             next(replies)
 
 
@@ -396,7 +396,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(
 def test_a_server_elsewhere_needs_a_key_and_one_here_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("sk-a\udcff", "sk-\u00e9", "sk-a\nb"):
         monkeypatch.setenv("OPENAI_API_KEY", key)
-        with pytest.raises(BadInput, match="OPENAI_API_KEY holds a sign that no key has") as refused:
+        with pytest.raises(BadInput, match="OPENAI_API_KEY contains a character that no key has") as refused:
             TEACHERS["openai"]("m")
         assert "sk-" not in str(refused.value)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

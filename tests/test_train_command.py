@@ -137,7 +137,7 @@ def test_a_dry_run_refuses_what_a_run_refuses_in_one_line(recipe, tmp_path, caps
 
 
 def test_collections_that_are_not_there_are_told_before_the_training(recipe, tmp_path):
-    with pytest.raises(BadInput, match="nowhere: is not a folder; --data names the folder"):
+    with pytest.raises(BadInput, match="nowhere: is not a folder; give the folder"):
         train(str(recipe), tmp_path / "run", data=tmp_path / "nowhere")
     assert not (tmp_path / "run").exists()
 
@@ -146,7 +146,7 @@ def test_collections_that_are_not_there_are_told_before_the_training(recipe, tmp
     ("changes", "said"),
     [
         (['model="nowhere/at-all-here"'], "nowhere/at-all-here"),
-        (["model=/nowhere/at/all"], "is not a folder here and no Hub id"),
+        (["model=/nowhere/at/all"], "is neither a folder nor a Hub id"),
         (['reranker="rankt5"'], "encoder"),
         (["precision=int8"], "precision 'int8'"),
         (["options.max_length=2"], "max_length"),

@@ -338,7 +338,7 @@ def test_lines_that_are_not_the_authors_are_refused(tmp_path: Path) -> None:
         (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}] * 2), "each once"),
         (authors_line(retrieved_passages=[{"docid": "1", "text": "a"}]), "two or more"),
         (authors_line(retrieved_passages=[{"docid": "1"}, {"docid": "2", "text": "a"}]), "lacks the key 'text'"),
-        ([1], "a line holds query, retrieved_passages, teacher"),
+        ([1], "a line has query, retrieved_passages, teacher"),
         ("{", "is not JSON"),
     ):
         file = write_lines(tmp_path / "train.jsonl", authors_line(), line)

@@ -383,7 +383,7 @@ def linked(path: str):
         (put("board.toml", 'title = "T"\ntasks = ["minni"]\n'), "unknown task 'minni'"),
         (put("reported/table.csv", ""), "has no row"),
         (put("reported/table.csv", HEAD + "a,b,c,100,nDCG@10,high,x\n"), "table.csv:2: value 'high' is not a number"),
-        (put("reported/table.csv", HEAD + "a,b,c,100,nDCG@10,0.5,\n"), "table.csv:2: a reported number needs its"),
+        (put("reported/table.csv", HEAD + "a,b,c,100,nDCG@10,0.5,\n"), "table.csv:2: a reported number needs a"),
         (put("reported/table.csv", HEAD + "a,b,c\n"), "table.csv:2: value None is not a number"),
     ],
 )
@@ -397,7 +397,7 @@ def test_a_copy_of_anothers_run_is_named_and_no_result_is_made_of_it(board, tmp_
     """A stored run carries its submission's name; whoever copies a file by hand copies the name, too."""
     submit(write_submission(tmp_path, name="acme/other"), [f"mini={board / RUN}"], board)
     shutil.copyfile(board / RUN, board / RUN.replace("good", "other"))
-    told = f"{board / RUN.replace('good', 'other')}: carries the tag 'acme--good', so it is not a run of acme--other"
+    told = f"{board / RUN.replace('good', 'other')}: has the tag 'acme--good', so it is not a run of acme--other"
     [problem] = check(board)
     assert problem.startswith(told)
     assert main(["bench", "run", "acme--other", "--board", str(board)]) == 2
@@ -416,7 +416,7 @@ def test_a_tag_that_is_no_text_is_one_line_too(board):
     lines = gzip.decompress((board / RUN).read_bytes()).replace(b"acme--good", b"\xff\xfe")
     (board / RUN).write_bytes(gzip.compress(lines))
     problem = check(board)[0]
-    assert problem.startswith(f"{board / RUN}: carries the tag") and "\n" not in problem
+    assert problem.startswith(f"{board / RUN}: has the tag") and "\n" not in problem
 
 
 def test_the_pages_and_a_readme_may_be_there_and_all_problems_are_found_at_once(board):

@@ -118,7 +118,7 @@ def _files(places: Sequence[str | Path]) -> Iterator[Path]:
         elif place.is_file():
             yield place
         else:
-            raise BadInput("is not there", file=place)
+            raise BadInput("does not exist", file=place)
 
 
 def _rows(file: Path, system: str) -> Iterator[dict[str, str]]:

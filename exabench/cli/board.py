@@ -254,8 +254,8 @@ def push_results(
         rows.append((result.submission, count, state, result.url))
     answer({"models": models}, table(("submission", "results", "", "where"), rows, left=4))
     if refused:
-        count = plural(refused, "model")
-        raise CheckFailed(f"{count} accept no pull request; the others are done")
+        count = plural(refused, "model accepts", "models accept")
+        raise CheckFailed(f"{count} no pull request; the others are done")
 
 
 def _compare_results(values: Sequence[ComparedValue]) -> None:

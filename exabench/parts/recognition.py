@@ -141,7 +141,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         made_as = str(values.get("model_type", "")) if isinstance(values, Mapping) else ""
     modules = _modules(folder)
     if made_as in ("SparseEncoder", "MultiVectorEncoder"):
-        refuse(f"config_sentence_transformers.json says {made_as}, which is supported only as a first stage (splade)")
+        refuse(f"config_sentence_transformers.json says {made_as}, which is not a reranker here (first stage: splade)")
     if made_as == "CrossEncoder" and len(modules) > 1:
         refuse(f"modules.json: a cross-encoder of {', '.join(modules)}; it needs a classification head")
 

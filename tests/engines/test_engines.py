@@ -103,7 +103,7 @@ def test_vllm_samples_by_the_prompt_and_its_number(vllm: Any) -> None:
 def test_vllm_answers_the_others_before_it_refuses_a_prompt_that_is_too_long(vllm: Any) -> None:
     replies = vllm.complete([PROMPTS[0], LONG, PROMPTS[1]])
     assert [next(replies).id, next(replies).id] == ["p0", "p1"]
-    with pytest.raises(BadInput, match=r"^prompt 'long' cannot be asked: \d+ tokens and 8 for the answer .* 8192"):
+    with pytest.raises(BadInput, match=r"^prompt 'long' cannot be sent: \d+ tokens and 8 for the answer .* 8192"):
         next(replies)
 
 
@@ -123,7 +123,7 @@ def test_a_vllm_server_writes_what_transformers_writes(vllm_server: Any, model: 
 def test_a_vllm_server_refuses_a_prompt_that_is_too_long_and_answers_the_others(vllm_server: Any) -> None:
     replies = served(vllm_server, "tiny").complete([PROMPTS[0], LONG, PROMPTS[1]])
     assert {next(replies).id, next(replies).id} == {"p0", "p1"}
-    with pytest.raises(BadInput, match=r"^prompt 'long' cannot be asked: .* 400 .*context length") as told:
+    with pytest.raises(BadInput, match=r"^prompt 'long' cannot be sent: .* 400 .*context length") as told:
         next(replies)
     assert "\n" not in str(told.value)
 
@@ -148,7 +148,7 @@ def test_a_server_that_stops_in_the_middle_ends_the_ranking_in_time(vllm_server:
     answered = [next(replies) for _ in range(8)]
     vllm_server.signal(end)
     started = time.monotonic()
-    with pytest.raises(OutsideFailed, match=r"^http://127.0.0.1:\d+/v1 gives no answer to prompt 'k\d+'") as told:
+    with pytest.raises(OutsideFailed, match=r"^http://127.0.0.1:\d+/v1 gave no answer to prompt 'k\d+'") as told:
         answered += replies
     seconds = time.monotonic() - started
     if end is signal.SIGSTOP:

@@ -29,7 +29,7 @@ _LISTS = ("candidates", "hits", "results")  # where a record holds the passages 
 def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     """The columns of a JSON or JSONL file. Raises BadInput."""
     if data.count(b",") > MOST_LINES:  # each value takes tens of bytes in memory
-        raise BadInput(f"holds more than {MOST_LINES:,} values", file=file)
+        raise BadInput(f"has more than {MOST_LINES:,} values", file=file)
     text = text_of(data, file)
     # JSON over several lines has a first line that is not a value by itself, a bracket most often.
     first, _, others = text.lstrip().partition("\n")

@@ -23,7 +23,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     try:
         about = pq.ParquetFile(pa.BufferReader(data))
         if about.metadata.num_rows > MOST_LINES:
-            raise BadInput(f"holds more than {MOST_LINES:,} rows", file=file)
+            raise BadInput(f"has more than {MOST_LINES:,} rows", file=file)
         names = about.schema_arrow.names
         found = row_names(names, values)
         wanted = [name for name in found[:4] if name is not None]
@@ -37,7 +37,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         for batch in source.iter_batches(columns=texts):
             size += sum(map(_text_bytes, batch.columns))
             if size > LARGEST_FILE:
-                raise BadInput(f"holds more than {LARGEST_FILE:,} bytes of ids", file=file)
+                raise BadInput(f"has more than {LARGEST_FILE:,} bytes of ids", file=file)
         table = source.read(wanted)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]

@@ -212,7 +212,7 @@ def test_another_recipe_in_the_same_folder_is_refused_and_says_what_differs(tmp_
         (changed(teacher={"part": "replay", "file": "mini/replies-listwise.jsonl"}), "recipe.teacher.file was"),
         (changed(options=other_pairs), "split"),
     ):
-        with pytest.raises(BadInput, match="holds another build") as told:
+        with pytest.raises(BadInput, match="contains another build") as told:
             made(tmp_path, other, limit=20)
         assert named in str(told.value) and "\n" not in str(told.value)
 

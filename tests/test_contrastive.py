@@ -235,7 +235,7 @@ def test_medquad_is_answers_under_what_they_are_about_for_its_tasks_alone(tmp_pa
     assert list(found.passages())[2] == Passage("3", "Because.", "Why")
     assert list(found.queries())[0] == Query("1", "What is it?")
     assert found.qrels("test") == {"1": {"1": 1, "2": 1}, "2": {"1": 1, "2": 1}, "3": {"3": 1}}
-    with pytest.raises(BadInput, match="holds the splits test, train, held_out, not 'dev'"):
+    with pytest.raises(BadInput, match="has the splits test, train, held_out, not 'dev'"):
         found.qrels("dev")
     assert not Medquad(Task("mini", "mini"), tmp_path).is_available()
     assert not Medquad(Task("medquad", "MedQuAD")).is_available()

@@ -71,7 +71,7 @@ def test_a_collection_in_place_of_the_folder_of_all_of_them_is_told(data: Path, 
 @pytest.mark.parametrize(
     ("lacking", "message"),
     [
-        ("corpus.jsonl", "scifact: holds queries.jsonl and qrels but no corpus.jsonl"),
+        ("corpus.jsonl", "scifact: has queries.jsonl and qrels but no corpus.jsonl"),
         ("queries.jsonl", "scifact: has corpus.jsonl and qrels but no queries.jsonl"),
         ("qrels/test.tsv", "scifact: has corpus.jsonl and queries.jsonl but no qrels"),
     ],

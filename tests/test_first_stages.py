@@ -89,7 +89,7 @@ def test_another_column_may_hold_the_lists(hub):
         ({"config": "bm52"}, "unknown config of owner/lists 'bm52'; did you mean bm25"),
         (
             {"config": "queries", "split": "NanoToy"},
-            "holds _id, text where a candidate list has query-id and corpus-ids",
+            "has _id, text where a candidate list has query-id and corpus-ids",
         ),
         ({"config": "relevance"}, "lists are in positive-corpus-ids, bm25-ranked-ids .--set column=NAME"),
         ({"split": "NanoOther"}, "lists a passage twice for a query .id 'q1'"),

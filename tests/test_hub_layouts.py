@@ -75,7 +75,7 @@ def test_a_repository_of_many_languages_is_read_in_the_language_of_the_task(
             r"grade 0\.5 of query 'q1' is not a whole number.*\(id 'd1'\)",
         ),
         ({("default", "test"): [{"query-id": "q1"}]}, "a row has no 'corpus-id'; its fields: query-id"),
-        ({("default", "test"): [], ("default", "dev"): QRELS}, "holds the splits dev, not 'test'"),
+        ({("default", "test"): [], ("default", "dev"): QRELS}, "has the splits dev, not 'test'"),
         ({("corpus", "corpus"): [{"_id": "d1", "title": "x", "text": None}]}, r"a passage has no text \(id 'd1'\)"),
         ({("corpus", "corpus"): []}, r"has no config 'corpus' \(its configs: .*\); a retrieval task has corpus, "),
     ],

@@ -215,7 +215,7 @@ def test_ranks_beside_scores_are_compared_with_them_in_every_form(tmp_path):
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "no form.json": ('"text"', "no form.json:1: has 1 column where a run has six"),
-    "number.json": ("[[1, 2]]", r"holds \[1, 2\]; expected {query: {passage: value}}, or a list of"),
+    "number.json": ("[[1, 2]]", r"has \[1, 2\]; expected {query: {passage: value}}, or a list of"),
     "cut.json": ('{"q1": {"d1": 1', r"cut.json:1: is not JSON"),
     "cut.jsonl": (jsonl(rank_llm()) + '{"query"', r"cut.jsonl:3: is not JSON"),
     "nan.json": ('{"q1": {"d1": NaN}}', "score nan of query 'q1' is not a finite number.*'d1'"),
@@ -380,7 +380,7 @@ NO_JUDGEMENTS: dict[str, tuple[Any, str]] = {
     "bytes": ({"q1": {b"d2": 1}}, "ids are strings, not bytes"),
     "a blank": ({"q1": {"d 2": 1}}, "an id must not be empty or contain whitespace.*'d 2'"),
     "an empty id": ({"": {"d2": 1}}, "an id must not be empty"),
-    "ids alone": ({"q1": ["d2"]}, "holds .*d2.* where {passage: value} is expected.*'q1'"),
+    "ids alone": ({"q1": ["d2"]}, "has .*d2.* where {passage: value} is expected.*'q1'"),
     "no dict": ({"q1": 1}, "has 1 where {passage: value} is expected.*'q1'"),
     "nothing": ({}, "contains no judgement"),
     "nothing of a query": ({"q1": {}}, "contains no judgement"),
@@ -423,7 +423,7 @@ NO_RUNS: dict[str, tuple[Any, str]] = {
     "too large": ({"q1": {"d2": 10**400}}, "of query 'q1' is not a finite number.*'d2'"),
     "a number as passage": ({"q1": {2: 1.0}}, "ids are strings, not int: write str.id., for query 'q1'.*'2'"),
     "a number as query": ({1: {"d2": 1.0}}, "ids are strings, not int"),
-    "ids alone": ({"q1": ["d2"]}, "holds .*d2.* where {passage: value} is expected.*'q1'"),
+    "ids alone": ({"q1": ["d2"]}, "has .*d2.* where {passage: value} is expected.*'q1'"),
     "a number": (7, "expected .* a DataFrame or rows, not int"),
     "rows with a passage twice": (FLAT + FLAT[:1], "the document appears twice for query 'q1' .first in row 1.*'d1'"),
     "half a rank": (

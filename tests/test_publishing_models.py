@@ -176,8 +176,8 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("optimizer.pt", b"any", r"holds a pickle \(optimizer.pt\)"),
-        ("state.dat", b"\x80\x04K\x01.", r"holds a pickle \(state.dat\)"),
+        ("optimizer.pt", b"any", r"contains a pickle \(optimizer.pt\)"),
+        ("state.dat", b"\x80\x04K\x01.", r"contains a pickle \(state.dat\)"),
         ("model.safetensors", b"other", "model.safetensors: is not what manifest.json says"),
         ("notes.txt", b"mine", "notes.txt is not listed in manifest.json"),
         ("curves.csv", None, "curves.csv is missing, but listed in manifest.json"),

@@ -317,7 +317,7 @@ def test_a_file_that_contradicts_the_manifest_is_a_problem_though_its_digest_fit
     release = a_release(tmp_path, many(3))
     good = pq.read_table(tmp_path / release.tables["small"].splits["train"][0].path)
     for table, rows, told in (
-        (good, 7, "holds 3 rows where the manifest says 7"),
+        (good, 7, "has 3 rows where the manifest says 7"),
         (good.drop_columns(["title"]), 3, "fields that differ from the manifest: title"),
         (good.set_column(6, "relevant", pa.array(["a"] * 3)), 3, "fields that differ from the manifest: relevant"),
         (good.select(sorted(good.column_names)), 3, "fields that differ from the manifest: another order"),

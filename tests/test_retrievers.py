@@ -196,7 +196,7 @@ def test_what_no_first_stage_can_do_is_refused(retriever, depth, options, messag
 def test_a_pool_is_not_searched_but_may_be_reranked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     larger = dataclasses.replace(task("mini"), documents=241)
-    with pytest.raises(BadInput, match="has 241 passages, folder mini in BEIR layout holds 240: .* --from RUN"):
+    with pytest.raises(BadInput, match="has 241 passages, folder mini in BEIR layout has 240: .* --from RUN"):
         make_candidates(larger, "bm25", 10)
     _, run = make_candidates(task("mini"), "bm25", 10)
     file = write_run(tmp_path / "first.trec", run)

@@ -137,7 +137,7 @@ def test_scores_that_are_not_finite_and_a_reranker_that_reads_judgements_are_ref
         def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
             return [float("nan")] * len(passages)
 
-    with pytest.raises(BadInput, match="scores holds a number that is not finite.*c-p03"):
+    with pytest.raises(BadInput, match="scores has a number that is not finite.*c-p03"):
         lists(scored("p03", reranker=Broken()))
     Broken.reads = "judgements"
     with pytest.raises(BadInput, match="must not see the judgements"):

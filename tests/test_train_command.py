@@ -118,7 +118,7 @@ def test_a_disk_without_room_is_one_line_and_the_same_command_goes_on(headless, 
     ("change", "said"),
     [
         ("loss.part=ranknett", "did you mean ranknet"),
-        ("loss.part=lce", "table lists holds listwise, but loss lce needs contrastive"),
+        ("loss.part=lce", "table lists has the family listwise, but loss lce needs contrastive"),
         ("loss.sgima=2", "loss ranknet has no option 'sgima'; its options: sigma, weights"),
         ("options.max_length=long", "reranker cross_encoder: max_length must be a whole number"),
         ("options.tempalte=x", "reranker cross_encoder has no option 'tempalte'; its options: "),

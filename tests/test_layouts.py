@@ -232,7 +232,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "deep.json": ("[" * 100_000, "is not JSON"),
     "two.json": (
         json.dumps({"mteb_model_meta": {}, "de": {"test": SCORES}, "en": {"test": SCORES}}),
-        "contains several rankings (de/test, en/test)",
+        "must contain exactly one ranking, and has de/test, en/test",
     ),
     "no id.jsonl": ('{"query": {"qid": "q"}, "candidates": [{"score": 1}]}\n\n', "lacks the field doc_id or docno"),
     "id.jsonl": (jsonl(rank_llm()) + jsonl([{"query": {"qid": "q 3"}, "candidates": [{"docid": "d", "score": 1}]}]),

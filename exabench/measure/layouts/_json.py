@@ -95,7 +95,7 @@ def _only_ranking(predictions: Mapping[str, Any], file: str | Path) -> Any:
                 found[f"{subset}/{split}"] = ranking
     if len(found) != 1:
         names = ", ".join(sorted(found)) or "none"
-        raise BadInput(f"contains several rankings ({names}); write one of them to its own file", file=file)
+        raise BadInput(f"must contain exactly one ranking, and has {names}; write one to its own file", file=file)
     return next(iter(found.values()))
 
 

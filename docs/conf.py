@@ -68,7 +68,14 @@ def show_examples(app: Sphinx, context: click.Context, lines: list[str]) -> None
     """Show the examples of a command, which are no part of click's own commands."""
     examples = getattr(context.command, "examples", ())
     if examples:
-        lines += [".. rubric:: Examples", "", ".. code-block:: bash", "", *(f"   {example}" for example in examples), ""]
+        lines += [
+            ".. rubric:: Examples",
+            "",
+            ".. code-block:: bash",
+            "",
+            *(f"   {example}" for example in examples),
+            "",
+        ]
 
 
 FOR_SCREEN_READERS = [

@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from documents import ROOT, RUNNABLE, Block, read, run, write_toml
 from hub_client import environment
 from hub_double import HubDouble
 from toys import contents
 
-from exabench.cli import main
-
-README = Path(__file__).parents[1] / "README.md"
-PART = re.compile(
-    r"^## (?P<title>[^\n]+)$|^```(?P<kind>python|bash|toml)(?P<hub> hub)?\n(?P<code>.*?)^```$", re.M | re.S
-)
+README = ROOT / "README.md"
 
 
-@dataclass(frozen=True)
-class Step:
-    """A block of the README: python, bash or toml; `hub`: it talks to the Hub."""
-
-    journey: str
-    kind: str
-    hub: bool
-    code: str
-
-
-def steps() -> list[Step]:
-    """The blocks in their order."""
-    found, journey = [], ""
-    for part in PART.finditer(README.read_text(encoding="utf-8")):
-        if part["title"]:
-            journey = part["title"].split(":")[0]
-        else:
-            found.append(Step(journey, part["kind"], bool(part["hub"]), part["code"]))
-    return found
-
-
-def write_toml(step: Step, folder: Path) -> None:
-    """The file that the first line of a block of TOML names."""
-    (folder / step.code.split("\n")[0].removeprefix("# ")).write_text(step.code, encoding="utf-8")
+def steps() -> list[Block]:
+    """The blocks that run here, or with a Hub, in their order."""
+    return [block for block in read(README).blocks if block.language in RUNNABLE and block.marks <= {"hub"}]
 
 
 def test_every_block_of_the_readme_runs_and_leads_to_a_page_that_shows_the_submission(
@@ -54,17 +27,7 @@ def test_every_block_of_the_readme_runs_and_leads_to_a_page_that_shows_the_submi
 ) -> None:
     monkeypatch.delenv("EXABENCH_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    for step in steps():
-        if step.hub:
-            continue
-        if step.kind == "toml":
-            write_toml(step, tmp_path)
-        elif step.kind == "python":
-            exec(compile(step.code, "README.md", "exec"), {"__name__": "__main__"})
-        else:
-            for line in step.code.splitlines():
-                name, *arguments = shlex.split(line)
-                assert (name, main(arguments)) == ("exabench", 0), line
+    run(steps(), tmp_path)
     assert (tmp_path / "my-run.trec").is_file()
     assert (tmp_path / "my-board/submissions/my-group--my-system.toml").is_file()
     assert "my-group--my-system" in (tmp_path / "my-board/site/index.html").read_text(encoding="utf-8")
@@ -74,7 +37,8 @@ def test_the_readme_and_the_makefile_name_the_same_commands_and_every_journey_go
     makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`?make (\w[\w-]*)", README.read_text(encoding="utf-8")):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    assert {step.journey for step in steps() if step.hub} == {"Journey 1", "Journey 2", "Journey 3"}
+    sections = {step.section.split(":")[0] for step in steps() if step.marks}
+    assert sections == {"Journey 1", "Journey 2", "Journey 3"}
 
 
 def done(command: list[str], folder: Path, given: dict[str, str]) -> str:
@@ -96,10 +60,10 @@ def test_the_three_journeys_run_word_for_word_each_block_in_a_process_of_its_own
         done(["exabench", "bench", "candidates", "mini", "--board", "their-board"], tmp_path, given)
         hub.commit("their-group/board", contents(tmp_path / "their-board"))
         for step in steps():
-            if step.kind == "toml":
+            if step.language == "toml":
                 write_toml(step, tmp_path)
                 continue
-            command = [sys.executable, "-c"] if step.kind == "python" else ["bash", "-euo", "pipefail", "-c"]
+            command = [sys.executable, "-c"] if step.language == "python" else ["bash", "-euo", "pipefail", "-c"]
             printed[step.code] = done([*command, step.code], tmp_path, given)
 
         # A set that was published is loaded by name and version.

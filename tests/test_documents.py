@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 from documents import MARKS, ROOT, RUNNABLE, Document, commands, documents, read, run, words
+from hub_double import HubDouble
+from toys import contents
 
 import exabench
-from exabench.cli import exabench as command_line
+from exabench.cli import exabench as command_line, main
 
 FILES_OF_THE_ROOT = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
 """What pages of docs/ may link outside docs/: the site makes pages of these."""
@@ -34,6 +37,19 @@ def test_every_block_of_a_page_runs_in_an_empty_folder_without_a_network(
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     monkeypatch.chdir(tmp_path)
     run(read(file).blocks, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["datasets.md", "submit.md", "training.md"])
+def test_blocks_marked_hub_run_with_a_hub(page: str, dataset_hub: HubDouble, tmp_path: Path) -> None:
+    blocks = read(ROOT / "docs" / page).blocks
+    # Somebody's board, without a submission, is on the Hub, and its clone lies here.
+    assert main(["bench", "candidates", "mini", "--depth", "20", "--board", "their-board"]) == 0
+    dataset_hub.commit("their-group/board", contents(tmp_path / "their-board"))
+    run(blocks, tmp_path)
+    with_hub = [replace(block, marks=frozenset()) for block in blocks if block.marks == {"hub"}]
+    assert with_hub
+    run(sorted(with_hub, key=lambda block: block.language), tmp_path)  # Python loads what bash publishes
 
 
 def no_network(host: str, *_: object, **__: object) -> None:

@@ -85,6 +85,8 @@ FOR_SCREEN_READERS = [
     # What is wider than the screen is scrolled with the keyboard, too.
     (r"<pre>", '<pre tabindex="0">'),
     (r'<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
+    # The corner of a table whose first column needs no name.
+    (r'<th class="head"><p></p></th>', "<td></td>"),
     # A list of definitions without terms: the lines of a long signature.
     (r"<dl>\s*((?:<dd><em class=.sig-param.*?</dd>\s*)+)</dl>", r'<span class="sig-lines">\1</span>'),
     (r"<dd>(<em class=.sig-param.*?)</dd>", r'<span class="sig-line">\1</span>'),

@@ -253,7 +253,7 @@ def test_faults_and_a_hub_that_goes_away_leave_the_old_version_or_the_whole_new_
     scene = Scene(double, one, two)
     for number in range(0, len(scene.requests), 8):
         kind = ("503", "no answer")[number // 8 % 2]
-        assert "all of it is there or nothing" in scene.meet(rest=(number, kind))
+        assert "the commit is complete or absent" in scene.meet(rest=(number, kind))
     some = ("503", "lost reply", "truncated", "412", "no answer", "cut", "500 after", "wrong etag", "damaged object")
     for number, request in enumerate(scene.requests):
         scene.meet({number: some[number % len(some)]})
@@ -408,7 +408,7 @@ def test_a_folder_holds_what_the_hub_holds(double, one, two, tmp_path):
     # A card names the place that it is read from.
     on_the_hub["README.md"] = on_the_hub["README.md"].replace(REPO.encode(), b"OWNER/toy")
     here = without_notes(contents(place))
-    owner_line = re.compile(rb"`OWNER` is whoever.*\n")
+    owner_line = re.compile(rb"`OWNER` is the account that.*\n")
     here["README.md"] = owner_line.sub(b"", here["README.md"])
     assert here == on_the_hub
     assert sorted(file.name for file in tmp_path.iterdir()) == ["place"]  # no tree left on its way

@@ -17,6 +17,7 @@ from endpoint import Endpoint, endpoint
 from faults import full_disk_at_each_call, killed_at_each_call
 from toys import contents
 
+from exabench.cli import main
 from exabench.core import files
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.recipe import Recipe, recipes
@@ -107,6 +108,17 @@ def test_a_build_from_stored_replies_asks_nobody_and_gives_the_same_bytes(
     assert planned == {"items": 120, "prompts": 120, "answered before": 120}
     made(tmp_path)
     assert contents(tmp_path / "work" / "release") == whole
+
+
+def test_a_dry_run_of_a_few_items_does_not_stand_in_the_way_of_the_build(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    work = str(tmp_path / "work")
+    assert main(["data", "build", "mini-explanations", "--to", work, "--limit", "20", "--dry-run"]) == 0
+    made(tmp_path)
+    assert contents(tmp_path / "work" / "release") == whole
+    with pytest.raises(BadInput, match="another build"):
+        made(tmp_path, limit=20)
 
 
 def small(tmp: Path) -> None:

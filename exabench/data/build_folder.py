@@ -43,7 +43,10 @@ class WorkFolder:
         return dict(read_json(self._recipe_lock)) if self._recipe_lock.is_file() else {}
 
     def agree(self, about: Mapping[str, Any]) -> None:
-        """Write down what is being built, or compare it with what was. Raises BadInput naming the differences."""
+        """Write down what is being built, or compare it with what was. Raises BadInput naming the differences.
+
+        A plan of which no shard is made, as a dry run leaves it, gives way to another build.
+        """
         if not self._recipe_lock.is_file():
             write(self._recipe_lock, json_text(about))
             return
@@ -54,7 +57,10 @@ class WorkFolder:
         for key in sorted(before.keys() | now.keys()):
             if before.get(key) != now.get(key):
                 differences.append(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}")
-        if differences:
+        if differences and not (self.folder / "shards").exists():
+            self._plan.unlink(missing_ok=True)
+            write(self._recipe_lock, json_text(about))
+        elif differences:
             shown = "; ".join(differences[:4])
             more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
             raise BadInput(f"contains another build ({shown}{more}); give another --to", file=self.folder)

@@ -75,8 +75,8 @@ def test_a_task_file_says_what_the_folder_cannot(data: Path) -> None:
         ("self_match = 'maybe'", r"task\.toml: .*choose from: keep, drop"),
         ("headline = 'nGCD@10'", r"task\.toml: headline: "),
         ("split = '../dev'", r"task\.toml: split '\.\./dev' is not a name of a split"),
-        ("licence = 'MIT'\nlicense = 'MIT'", r"task\.toml: says both licence and license; keep one"),
-        ("name = 'My Task'", r"task\.toml: name 'My Task' must be of a-z, 0-9, - and \+"),
+        ("licence = 'MIT'\nlicense = 'MIT'", r"task\.toml: has both licence and license; keep one"),
+        ("name = 'My Task'", r"task\.toml: name 'My Task' may contain only a-z, 0-9, - and \+"),
         ("split = 'dev'", r"task\.toml: split dev is not in .*animals; choose from: test"),
         ("qrels_digest = ''", r"task\.toml: qrels_digest: expected `str` matching"),
         ("query_field = 'description'", r"task\.toml: query_field is for ir_datasets sources"),
@@ -118,7 +118,7 @@ def test_names_of_other_tools_are_names_of_the_table(name: str) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest_also_of_ones_own(data: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean animals"):
         task("animal", data=data)
-    with pytest.raises(BadInput, match=r"is not a folder and no task\.toml"):
+    with pytest.raises(BadInput, match=r"is neither a folder"):
         task(str(data / "plants"))
 
 
@@ -202,7 +202,7 @@ def test_a_frozen_custom_task_is_described_on_its_board_and_found_there_without_
 
     describe(data / "animals", 'title = "Animals"\nlicence = "CC0-1.0"\n')
     assert run("bench", "candidates", data / "animals", "--board", board) == 2
-    assert "describes animals otherwise (relevance_threshold)" in capsys.readouterr().err
+    assert "describes animals differently (relevance_threshold)" in capsys.readouterr().err
 
 
 def test_a_threshold_beside_a_task_is_taken_and_one_below_1_is_refused(tmp_path: Path, data: Path, capsys) -> None:

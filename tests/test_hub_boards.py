@@ -404,7 +404,7 @@ def test_results_of_older_versions_and_of_several_languages_are_read(board: Path
     "content, message",
     [
         ('{"a": 1}', "is not an MTEB result: it has no task_name"),
-        ("[]", "is not a result of MTEB"),
+        ("[]", "is not an MTEB result"),
         ("{", "JSON"),
         (json.dumps(mteb_result(scores=[1])), "its scores are not a table"),
         (json.dumps(mteb_result(scores={"a\nb": [{"ndcg_at_10": 0.5}]})), "not one line of text"),

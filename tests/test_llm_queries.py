@@ -210,7 +210,7 @@ def test_a_refused_prompt_is_rejected_and_the_others_are_not_but_one_that_is_swa
         def complete(self, prompts):
             return (reply for reply in list(super().complete(prompts))[1:])
 
-    with pytest.raises(OutsideFailed, match="gave no answer"):
+    with pytest.raises(OutsideFailed, match="did not answer"):
         list(written(Swallows()))
 
 

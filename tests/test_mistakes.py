@@ -73,7 +73,7 @@ SCORES = [
     Mistake(
         "two files of judgements for one split",
         "exabench bench score run.trec --task twofold",
-        "twofold/qrels: holds test.tsv and test.txt, two files for the split test; keep one",
+        "twofold/qrels: has test.tsv and test.txt, two files for the split test; keep one",
     ),
     Mistake(
         "a run that is not there",
@@ -187,7 +187,7 @@ BOARDS = [
         "a board.toml with a typo", "exabench board build --board typo", "typo/board.toml: has an unknown key 'taks'"
     ),
     Mistake("no place to publish to", "exabench board publish --board board", "--repo owner/name or --to FOLDER"),
-    Mistake("two places to publish to", "exabench board publish --board board --repo a/b --to out", "one of the two"),
+    Mistake("two places to publish to", "exabench board publish --board board --repo a/b --to out", "not both"),
     Mistake("a repository without owner", "exabench board publish --board board --repo pages", "(owner/name)"),
     Mistake("a board made twice", "exabench board init --board board", "board/board.toml: already exists"),
     Mistake("a board of an unknown task", "exabench board init --board new --task scifcat", "did you mean scifact"),
@@ -328,7 +328,7 @@ MODELS = [
     Mistake("no model to evaluate", "exabench evaluate --task mini", "missing argument 'MODEL'"),
     Mistake("no task to evaluate on", f"exabench evaluate {MODEL}", "missing option '--task'"),
     Mistake(
-        "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is not a reranker, no fol"
+        "a model folder with a typo", "exabench evaluate no-folder --task mini", "'no-folder' is neither a reranker"
     ),
     Mistake("a folder that holds no model", "exabench evaluate nothing --task mini", "config.json is missing"),
     Mistake("a run for a model", "exabench evaluate run.trec --task mini", "'run.trec' is neither a reranker"),
@@ -403,7 +403,7 @@ TASKS = [
         "an empty folder for a task", "exabench bench score run.trec --task nothing", "nothing: is not a collection"
     ),
     Mistake(
-        "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is not a folder and no"
+        "a path that is not there for a task", "exabench bench score run.trec --task ./none", "is neither a folder"
     ),
     Mistake(
         "a collection for the folder of data",

@@ -137,11 +137,11 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     assert "LoRA adapters are not supported; merge it into its base model" in refused(adapter)
     for name, changes, told in (
         ("code", {"auto_map": {"AutoModel": "x.Y"}}, "needs its own code (auto_map), which is never run"),
-        ("mamba", {"model_type": "mamba"}, "a model that is not read here (unknown model_type"),
+        ("mamba", {"model_type": "mamba"}, "which is not supported here (unknown model_type"),
     ):
         assert told in refused(edited(copy(classifier, name), **changes))
     head = edited(copy(decoder, "head"), architectures=["Qwen3ForSequenceClassification"], num_labels=1)
-    assert "a classification head on a decoder is not read" in refused(head)
+    assert "a classification head on a decoder is not supported" in refused(head)
     pair = copy(decoder, "pair")
     for file in pair.glob("chat_template*"):
         file.unlink()

@@ -211,7 +211,7 @@ def test_what_came_before_a_failure_is_kept_and_given_out(store: Replies) -> Non
         yield from batch
 
     got = []
-    with pytest.raises(OutsideFailed, match="is it running"):
+    with pytest.raises(OutsideFailed, match="is it up"):
         for reply in CachedTeacher(Toy(dying), store).complete(prompts(100)):
             got.append(reply)
     assert len(got) == 20 == len(store)

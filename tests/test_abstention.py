@@ -60,7 +60,7 @@ def test_a_run_is_asked_for_it_as_mteb_writes_it(tmp_path, capsys) -> None:
 
 
 def test_it_has_no_value_of_a_query_and_wants_its_parts() -> None:
-    with pytest.raises(BadInput, match="one number of a whole run"):
+    with pytest.raises(BadInput, match="one number for a whole run"):
         MetricName.parse("nauc_ndcg_at_10_max")
     with pytest.raises(BadInput, match="confidence max, std, diff1"):
         Abstention.parse("nauc_ndcg_at_10")

@@ -235,7 +235,7 @@ def test_a_line_with_missing_tasks_and_seconds_of_two_machines_have_no_mean_cost
 
 def test_a_model_says_what_it_took_a_first_stage_takes_nothing_and_a_run_that_was_sent_in_was_not_seen(board):
     add(board, "acme/model", {"mini": around(0.8)}, {"mini": cost(4e12, 0.25)})
-    assert spent(board, "acme/model") == CostSummary(4e12, 2e12, 60, 0.25, "here", "")
+    assert spent(board, "acme/model") == CostSummary(4e12, 2e12, 60, 0.25, "here", 10)
     assert any(entry.submission.name == "acme/model" and entry.group for entry in Board.read(board).entries["mini"])
     first = spent(board, "exabench/unchanged")
     assert (first.flops_exact, first.flops_paper, first.parameters, first.p50) == (0.0, 0.0, None, None)

@@ -109,7 +109,7 @@ def test_what_differs_is_shown_and_taken_over_with_a_reason_in_the_change_log(bo
     assert exabench(*accept, "--reason", "q2 had been judged twice") == 0
     assert "next: exabench bench run --board" in capsys.readouterr().err
     assert exabench("bench", "verify", "exabench/oracle", "--board", board) == 1
-    advice = f"judgements were replaced since; `exabench bench run exabench--oracle --board {board}` computes"
+    advice = f"`exabench bench run exabench--oracle --board {board}` recomputes"
     assert advice in capsys.readouterr().out
     assert exabench("bench", "run", "--board", board) == 0
     assert exabench("bench", "verify", "--board", board) == 0

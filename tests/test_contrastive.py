@@ -105,7 +105,7 @@ def test_what_makes_no_sense_is_refused():
         ({"least": 0}, "1 <= least"),
         ({"depth": 0}, "depth 0"),
         ({"prompt": "no-such"}, "unknown prompt"),
-        ({"queries": [("q1", "what", "")]}, "made of no passage.*'q1'"),
+        ({"queries": [("q1", "what", "")]}, "not generated from a passage.*'q1'"),
         ({"queries": [("q1", "what", "p99")]}, "has no passage of this id.*'p99'"),
         ({"queries": {"one": Asked([])}}, "one query source"),
         ({"retrievers": {}}, "needs retrievers"),

@@ -228,7 +228,7 @@ def test_a_model_whose_scores_depend_on_their_batch_is_refused_with_the_numbers(
     monkeypatch.setattr(
         Classifier, "logits", lambda head, ids, mask, types: masked(head, ids, torch.ones_like(mask), types)
     )
-    with pytest.raises(BadInput, match=r"fails the probe: .* differ by [\d.e-]+ of the largest score"):
+    with pytest.raises(BadInput, match=r"fails the probe: .* differs by [\d.e-]+ of the largest score"):
         made()
 
 

@@ -182,7 +182,7 @@ def test_a_run_of_something_else_is_refused_by_name_and_nothing_is_written(
 WRONG = [
     ("evaluate nope --task mini", "'nope' is neither a reranker, a folder nor a Hub id (owner/name)"),
     ("evaluate oracel --task mini", "did you mean oracle?"),
-    ("evaluate ./nope --task mini", "model './nope' is not a folder here"),
+    ("evaluate ./nope --task mini", "model './nope' is neither a folder nor a Hub id"),
     ("evaluate pypi:nope-at-all --task mini", "package nope-at-all is not installed: pip install nope-at-all"),
     ("evaluate pypi:click --task mini", "package click contains no model (no config.json)"),
     ("evaluate empty --task mini", "it is not a model folder: config.json is missing"),
@@ -207,7 +207,7 @@ WRONG = [
     ("evaluate rankt5 --task mini --set model=a/b --set max_length=-3", "max_length must be a whole number from 0 on"),
     ("evaluate rankt5 --task mini --set model=a/b --set batch_tokens=-1", "batch_tokens must be a whole number from 0"),
     ("evaluate oracle --task mini --task scifact --save-run x.trec", "is one file for 2 tasks"),
-    ("rerank nope --run run.trec --task mini -o out.trec", "'nope' is not a reranker"),
+    ("rerank nope --run run.trec --task mini -o out.trec", "'nope' is neither a reranker, a folder nor a Hub id"),
     ("rerank oracle --run nope.trec --task mini -o out.trec", "nope.trec: cannot be read"),
     ("rerank oracle --run run.trec --task minni -o out.trec", "did you mean mini?"),
     ("rerank oracle --run run.trec --task mini -o empty", "empty: is a folder; name a file"),

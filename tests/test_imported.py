@@ -58,7 +58,7 @@ def test_a_layout_that_nobody_knows_or_other_rows_are_refused(tmp_path: Path) ->
         build(imported(tmp_path / "x", "twolr"), tmp_path / "work", sources=Sources())
     with pytest.raises(BadInput, match="answers give orders of passage lists"):
         Imported(file="a.tsv", format="exaranker", made_by="someone", answers="b.json")
-    with pytest.raises(BadInput, match="no row of listwise"):
+    with pytest.raises(BadInput, match="not a row of listwise"):
         export([{"id": "a", "input": "b"}], "twolar", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 

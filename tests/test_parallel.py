@@ -56,7 +56,7 @@ def test_an_error_in_a_process_is_raised_here(error: Exception, message: str) ->
 
 
 def test_a_process_that_is_killed_is_one_line() -> None:
-    with pytest.raises(CannotWrite, match="a process was ended"):
+    with pytest.raises(CannotWrite, match="a worker process was killed"):
         list(map_unordered(lambda item: os.kill(os.getpid(), signal.SIGKILL), range(10), 2))
 
 

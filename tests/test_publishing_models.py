@@ -166,7 +166,7 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
     assert done.changed and publish_model(one, place) == dataclasses.replace(done, changed=False)
     found = contents(place)
     assert found.pop("notes.txt") == b"mine" and found == contents(one)
-    with pytest.raises(BadInput, match="a folder has no tags"):
+    with pytest.raises(BadInput, match="is a folder, which has no tags"):
         publish_model(one, place, tag="v1")
     for wrong in (one, one / "deeper", one.parent):
         with pytest.raises(BadInput, match="publish to another folder"):
@@ -178,15 +178,15 @@ def test_a_folder_holds_what_the_training_left(one, two, tmp_path):
     [
         ("optimizer.pt", b"any", r"contains a pickle \(optimizer.pt\)"),
         ("state.dat", b"\x80\x04K\x01.", r"contains a pickle \(state.dat\)"),
-        ("model.safetensors", b"other", "model.safetensors: is not what manifest.json says"),
+        ("model.safetensors", b"other", "model.safetensors: does not match manifest.json"),
         ("notes.txt", b"mine", "notes.txt is not listed in manifest.json"),
         ("curves.csv", None, "curves.csv is missing, but listed in manifest.json"),
         ("training.json", None, "is not a model folder: manifest.json or training.json is missing"),
-        ("manifest.json", b"{}", "manifest.json: is not a manifest of a model"),
+        ("manifest.json", b"{}", "manifest.json: is not a model manifest"),
         (
             "manifest.json",
             b'{"kind": "model", "format": 1, "files": {"../x": "sha256:"}}',
-            "is not a manifest of a model",
+            "is not a model manifest",
         ),
     ],
 )
@@ -220,7 +220,7 @@ def test_a_submission_of_other_weights_is_refused_and_a_card_that_people_wrote_i
 
 def test_a_place_that_holds_something_else_is_refused_and_one_made_by_hand_keeps_its_card(double, one):
     for data, said in (
-        (b'{"format": 1, "tables": {}}', "owner/small@.*: manifest.json: is not a manifest of a model"),
+        (b'{"format": 1, "tables": {}}', "owner/small@.*: manifest.json: is not a model manifest"),
         (b"\xff", "publish elsewhere"),
     ):
         double.commit(f"models/{REPO}", {"manifest.json": data})

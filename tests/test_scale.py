@@ -78,7 +78,7 @@ def test_what_fails_or_ends_in_another_process_is_said_and_leaves_the_old_site(
         render(read, own / "site", processes=2)
     parent = os.getpid()
     monkeypatch.setattr(Board, "full", lambda board, score: os._exit(9) if os.getpid() != parent else None)
-    with pytest.raises(CannotWrite, match="was ended"):
+    with pytest.raises(CannotWrite, match="was killed"):
         render(read, own / "site", processes=2)
     assert contents(own / "site") == before and not (own / ".site.staging").exists()
 

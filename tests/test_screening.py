@@ -198,7 +198,7 @@ def test_a_listing_with_names_that_can_only_be_meant_ill_is_refused(name):
 
 def test_too_large_weights_and_pickles_are_refused_before_anything_is_read():
     for file, reason, said in (
-        ("model.safetensors", "too-large", "68719476736 are taken"),
+        ("model.safetensors", "too-large", "at most 68719476736 are allowed"),
         ("pytorch_model.bin", "unsafe-files", "convert them to safetensors"),
     ):
         with pytest.raises(SubmissionRefused, match=said) as caught:

@@ -139,7 +139,7 @@ def test_what_is_no_number_wins_no_test():
                 compared()
     with pytest.raises(BadInput, match="a p-value is not a number"):
         holm([0.01, float("nan")])
-    with pytest.raises(BadInput, match="there is none"):
+    with pytest.raises(BadInput, match="there is no query"):
         paired_test([np.zeros(0)], [np.zeros(0)])
 
 

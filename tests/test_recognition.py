@@ -109,7 +109,7 @@ def refused(folder: Path | str) -> str:
     with pytest.raises(BadInput) as error:
         exabench.reranker("auto", model=str(folder))
     line = str(error.value)
-    assert line.startswith(str(folder)[:60]) and "\n" not in line
+    assert line.startswith(str(folder)) and "\n" not in line
     assert line.endswith("bi_encoder, cross_encoder, exaranker, monot5, pairwise, rankt5, yes_no")
     return line
 

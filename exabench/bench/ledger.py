@@ -547,7 +547,7 @@ _FILES = (
 )
 
 REPORTED_COLUMNS = tuple("system dataset first_stage topk metric value source".split())
-"""The head of a table in reported/ whose values can is next to measured ones."""
+"""The head of a table in reported/ whose values can be shown next to measured ones."""
 
 
 def depth_in_name(name: str) -> int:

@@ -155,7 +155,7 @@ class CandidateEvaluator:
         self.source = source
         self._qrels_digest = qrels_digest(qrels)
         self._bounds: dict[int, tuple[dict[str, np.ndarray], dict[str, float]]] = {}  # by format
-        # Its recall was taken with those, and would is next to numbers by other rules.
+        # Its recall was taken with those, and would be next to numbers by other rules.
         if (candidates.qrels_digest, candidates.convention_digest) != (self._qrels_digest, task.convention.digest):
             raise BadInput(
                 f"candidates {candidates.name} of {task.name} were frozen with other judgements or another convention; "

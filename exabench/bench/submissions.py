@@ -509,7 +509,7 @@ def read_training(folder: str | Path) -> Training:
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
-    """Do tables and lists are in each other so many levels deep at most?"""
+    """Are tables and lists nested at most this many levels deep?"""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):

@@ -103,7 +103,7 @@ def push_results(
 
 
 def compare_results(folder: str | Path, benchmark: str, slugs: Sequence[str] = ()) -> list[ComparedValue]:
-    """Read back what the repositories of the models say, and checks it against the board.
+    """Read back what the repositories of the models say, and check it against the board.
 
     That is the file on the main branch, or else the newest request of ours. Raises as `push_results` does.
     """

@@ -158,7 +158,7 @@ def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
         shown = list(measured.metrics) if metrics else [measured.headline]
         for metric in shown:
             low, high = measured.intervals[metric]
-            # The test and the cost are of the reranking, and stand once, next to the headline.
+            # The test and the cost are of the reranking, and are printed once, next to the headline.
             gain = ""
             p = ""
             cost = ["", "", ""]

@@ -227,7 +227,7 @@ def toml_text(value: object) -> str:
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
-    # A basic string of TOML escapes what JSON does, and DEL apart from.
+    # A basic string of TOML escapes what JSON does, and also DEL.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 

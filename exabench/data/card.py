@@ -14,7 +14,7 @@ from exabench.tasks.catalogue import aliases, tasks
 
 
 def release_card(folder: str | Path, release: Release, *, repository: str = "", existing: str = "") -> str:
-    """README.md of a release, which need not all are in `folder`: a row is shown of the tables that do.
+    """README.md of a release. Its tables need not all be in `folder`: a row is shown of those that are.
 
     `repository` and `existing` are those of `card`. Raises BadInput as it does.
     """

@@ -131,7 +131,7 @@ def _check_model(folder: Path) -> None:
         shards = isinstance(value, dict) and value.get("weight_map")
         if not isinstance(shards, dict):
             raise BadInput("has no weight_map", file=index)
-        # A shard must are next to its index, because transformers would open whatever path the index names.
+        # Shards must be next to their index, because transformers would open whatever path the index names.
         for shard in sorted(set(map(str, shards.values()))):
             if Path(shard).name != shard or "\\" in shard or not shard.isprintable():
                 problem = "which is not the name of a file in the same folder"

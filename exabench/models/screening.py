@@ -284,7 +284,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             raise SubmissionRefused("too-large", what, file=name)
         value = _parse_json(read(name, 0, files[name]), name)
         if last.endswith(".index.json"):
-            # Every shard that it names is in the folder under that very name.
+            # Every shard that it names is in the folder under that name.
             table = value.get("weight_map") if isinstance(value, dict) else None
             if not isinstance(table, dict):
                 raise _unsafe("has no weight_map of names", name)

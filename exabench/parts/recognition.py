@@ -97,7 +97,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
 
     def refuse(why: str) -> NoReturn:
         names = ", ".join(MODEL_PARTS)
-        raise BadInput(f"{printable(model)}: {why}; if a part supports it, choose the part (--reranker NAME): {names}")
+        raise BadInput(f"{why}; if a part supports it, choose the part (--reranker NAME): {names}", file=model)
 
     # What exabench trained says so, whatever its architecture looks like.
     report = folder / "training.json"

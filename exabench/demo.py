@@ -209,7 +209,7 @@ def run_demo(
 
         # Results: every other submission runs on every candidate list.
         report = job.report("results")
-        run = partial(run_board, board, data=collections, resume=True, progress=report)
+        run = partial(run_board, board, data=collections, progress=report)
         files = run(slugs=[slug for slug in ledger.submissions() if slug not in lists_of])
         with contextlib.chdir(board.parent):  # where they were submitted from: their paths begin here
             for slug, lists in lists_of.items():

@@ -314,22 +314,28 @@ def test_results_go_on_where_they_stopped_and_no_model_runs_again_for_one_that_i
     submit(write_submission(tmp_path / "m", **about), [], board)
     [file] = run_board(board, slugs=["acme/m"])
     made = file.read_bytes()
+    classifier_folder(folder, seed=1)  # other weights in the same folder
+    run_board(board, slugs=["acme/m"])
+    assert file.read_bytes() != made
+    made = file.read_bytes()
     shutil.rmtree(folder)  # a model that had to run again would be missed
-    assert run_board(board, slugs=["acme/m"], resume=True) == [file]
+    with pytest.raises(BadInput, match="bert"):
+        run_board(board, slugs=["acme/m"], again=True)
+    assert run_board(board, slugs=["acme/m"]) == [file]
     assert file.read_bytes() == made
     # Whose work the first stage is changes no number: the result says it, and no model runs.
     ledger = Ledger(board)
     candidates = ledger.one_candidates("mini", "bm25-20")
     ledger.replace_description(dataclasses.replace(candidates, credit=Credit("acme")))
-    assert run_board(board, slugs=["acme/m"], resume=True) == [file]
+    assert run_board(board, slugs=["acme/m"]) == [file]
     assert read_result(file).candidates.credit.owner == "acme"
     ledger.replace_description(candidates)
-    assert run_board(board, slugs=["acme/m"], resume=True) == [file] and file.read_bytes() == made
+    assert run_board(board, slugs=["acme/m"]) == [file] and file.read_bytes() == made
     file.unlink()
     with pytest.raises(BadInput, match="bert"):
-        run_board(board, slugs=["acme/m"], resume=True)
+        run_board(board, slugs=["acme/m"])
     # Nor is a result kept whose run is another one now, or that was edited.
     file.write_bytes(made)
     file_other_run(board, "acme--m")
     with pytest.raises(BadInput, match="bert"):
-        run_board(board, slugs=["acme/m"], resume=True)
+        run_board(board, slugs=["acme/m"])

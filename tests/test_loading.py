@@ -138,9 +138,13 @@ def test_any_rows_are_read_as_they_were_written(tmp_path_factory: pytest.TempPat
     holds()
 
 
-def test_load_gives_the_rows_with_their_release_beside_them_or_says_what_it_cannot_do(tmp_path: Path) -> None:
+def test_load_gives_the_rows_with_their_release_beside_them_or_says_what_it_cannot_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     tables = every_family(tmp_path)
+    datasets.enable_progress_bars()
     rows = releases.load(tmp_path, "a.listwise-2b", "validation", version="1.0.0")
+    assert capfd.readouterr() == ("", ""), "only the command line prints"
     assert isinstance(rows, datasets.Dataset) and rows.features == features_of("listwise")
     assert rows.to_list() == tables["a.listwise-2b"][1]["validation"]
     assert rows.release == releases.read(tmp_path)

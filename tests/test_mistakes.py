@@ -187,6 +187,7 @@ BOARDS = [
         "a board.toml with a typo", "exabench board build --board typo", "typo/board.toml: has an unknown key 'taks'"
     ),
     Mistake("no place to publish to", "exabench board publish --board board", "--repo owner/name or --to FOLDER"),
+    Mistake("no place to publish to", "exabench board publish --board board", "--repo owner/name or --to FOLDER"),
     Mistake("two places to publish to", "exabench board publish --board board --repo a/b --to out", "not both"),
     Mistake("a repository without owner", "exabench board publish --board board --repo pages", "(owner/name)"),
     Mistake("a board made twice", "exabench board init --board board", "board/board.toml: already exists"),

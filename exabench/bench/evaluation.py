@@ -18,6 +18,7 @@ from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import FIRST_STAGE, RESULT_FORMAT, BoardChange, Progress, Result, Run, Submission, silent
 from exabench.core.options import accepts
 from exabench.core.parallel import run_items
+from exabench.hub.client import local_model, model_folder
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -58,7 +59,7 @@ def run_board(
     candidates: str | None = None,
     data: str | Path | None = None,
     trusted: bool = True,
-    resume: bool = False,
+    again: bool = False,
     reason: str = "",
     engine: str = "local",
     workers: int = 0,
@@ -71,7 +72,8 @@ def run_board(
 
     A baseline and a model are run on every candidate list of the board, runs are measured on the list they were filed
     for; what was withdrawn is left as it is. A model that is not `trusted` runs in the sandbox, never in this process.
-    `resume` spares models what they have done: a result of today's format that its stored run still gives is kept.
+    A model does not run for a result that its stored run still gives, unless `again` asks for it: one of today's
+    format, of the same model, options and candidate list.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
     from the results; one that would change for no reason is an error (CheckFailed). `engine` and `workers` as in
     `parallel.run_items`. Returns the result files, new and kept; `work` gets what each of them took.
@@ -117,8 +119,8 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = functools.partial(BoardWorker, ledger, data, trusted, resume)
-    begin_here = functools.partial(BoardWorker, ledger, data, trusted, resume, progress)
+    begin = functools.partial(BoardWorker, ledger, data, trusted, again)
+    begin_here = functools.partial(BoardWorker, ledger, data, trusted, again, progress)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
     outcomes = run_items(
@@ -207,18 +209,18 @@ class WorkItem(NamedTuple):
 class BoardWorker:
     """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
-    A model that is not `trusted` runs in the sandbox, never in this process. With `resume` none runs for a result that
-    its stored run still gives. `progress` is called with pairs.
+    A model that is not `trusted` runs in the sandbox, never in this process. Without `again` none runs for a result
+    that its stored run still gives. `progress` is called with pairs.
     """
 
     def __init__(
-        self, ledger: Ledger, data: str | Path | None, trusted: bool, resume: bool = False, progress: Progress = silent
+        self, ledger: Ledger, data: str | Path | None, trusted: bool, again: bool = False, progress: Progress = silent
     ) -> None:
         self._pairs = PairProgress(progress)
         self._ledger = ledger
         self._data = data
         self._trusted = trusted
-        self._resume = resume
+        self._again = again
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
         self._submission: Submission | None = None  # the one of `_reranker`
         self._reranker: Any = None
@@ -246,7 +248,7 @@ class BoardWorker:
         if submission.kind == "baseline":
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
-        elif self._resume and _is_done(file, run_file, submission, evaluator):
+        elif not self._again and _is_done(file, run_file, submission, evaluator):
             result = replace(read_result(file), candidates=evaluator.candidates)
             work = Work(0, time.monotonic() - started, not _is_current(file, result))
             if not work.is_new:
@@ -321,17 +323,26 @@ def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: Rera
     filed = _read_filed(file)
     if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
         return False
-    asked = {**submission.options, "reranker": submission.reranker}
-    if submission.revision:
-        asked["revision"] = submission.revision
+    asked = {**reranker_options(submission), "reranker": submission.reranker}
     if any(filed.model.get(key, value) != value for key, value in asked.items()):
         return False
-    if digest_of(read_bytes(run_file)) != filed.run_digest:
+    if _is_changed_folder(submission, filed.model) or digest_of(read_bytes(run_file)) != filed.run_digest:
         return False
     if replace(filed.candidates, credit=evaluator.candidates.credit) != evaluator.candidates:
         return False
     again = evaluator.result(submission.slug, submission.kind, read_run(run_file, submission.slug), filed.command)
     return again.measurement.per_query == filed.measurement.per_query and again.qrels_digest == filed.qrels_digest
+
+
+def _is_changed_folder(submission: Submission, measured: Mapping[str, Any]) -> bool:
+    """Does a model that no revision pins have other files here than when it was measured? One that is gone has not."""
+    if submission.revision:
+        return False
+    try:
+        folder = local_model(submission.model)
+    except BadInput:
+        return False
+    return folder is not None and model_folder(submission.model).revision != measured.get("revision")
 
 
 def _read_filed(file: Path) -> Result | None:

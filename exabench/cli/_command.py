@@ -272,8 +272,10 @@ def publish_to(
     publish: Callable[..., Published], folder: Path, *, repo: str | None, to: Path | None, **options: Any
 ) -> None:
     """Publish `folder` as the `place_options` say, and print what came of it. Raises BadInput for no place, or two."""
-    if bool(repo) == (to is not None):
+    if repo and to is not None:
         raise BadInput("give --repo owner/name or --to FOLDER, not both")
+    if not repo and to is None:
+        raise BadInput("where to? Give --repo owner/name or --to FOLDER")
     if repo:
         from exabench.hub.client import is_repo
 

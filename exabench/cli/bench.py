@@ -628,6 +628,7 @@ def pending(repo: str, board: Path) -> None:
 @click.option(
     "--trusted", is_flag=True, help="Run models in this process, without the sandbox; only for models you trust."
 )
+@click.option("--again", is_flag=True, help="Run models again also where their results are still valid.")
 @click.option("--pending", "queued", is_flag=True, help="Process the waiting submissions one by one and answer each.")
 @click.option("--repo", default="", help="With --pending: the board's repository on the Hub (owner/name).")
 @click.option("--reason", default="", help="Why numbers change, for the change log.")
@@ -640,6 +641,7 @@ def run(
     task: str | None,
     candidates: str | None,
     trusted: bool,
+    again: bool,
     queued: bool,
     repo: str,
     board: Path,
@@ -655,7 +657,7 @@ def run(
     from exabench.bench.result_notes import copies_among, notes_of
     from exabench.bench.submitting import add_baselines
 
-    if queued and (slugs or task or candidates or trusted):
+    if queued and (slugs or task or candidates or trusted or again):
         raise BadInput("--pending runs every waiting submission in the sandbox; remove the other options")
     if repo and not queued:
         raise BadInput("--repo belongs to --pending")
@@ -688,6 +690,7 @@ def run(
             task=task,
             candidates=candidates,
             trusted=trusted,
+            again=again,
             progress=report,
             failures=failures,
             work=work,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -110,9 +111,25 @@ def load(
     # The rows are kept in arrow under the digest of their files, so rows of a file that changed are never used.
     content = digest_of([file.sha256 for file in chosen.splits[split]])
     cache = cache_folder("loaded") / content.removeprefix("sha256:")
-    dataset = datasets.Dataset.from_parquet(files, split=split, cache_dir=str(cache))
+    with _no_bars():
+        dataset = datasets.Dataset.from_parquet(files, split=split, cache_dir=str(cache))
     dataset.release = release
     return dataset
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Have datasets draw no progress bars; where it drew some before, it does again afterwards."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _table_with_split(release: Release, table: str, split: str, folder: str | Path) -> Table:

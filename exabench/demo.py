@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import structs
 
@@ -25,11 +25,15 @@ from exabench.board.ranking import Board
 from exabench.core.errors import BadInput
 from exabench.core.files import only_writer, replacing_folder, toml_lines, write
 from exabench.core.nouns import Progress, Submission, silent
+from exabench.core.options import accepts
+from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
 from exabench.data.building import Sources, build, data_recipe, record
 from exabench.data.publishing import publish
 from exabench.data.releases import MANIFEST, read as read_release
+from exabench.models.devices import devices_of
+from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import expand
 from exabench.training import Plan, train, train_recipe
 
@@ -94,6 +98,7 @@ class _DemoRun:
     recipe: Recipe
     ledger: Ledger
     data: Path | None
+    workers: int
     progress: Progress
     note: Note
 
@@ -114,15 +119,18 @@ def run_demo(
     *,
     overrides: Iterable[str] = (),
     data: str | Path | None = None,
+    workers: int = 0,
     progress: Progress = silent,
     note: Note = lambda line: None,
 ) -> Demo:
     """Carry a board recipe through the whole thread, into the leaderboard `to`.
 
     The stages: first stages and their fusion, baselines, published runs, models, datasets, trained models, results,
-    verification, pages. Run again, it continues, and keeps what still holds. `note` gets what begins to take long,
-    and what was left out. Numbers that do not hold raise nothing: look at `wrong`. Raises UnknownName for a recipe or
-    a key that is not known, BadInput, CannotWrite, OutsideFailed.
+    verification, pages. `workers` (0: one for each GPU) encode the passages of a first stage, train one model each, and
+    compute results at the same time; their number changes no bit of what is made. Run again, it continues, and keeps
+    what still holds. `note` gets what begins to take long, and what was left out. Numbers that do not hold raise
+    nothing: look at `wrong`. Raises UnknownName for a recipe or a key that is not known, BadInput, CannotWrite,
+    OutsideFailed.
     """
     page = read_recipe("board", recipe, KEYS, overrides)
     values = page.values
@@ -133,7 +141,7 @@ def run_demo(
     if collections is None and any(data_recipe(name).name in recorded for name in values.get("datasets", [])):
         raise BadInput(f"recipe {page.name} replays published runs; give the folder that contains them with --data DIR")
     ledger = Ledger(board)
-    job = _DemoRun(page, ledger, collections, progress, note)
+    job = _DemoRun(page, ledger, collections, workers, progress, note)
     with only_writer(board):
         ledger.create(values["title"], tasks, values.get("views"), data=collections, **values.get("board", {}))
         # A folder of `data` does not say its title or where others find it: the recipe does, before a list is frozen.
@@ -196,11 +204,10 @@ def run_demo(
 
         # Models trained on them. They run on the lists that their recipe checks: they must not be tested on what they
         # learnt from, and of another list a pool may lack the texts.
-        plans = []
-        for name in values.get("trained", []):
-            plan = train_recipe(name)
-            plans.append(plan)
-            slug = _train_model(job, plan).slug
+        plans = [train_recipe(name) for name in values.get("trained", [])]
+        _train_models(job, plans)
+        for plan in plans:
+            slug = _submit_trained(job, plan).slug
             lists_of[slug] = []
             for check in plan.checks:
                 one_list = (check.task, f"{check.candidates}-{check.depth}")
@@ -209,12 +216,8 @@ def run_demo(
 
         # Results: every other submission runs on every candidate list.
         report = job.report("results")
-        run = partial(run_board, board, data=collections, progress=report)
-        files = run(slugs=[slug for slug in ledger.submissions() if slug not in lists_of])
-        with contextlib.chdir(board.parent):  # where they were submitted from: their paths begin here
-            for slug, lists in lists_of.items():
-                for task, name in lists:
-                    files += run(slugs=[slug], task=task, candidates=name)
+        with contextlib.chdir(board.parent):  # where models were submitted from: their paths begin here
+            files = run_board(board, lists=lists_of, data=collections, workers=workers, progress=report)
         cells = list(verify(board, data=collections))
 
     read = Board.read(board)
@@ -258,6 +261,8 @@ def _stages(job: _DemoRun) -> list[_Stage]:
         retriever = shared.pop("retriever")
         depth = shared.pop("depth")
         credit = shared.pop("credit", None)
+        if job.workers > 1 and "devices" in accepts(RETRIEVERS[retriever]) and devices_of() == ("cpu",):
+            shared["devices"] = ["cpu"] * job.workers  # a thread for each
         for task in _single_tasks(job, shared.pop("tasks", values["tasks"])):
             options = dict(shared)
             if retriever == "fusion":  # a recipe names the lists of this board that it fuses
@@ -307,27 +312,71 @@ def _submit(job: _DemoRun, values: Mapping[str, Any], runs: Sequence[str]) -> Su
 # -- trained models -----------------------------------------------------------------------------------------------
 
 
-def _train_model(job: _DemoRun, plan: Plan) -> Submission:
-    """Train a model on the board's datasets and submit it as everybody does: by the submission.toml next to it.
+class _Training(NamedTuple):
+    """A model to train: its recipe, with releases as the board publishes them, and its work folder."""
+
+    recipe: Recipe
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"training {self.recipe.name}"
+
+
+def _train_models(job: _DemoRun, plans: Sequence[Plan]) -> None:
+    """Train models on the board's datasets, as many at a time as there are workers.
 
     A finished model of the same recipe and data is kept; one that `trained_from` names is copied from there. All is
     done from the folder that the board is in: paths that are written down then do not tell where the demo began.
     Raises BadInput for a model in `trained_from` that another recipe made.
     """
-    name = plan.recipe.name
-    home = job.ledger.folder.parent
-    model = job.builds / name / "model"
-    elsewhere = job.recipe.values.get("trained_from", {}).get(name)
-    if elsewhere is not None:
-        source = Path(elsewhere).expanduser().resolve()
-        if (source / "model" / "training.json").is_file():  # the work folder of a training
-            source /= "model"
-        if not _is_same_plan(plan, read_training(source).values["recipe"]):
-            raise BadInput(f"was not trained by the recipe {name}; remove it from trained_from", file=source)
-        with only_writer(model.parent), replacing_folder(model) as copy:
-            shutil.copytree(source, copy, dirs_exist_ok=True)
+    trainings = []
+    for plan in plans:
+        elsewhere = job.recipe.values.get("trained_from", {}).get(plan.recipe.name)
+        model = job.builds / plan.recipe.name / "model"
+        if elsewhere is not None:
+            _copy_trained(plan, Path(elsewhere).expanduser().resolve(), model)
+            continue
+        recipe = _recipe_on_board(job, plan)
+        with contextlib.chdir(job.ledger.folder.parent):
+            if _is_trained(model, recipe, job.ledger):
+                continue
+        tables = " and ".join(table["release"] for table in recipe.values["data"])
+        job.note(f"training {recipe.name} on {tables}")
+        trainings.append(_Training(recipe, model.parent))
 
-    # The recipe's releases are read where the board publishes them.
+    begin = partial(_trainer, job.data)
+    begin_here = partial(_trainer, job.data, job.report("training"))
+    with contextlib.chdir(job.ledger.folder.parent):
+        for place, outcome in run_items(trainings, begin, workers=job.workers, begin_here=begin_here):
+            training = trainings[place]
+            best, steps = outcome.get()
+            submitted = f"it is submitted from {training.folder / 'model'}"
+            job.note(f"trained {training.recipe.name}: step {best} of {steps} is kept; {submitted}")
+
+
+def _trainer(data: Path | None, progress: Progress = silent) -> Callable[[_Training], tuple[int, int]]:
+    """A function that trains a model and returns the step that it kept, and how many there were."""
+
+    def run(training: _Training) -> tuple[int, int]:
+        trained = train(training.recipe, training.folder, data=data, owner=OWNER, progress=progress)
+        return trained.best, trained.steps
+
+    return run
+
+
+def _copy_trained(plan: Plan, source: Path, model: Path) -> None:
+    """Copy a model that the recipe trained elsewhere. Raises BadInput for one that another recipe made."""
+    if (source / "model" / "training.json").is_file():  # the work folder of a training
+        source /= "model"
+    if not _is_same_plan(plan, read_training(source).values["recipe"]):
+        raise BadInput(f"was not trained by the recipe {plan.recipe.name}; remove it from trained_from", file=source)
+    with only_writer(model.parent), replacing_folder(model) as copy:
+        shutil.copytree(source, copy, dirs_exist_ok=True)
+
+
+def _recipe_on_board(job: _DemoRun, plan: Plan) -> Recipe:
+    """The recipe with its releases read where the board publishes them, as paths from the board's parent on."""
+    home = job.ledger.folder.parent
     tables = []
     for table in plan.recipe.values["data"]:
         release = job.ledger.datasets / Path(table["release"]).name
@@ -339,13 +388,15 @@ def _train_model(job: _DemoRun, plan: Plan) -> Submission:
     values = {**plan.recipe.values, "data": tables}
     if not job.recipe.values.get("checked", True):
         values["check"] = []
-    recipe = Recipe(name, values, plan.recipe.file)
+    return Recipe(plan.recipe.name, values, plan.recipe.file)
 
+
+def _submit_trained(job: _DemoRun, plan: Plan) -> Submission:
+    """Submit a trained model as everybody does: by the submission.toml next to it."""
+    name = plan.recipe.name
+    home = job.ledger.folder.parent
+    model = job.builds / name / "model"
     with contextlib.chdir(home), tempfile.TemporaryDirectory() as folder:
-        if elsewhere is None and not _is_trained(model, recipe, job.ledger):
-            job.note(f"training {name} on {' and '.join(table['release'] for table in tables)}")
-            trained = train(recipe, model.parent, data=job.data, owner=OWNER, progress=job.report("training"))
-            job.note(f"trained {name}: step {trained.best} of {trained.steps} is kept; it is submitted from {model}")
         draft = model / "submission.toml"
         submission = read_submission(draft)
         ours = f"{OWNER}/{name}"

@@ -237,6 +237,15 @@ def test_the_demo_shows_a_page_and_every_number_holds_and_goes_on_from_any_folde
     assert "exabench/tiny" in (site / "index.html").read_text(encoding="utf-8")
     folders = (tmp_path / "demo", tmp_path / "demo-builds" / "tiny")
     before = [contents(folder) for folder in folders]
+    (tmp_path / "again").mkdir()
+    monkeypatch.chdir(tmp_path / "again")
+    trained = 'trained=["../tiny.toml", "../twin.toml"]'
+    (tmp_path / "twin.toml").write_text(TINY)
+    demo(["--to", "demo", "--workers", "2", "--set", trained], capsys)
+    for part in ("demo/candidates", "demo/runs", "demo-builds/tiny/model"):
+        made = contents(tmp_path / "again" / part)
+        for name, content in contents(tmp_path / part).items():
+            assert made[name] == content, f"{part}/{name} is another one with two workers"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     _, said = demo(["--to", "../demo", "--set", 'trained=["../tiny.toml"]'], capsys)

@@ -13,6 +13,7 @@ from transformers import AutoModel
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
+from exabench.measure.runs import run_digest
 from exabench.parts.assembly import reranker, retriever
 from exabench.training.evaluation import scores_of
 
@@ -84,6 +85,20 @@ def test_a_folder_ranks_alike_in_every_place(dual, modules, similarity, tmp_path
 
 def test_a_published_folder_ranks_alike_in_every_place(tmp_path):
     check_ranks_alike(minilm_folder(), "cosine", tmp_path / "cache")
+
+
+def test_two_devices_give_the_bits_of_one(encoder, tmp_path):
+    runs = []
+    scores = []
+    for devices in (["cpu"], ["cpu", "cpu"]):
+        cache = tmp_path / f"{len(devices)}"
+        stage = retriever("dense", PASSAGES, model=encoder, devices=devices, cache=str(cache))
+        kept = {file.name: file.read_bytes() for file in cache.rglob("*.npy")}
+        runs.append((kept, run_digest(stage.search(QUERIES, 5)), stage.parameters))
+        scores.append(reranker("bi_encoder", model=encoder, devices=devices).score(QUERIES[0], PASSAGES))
+    assert runs[0] == runs[1] and scores[0] == scores[1]
+    with pytest.raises(BadInput, match="device 'nowhere' cannot be used here"):
+        reranker("bi_encoder", model=encoder, devices=["nowhere"])
 
 
 def test_the_best_passages_by_distance_are_found_among_many(dual, tmp_path):

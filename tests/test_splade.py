@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from exabench.core.errors import BadInput
 from exabench.core.files import only_writer
 from exabench.core.nouns import Passage, Query
-from exabench.measure.runs import run_text, top
+from exabench.measure.runs import run_digest, run_text, top
 from exabench.parts.retrievers.splade import Splade
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
@@ -73,6 +73,12 @@ def scores_of(stage, passages=PASSAGES):
     run = stage.search(QUERIES, 1000)
     found = [run[query.id] if query.id in run.query_ids else {} for query in QUERIES]
     return np.array([[row.get(passage.id, 0.0) for passage in passages] for row in found])
+
+
+def test_two_devices_give_the_bits_of_one(tiny, tmp_path):
+    one = splade(tiny, str(tmp_path / "one"), devices=["cpu"])
+    two = splade(tiny, str(tmp_path / "two"), devices=["cpu", "cpu"])
+    assert run_digest(one.search(QUERIES, 10)) == run_digest(two.search(QUERIES, 10))
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])

@@ -152,7 +152,7 @@ def make_candidates(
         qrels_digest=qrels_digest(qrels),
         convention_digest=convention.digest,
         licence=task.licence,
-        options=_with_relative_paths(options),
+        options=_recorded(options),
         coverage=coverage,
         credit=read_credit(credit) if credit else getattr(first_stage, "credit", Credit()),
     )
@@ -261,12 +261,16 @@ def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> d
     }
 
 
-def _with_relative_paths(value: Any) -> Any:
-    """Options as a description holds them: paths from the working folder on, for descriptions are published."""
+_OF_THIS_MACHINE = ("cache", "devices", "shard")
+"""Options that say where a list is computed and change nothing in it."""
+
+
+def _recorded(value: Any) -> Any:
+    """Options as a description holds them: what is true elsewhere, and paths from the working folder on."""
     if isinstance(value, Mapping):
-        return {key: _with_relative_paths(one) for key, one in value.items()}
+        return {key: _recorded(one) for key, one in value.items() if key not in _OF_THIS_MACHINE}
     if isinstance(value, list | tuple):
-        return [_with_relative_paths(one) for one in value]
+        return [_recorded(one) for one in value]
     if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
         return relative_path(value)
     return value

@@ -57,6 +57,7 @@ def run_board(
     slugs: Sequence[str] = (),
     task: str | None = None,
     candidates: str | None = None,
+    lists: Mapping[str, Collection[tuple[str, str]]] | None = None,
     data: str | Path | None = None,
     trusted: bool = True,
     again: bool = False,
@@ -70,8 +71,9 @@ def run_board(
 ) -> list[Path]:
     """Compute the results of the filed submissions (all, or `slugs`), one file each; those still true are kept.
 
-    A baseline and a model are run on every candidate list of the board, runs are measured on the list they were filed
-    for; what was withdrawn is left as it is. A model that is not `trusted` runs in the sandbox, never in this process.
+    A baseline and a model are run on every candidate list of the board (one whose slug is in `lists` on those alone,
+    each a task and a name), runs are measured on the list they were filed for; what was withdrawn is left as it is. A
+    model that is not `trusted` runs in the sandbox, never in this process.
     A model does not run for a result that its stored run still gives, unless `again` asks for it: one of today's
     format, of the same model, options and candidate list.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
@@ -101,6 +103,8 @@ def run_board(
     names_of: dict[tuple[str, str], list[str]] = {}
     for submission in chosen:
         pairs = board_lists
+        if lists is not None and submission.slug in lists:
+            pairs = [pair for pair in board_lists if pair in lists[submission.slug]]
         if submission.kind in EXTERNAL_RUN_KINDS:
             try:
                 pairs = ledger.runs(submission.slug)

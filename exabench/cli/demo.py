@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exabench.cli._command import Command, answer, data_option, note, p_value, progress, set_option, table, to_option
+from exabench.cli._command import (
+    Command,
+    Count,
+    answer,
+    data_option,
+    note,
+    p_value,
+    progress,
+    set_option,
+    table,
+    to_option,
+)
 from exabench.core.errors import CheckFailed, plural
 
 if TYPE_CHECKING:
@@ -23,8 +34,9 @@ if TYPE_CHECKING:
 @to_option("Leaderboard folder; datasets and models are built next to it.", default="exabench-demo")
 @click.option("--recipe", help="A board recipe.  [default: mini, or leaderboard with --data]")
 @set_option
+@click.option("--workers", type=Count(0), default=0, help="Number of parallel workers; 0: one per GPU.")
 @data_option
-def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None) -> None:
+def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], workers: int, data: Path | None) -> None:
     """Run the full pipeline on a small built-in collection (or on the collections in --data) and build a leaderboard.
 
     First stages and their fusion, datasets, a model trained on one of them, rerankers with and without a model,
@@ -39,7 +51,7 @@ def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], data: Path | None
         if source is click.core.ParameterSource.COMMANDLINE:
             recipe = "leaderboard"
     with progress("demo") as report:
-        made = run_demo(to, recipe, overrides=pairs, data=data, progress=report, note=note)
+        made = run_demo(to, recipe, overrides=pairs, data=data, workers=workers, progress=report, note=note)
     wrong = len(made.wrong)
     value = {
         "board": to,

@@ -48,15 +48,14 @@ def encodable(text: str) -> str:
 
 
 def padded_batches(
-    tokenizer: Any, rows: Sequence[np.ndarray], budget: int, device: Any
+    tokenizer: Any, rows: Sequence[np.ndarray], budget: int
 ) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Positions in `rows` and the padded features of each batch, as tensors on a torch device.
+    """Positions in `rows` and the padded features of each batch, as tensors on the CPU.
 
     The same rows always make the same batches, so that an encoding that was interrupted gives the same bytes.
     """
     for some in batches(list(map(len, rows)), budget):
-        features = tokenizer.pad({"input_ids": [rows[i].tolist() for i in some]}, return_tensors="pt")
-        yield some, {name: value.to(device) for name, value in features.items()}
+        yield some, dict(tokenizer.pad({"input_ids": [rows[i].tolist() for i in some]}, return_tensors="pt"))
 
 
 def batches(lengths: Sequence[int] | np.ndarray, budget: int, most: int = 4096) -> list[np.ndarray]:

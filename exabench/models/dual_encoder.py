@@ -5,6 +5,7 @@ A first stage and a reranker made of the same folder use this one class, so they
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batches import budget_of, padded_batches, tokenise
+from exabench.models.devices import DevicePool
 from exabench.models.loading import dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
@@ -40,7 +42,7 @@ class DualEncoder:
     def __init__(
         self,
         folder: ModelFolder,
-        device: torch.device,
+        devices: Sequence[str],
         *,
         pooling: str = "",
         similarity: str = "",
@@ -53,10 +55,9 @@ class DualEncoder:
         if pooling and pooling not in POOLINGS:
             raise UnknownName("pooling", pooling, POOLINGS)
         place = folder.path
-        device_name = str(device)
+        device = devices[0]
         self.folder = folder
-        self._device = device
-        self._batch_tokens = batch_tokens or budget_of(device_name)
+        self._batch_tokens = batch_tokens or budget_of(device)
         listed = modules_in(place)
 
         # Similarity and prompts. Where a folder names no similarity, sentence-transformers compares by the cosine; a
@@ -108,13 +109,14 @@ class DualEncoder:
             elif "Pooling" not in dict(listed):
                 raise BadInput("has no pooling, so it does not give one vector per text", file=modules_file)
             self.pooling = " + ".join(str(module.pooling_mode) for module in modules if isinstance(module, Pooling))
-            self.modules = SentenceTransformer(modules=modules, device=device_name, local_files_only=True)
+            self.modules = SentenceTransformer(modules=modules, device=device, local_files_only=True)
             self.modules.eval().requires_grad_(False)
             self.tokenizer = transformer.tokenizer
             self.max_length = token_limit(self.tokenizer, transformer.model, folder, max_length)
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
-                transformer.model = quantise(transformer.model, device_name)
+                transformer.model = quantise(transformer.model, device)
+        self._devices = DevicePool(devices, self._on)
 
     def encode(self, texts: Sequence[str], side: str) -> np.ndarray:
         """The vectors of texts, in the order given, at length 1 where the similarity is the cosine."""
@@ -131,19 +133,32 @@ class DualEncoder:
         prompt_length = {}
         if prompt and not all(getattr(module, "include_prompt", True) for module in self.modules):
             prompt_length["prompt_length"] = self.modules.preprocess([""], prompt=prompt)["prompt_length"]
+
+        def encode_batch(batch: tuple[np.ndarray, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+            some, features = batch
+            with self._devices.free() as (device, modules), torch.inference_mode():
+                on_device = {name: value.to(device) for name, value in features.items()}
+                encoded = modules({**on_device, **prompt_length})["sentence_embedding"].float()
+                if self.unit:
+                    encoded = torch.nn.functional.normalize(encoded)
+                return some, encoded.cpu().numpy()
+
         vectors = []
         places = []
         done = 0
-        with torch.inference_mode():
-            for some, features in padded_batches(self.tokenizer, rows, self._batch_tokens, self._device):
-                encoded = self.modules({**features, **prompt_length})["sentence_embedding"].float()
-                if self.unit:
-                    encoded = torch.nn.functional.normalize(encoded)
-                vectors.append(encoded.cpu().numpy())
-                places.append(some)
-                done += len(some)
-                progress(done, len(rows), "texts encoded")
+        # A batch is the same whatever device takes it, and so are its bits on devices of one kind.
+        for some, encoded in self._devices.map(encode_batch, padded_batches(self.tokenizer, rows, self._batch_tokens)):
+            vectors.append(encoded)
+            places.append(some)
+            done += len(some)
+            progress(done, len(rows), "texts encoded")
         return np.concatenate(vectors)[np.argsort(np.concatenate(places))]
+
+    def _on(self, device: str) -> SentenceTransformer:
+        """The modules on a device: themselves where they are, else a copy."""
+        if self.modules.device == torch.device(device):
+            return self.modules
+        return copy.deepcopy(self.modules).to(device)
 
 
 class EncodedText(NamedTuple):

@@ -10,9 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from itertools import repeat
-from queue import SimpleQueue
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 from exabench.core.errors import BadInput
 from exabench.core.nouns import silent
 from exabench.models.batches import batches, budget_of
+from exabench.models.devices import DevicePool
 from exabench.models.heads import Head, Loaded, Options, inputs_of
 from exabench.models.loading import out_of_memory
 from exabench.models.score_store import Store, StoredScore
@@ -71,14 +70,7 @@ class Engine:
         self._folder = options.get("scores")
         self._progress = options.get("progress", silent)
         self._budget = options.get("batch_tokens") or max(budget_of(device) for device in loaded.devices)
-        # Devices wait here for the thread that takes them. A GPU serves two: one copies its batch while the other
-        # computes.
-        self._free = SimpleQueue[tuple[str, Head]]()
-        for device in loaded.devices:
-            head = loaded.head.on(device)
-            for _ in range(2 if device.startswith("cuda") else 1):
-                self._free.put((device, head))
-        self._workers = self._free.qsize()
+        self._devices = DevicePool(loaded.devices, loaded.head.on)
         self._ceiling: dict[str, int] = {}  # padded tokens that fit a device, known once it ran out of memory
         self._tokens = Tokens(loaded.tokenizer)
         self.computed = 0
@@ -163,13 +155,11 @@ class Engine:
         started = time.perf_counter()
         done = 0
         total = sum(map(len, todo))
-        with ThreadPoolExecutor(self._workers) as pool:  # starts no thread before it is asked
-            apply = map if self._workers == 1 else pool.map  # both give batches in the order planned
-            for rows in apply(self._batch, todo, repeat(window.items)):
-                self._store.add(rows, job)
-                scored.update(rows)
-                done += len(rows)
-                self._progress(done, total, "pairs scored")
+        for rows in self._devices.map(partial(self._batch, items=window.items), todo):
+            self._store.add(rows, job)
+            scored.update(rows)
+            done += len(rows)
+            self._progress(done, total, "pairs scored")
         self.computed += done
         self.seconds += time.perf_counter() - started
         return scored
@@ -197,11 +187,8 @@ class Engine:
 
     def _forward(self, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items, on the device that is free first."""
-        device, head = self._free.get()
-        try:
+        with self._devices.free() as (device, head):
             return self._in_memory(head, device, items)
-        finally:
-            self._free.put((device, head))
 
     def _in_memory(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items; what does not fit in the device's memory is halved until it does."""

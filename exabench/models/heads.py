@@ -21,6 +21,7 @@ from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.hub.client import model_folder
 from exabench.models.batches import pad_rows
+from exabench.models.devices import devices_of
 from exabench.models.flops import Shape, shape_of
 from exabench.models.loading import (
     DTYPES,
@@ -332,10 +333,7 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     known = (*PRECISIONS, INT8)
     if precision not in known:
         raise UnknownName("precision", precision, known)
-    devices = tuple(options.get("devices", ()))
-    if not devices and precision != INT8:
-        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = devices or ("cpu",)
+    devices = devices_of(options.get("devices", ()), precision)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
     model_class, head_class, family, what = KINDS[kind]
     shape = read_shape(folder, (family,), what)

@@ -42,7 +42,7 @@ def against_sentence_transformers(task: str) -> None:
     collection = open_collection(single_task(task), os.environ.get("EXABENCH_DATA") or None)
     texts = [passage.flat() for passage, _ in zip(collection.passages(), range(PASSAGES), strict=False)]
     folder = model_folder(MINILM)
-    encoder = DualEncoder(folder, torch.device("cpu"), batch_tokens=CPU_SHARD_TOKENS)
+    encoder = DualEncoder(folder, ("cpu",), batch_tokens=CPU_SHARD_TOKENS)
     theirs = SentenceTransformer(str(folder.path), device="cpu")
     timed(encoder.encode, texts[:8], "passage")
     ratios = []

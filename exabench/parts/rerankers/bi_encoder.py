@@ -13,12 +13,11 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Progress, Query, silent
 from exabench.hub.client import model_folder
 from exabench.models.costs import usage_of
+from exabench.models.devices import devices_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
-from exabench.models.loading import device_of
 from exabench.models.templates import DualTemplate
-from exabench.models.values import INT8
 from exabench.parts.rerankers import Job, Outcome
 
 TYPE = "bi-encoder"
@@ -58,15 +57,10 @@ class BiEncoder:
         folder = model_folder(model, revision, lock)
         self._fields = tuple(fields)
         self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
-        device = ""
-        if devices:
-            device = devices[0]
-        elif precision == INT8:  # its layers run on a CPU alone
-            device = "cpu"
-        self._device = device_of(device)
+        self._devices = devices_of(devices, precision)
         encoder = DualEncoder(
             folder,
-            self._device,
+            self._devices,
             pooling=pooling,
             similarity=similarity,
             query_prompt=query_prompt,
@@ -142,8 +136,8 @@ class BiEncoder:
         is_normal = encoder.unit or bool(kinds)
         pad = pad_of(encoder.tokenizer, model)
         head = DualHead(model, limit, pad, pooling=pooling.pooling_mode, normal=is_normal)
-        devices = (str(self._device),)
-        loaded = Loaded(encoder.folder, encoder.tokenizer, head, self._shape, self.parameters, self.precision, devices)
+        about = (self._shape, self.parameters, self.precision, self._devices)
+        loaded = Loaded(encoder.folder, encoder.tokenizer, head, *about)
         sides = DualTemplate(encoder.prompts, encoder.tokenizer)
         return DualLearner(loaded, sides, None, (), max_length=limit, fields=self._fields)
 

@@ -15,8 +15,8 @@ from exabench.core.nouns import Passage, Progress, Query, Run, silent
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of
+from exabench.models.devices import devices_of
 from exabench.models.dual_encoder import DualEncoder, similarity_of_pairs
-from exabench.models.loading import device_of
 from exabench.models.values import BACKENDS, VECTORS
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Shard, Vectors, refuse_not_finite
 
@@ -54,7 +54,7 @@ class Dense:
         similarity: str = "",
         max_length: int = 0,
         precision: str = "float32",
-        device: str = "",
+        devices: Sequence[str] = (),
         vectors: str = "float32",
         backend: str = "torch",
         cache: str | None = None,
@@ -68,16 +68,17 @@ class Dense:
             raise UnknownName("vectors", vectors, VECTORS)
         if backend not in BACKENDS:
             raise UnknownName("backend", backend, BACKENDS)
-        self._device = device_of(device)
+        devices = devices_of(devices)
+        self._device = torch.device(devices[0])
         encoder_of = partial(
             DualEncoder,
-            device=self._device,
+            devices=devices,
             pooling=pooling,
             query_prompt=query_prompt,
             passage_prompt=passage_prompt,
             max_length=max_length,
             precision=precision,
-            batch_tokens=budget_of(str(self._device), CPU_SHARD_TOKENS),
+            batch_tokens=budget_of(devices[0], CPU_SHARD_TOKENS),
         )
         encoder = encoder_of(model_folder(model, revision, lock), similarity=similarity)
         self._passages = encoder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,8 @@ from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, sile
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenise
-from exabench.models.loading import device_of, dtype_of, loading, token_limit, tokenizer_of, weights_of
+from exabench.models.devices import DevicePool, devices_of
+from exabench.models.loading import dtype_of, loading, token_limit, tokenizer_of, weights_of
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, refuse_not_finite
 
 ARRAYS = ("starts", "rows", "weights")
@@ -47,7 +50,7 @@ class Splade:
         max_length: int = 256,  # of SPLADE's training
         terms: int = 0,
         precision: str = "float32",
-        device: str = "",
+        devices: Sequence[str] = (),
         cache: str | None = None,
         lock: str | Path | None = None,
         shard: int = SHARD,
@@ -57,9 +60,9 @@ class Splade:
             raise BadInput("splade needs a model, as in --set model=naver/splade-v3")
         if terms < 0:
             raise BadInput(f"terms must be 0 (all) or how many to keep of a passage, not {terms}")
-        place = device_of(device)
+        devices = devices_of(devices)
         folder = model_folder(model, revision, lock)
-        self._passages = SparseEncoder(folder, place, max_length, precision)
+        self._passages = SparseEncoder(folder, devices, max_length, precision)
         self._queries = self._passages
         about = {
             "model": folder.name,
@@ -74,7 +77,7 @@ class Splade:
         self.parameters = dict(about)
         if query_model:
             query_folder = model_folder(query_model, query_revision, lock)
-            self._queries = SparseEncoder(query_folder, place, max_length, precision)
+            self._queries = SparseEncoder(query_folder, devices, max_length, precision)
             self.parameters |= {"query_model": query_folder.name, "query_revision": query_folder.revision}
         self._terms = terms
         self._index = Vectors(cache, about, ARRAYS, shard)
@@ -115,7 +118,7 @@ class SparseEncoder:
     Raises BadInput for a folder without such a head, or one whose own settings ask for another formula.
     """
 
-    def __init__(self, folder: ModelFolder, device: torch.device, max_length: int, precision: str) -> None:
+    def __init__(self, folder: ModelFolder, devices: Sequence[str], max_length: int, precision: str) -> None:
         # A sentence-transformers folder says how its logits are pooled; only one formula is computed here.
         for file in folder.path.glob("*/config.json"):
             settings = read_json(file)
@@ -126,13 +129,19 @@ class SparseEncoder:
             if pooling != "max" or activation != "relu":
                 wrong = f"asks for {pooling} pooling of {activation}"
                 raise BadInput(f"{wrong}; only max of log(1 + relu) is computed", file=file)
-        self._device = device
-        self._budget = budget_of(str(device), CPU_SHARD_TOKENS)
+        self._budget = budget_of(devices[0], CPU_SHARD_TOKENS)
         with loading(folder, _WHAT):
             self._tokenizer = tokenizer_of(folder)
             model = weights_of(AutoModelForMaskedLM, folder, _WHAT, dtype_of(precision))
             self.max_length = token_limit(self._tokenizer, model, folder, max_length)
-        self._model = model.to(device)
+        self._model = model.to(devices[0])
+        self._devices = DevicePool(devices, self._on)
+
+    def _on(self, device: str) -> Any:
+        """The model on a device: itself where it is, else a copy."""
+        if self._model.device == torch.device(device):
+            return self._model
+        return copy.deepcopy(self._model).to(device)
 
     def encode(self, texts: Sequence[str], ids: Sequence[str], what: str, terms: int = 0) -> csr_matrix:
         """The rows of texts, in the order given; the heaviest `terms` words of each (0: all), the first among equals.
@@ -140,14 +149,19 @@ class SparseEncoder:
         Raises BadInput with the id of a text whose weights are not finite.
         """
         tokens = tokenise(self._tokenizer, texts, self.max_length)
+
+        def weigh(batch: tuple[np.ndarray, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+            some, features = batch
+            with self._devices.free() as (device, model), torch.inference_mode():
+                on_device = {name: value.to(device) for name, value in features.items()}
+                logits = model(**on_device).logits
+                logits[on_device["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
+                # relu and log(1 + x) never fall, so they may wait for the maximum.
+                return some, logits.amax(dim=1).relu().float().log1p().cpu().numpy()
+
         parts = []
         places = []
-        for some, features in padded_batches(self._tokenizer, tokens, self._budget, self._device):
-            with torch.inference_mode():
-                logits = self._model(**features).logits
-                logits[features["attention_mask"] == 0] = 0  # padding then adds nothing: relu cuts at 0
-                # relu and log(1 + x) never fall, so they may wait for the maximum.
-                weights = logits.amax(dim=1).relu().float().log1p().cpu().numpy()
+        for some, weights in self._devices.map(weigh, padded_batches(self._tokenizer, tokens, self._budget)):
             refuse_not_finite(weights, [ids[i] for i in some], what)
             rows = csr_matrix(weights)
             if terms:

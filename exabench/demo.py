@@ -344,11 +344,14 @@ def _train_models(job: _DemoRun, plans: Sequence[Plan]) -> None:
         job.note(f"training {recipe.name} on {tables}")
         trainings.append(_Training(recipe, model.parent))
 
+    report = job.report("training")
     begin = partial(_trainer, job.data)
-    begin_here = partial(_trainer, job.data, job.report("training"))
+    begin_here = partial(_trainer, job.data, report)
     with contextlib.chdir(job.ledger.folder.parent):
-        for place, outcome in run_items(trainings, begin, workers=job.workers, begin_here=begin_here):
+        outcomes = run_items(trainings, begin, workers=job.workers, begin_here=begin_here)
+        for done, (place, outcome) in enumerate(outcomes, 1):
             training = trainings[place]
+            report(done, len(trainings), "models trained")
             best, steps = outcome.get()
             submitted = f"it is submitted from {training.folder / 'model'}"
             job.note(f"trained {training.recipe.name}: step {best} of {steps} is kept; {submitted}")

@@ -244,6 +244,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "cut.parquet": (parquet(columns("query_id", "doc_id", "score"))[:-9], "is not a whole Parquet file"),
     "null.parquet": (parquet({"qid": ["q", None], "docno": ["d", "d"], "score": [1.0, 2.0]}), "ids are strings, not"),
     "rank.tsv": (MS_MARCO + "q2\td6\t2\n", r"rank.tsv:6: the rank appears twice .* \(first on line 5\).*'d6'"),
+    "whole scores.txt": ("q1 d1 99\nq1 d2 98\nq2 d1 7\n", "whole scores.txt: .*no document has rank 1; .*scores"),
     "part.tsv": (MS_MARCO + "q2\td6\t2.5\n", "part.tsv:6: rank '2.5' of query 'q2' is not a whole number.*'d6'"),
     "passage.tsv": (MS_MARCO + "q2\td5\t3\n", "passage.tsv:6: the document appears twice for query 'q2'.*'d5'"),
     "blank.tsv": (MS_MARCO + "q2\td 6\t3\n", "blank.tsv:6: an id must not be empty.*'d 6'"),

@@ -50,7 +50,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
     Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
     a finite number in single precision, a rank that is not a whole number or appears twice, a document twice in one
-    query, whitespace or control characters inside ids, text that is not UTF-8.
+    query, three whole numbers of which no third is rank 1, whitespace or control characters inside ids, text that is
+    not UTF-8.
     """
     if not name:
         name = "stdin"
@@ -74,7 +75,20 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     columns = table_columns(text_of(data, path), path, SCORE)
     if columns is None:
         columns = columns_of(_line_rows(data, path), path)
+        if columns.values is None:
+            _refuse_scores_as_ranks(columns)
     return _run_of_columns(name, columns)
+
+
+def _refuse_scores_as_ranks(columns: Columns) -> None:
+    """Raise BadInput where MS MARCO's third column begins nowhere at 1: whole-number scores look like that."""
+    ranks = columns.whole_ranks()
+    if len(ranks) and ranks.min() > 1:
+        raise BadInput(
+            "its third column would be ranks (MS MARCO's form), and no document has rank 1; if they are scores, write "
+            "query Q0 document rank score tag",
+            file=columns.file,
+        )
 
 
 def _check_words(data: bytes, path: str | Path) -> None:
@@ -104,7 +118,9 @@ def _run_of_table(name: str, data: bytes) -> Run | None:
         # to_numpy would import pandas, which takes longer than to read most runs.
         ranks = np.from_dlpack(table["rank"].combine_chunks())
     if "score" not in table.column_names:
-        scores = _scores_of_ranks(queries, ranks)
+        scores = None
+        if ranks.min() <= 1:
+            scores = _scores_of_ranks(queries, ranks)
         if scores is None or _may_hold_duplicates(queries, passages):
             return None
         return _rank(name, queries, passages, scores)

@@ -145,8 +145,9 @@ def test_no_redirect_is_followed_and_what_asking_again_will_not_change_is_asked_
     ("options", "message"),
     [
         *(({"endpoint": url}, "endpoint must be") for url in ("", "ftp://x", "http://user:pw@x/", "https://x/?key=1")),
-        *(({name: 0}, "asks nothing") for name in ("batch", "concurrency", "timeout")),
-        ({"retries": -1}, "asks nothing"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        *(({name: 0}, "concurrency must be at least 1, timeout above 0") for name in ("concurrency", "timeout")),
+        ({"retries": -1}, "retries at least 0, not 4, 60.0 and -1"),
     ],
 )
 def test_an_address_with_secrets_and_options_that_ask_nothing_are_refused(options, message):

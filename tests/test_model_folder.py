@@ -264,7 +264,7 @@ def test_a_card_names_no_repository_that_is_none(made):
     front = yaml.safe_load(text.split("---\n")[1])
     assert not front.keys() & {"base_model", "datasets", "model-index"}
     assert (front["license"], front["license_name"]) == ("other", "cc-by-9")
-    assert "It was not measured on a test set." in text and "Not checked: overlap" in text
+    assert "It was not measured on a test set." in text and "Not checked: leaks of benchmarks" in text
     with pytest.raises(BadInput, match="has no licence"):
         card_of(made, licence=" ")
     with pytest.raises(BadInput, match="training.json: is not what this exabench writes"):

@@ -431,7 +431,7 @@ def test_the_page_of_an_older_result_says_that_its_judged_at_10_is_over_ten_rank
     older = read_result(ledger.result_file("acme--good", "mini", "bm25-20"))
     ledger.add_result(replace(older, format=3))
     render(Board.read(board), tmp_path / "site")
-    said = "Judged@10 is over 10 ranks here"
+    said = "Judged@10 divides by 10 here"
     pages = {file.parent.name: said in file.read_text() for file in tmp_path.glob("site/results/*/mini.bm25-20.html")}
     assert [slug for slug, is_said in pages.items() if is_said] == ["acme--good"]
     assert len(pages) == 6
@@ -527,8 +527,8 @@ def test_data_that_changed_or_are_not_published_are_not_taken_for_those_learnt_f
     site = own / "site"
     write_release(own / "datasets" / "toy", {"listwise": ["sky", "sea", "sand"]})
     render(Board.read(own), site)
-    assert "with another content" in (site / "models" / "acme--dear.html").read_text()
-    assert "one with another content" in (site / "datasets" / "toy.html").read_text()
+    assert "with other content" in (site / "models" / "acme--dear.html").read_text()
+    assert "one with other content" in (site / "datasets" / "toy.html").read_text()
     shutil.rmtree(own / "datasets")
     render(Board.read(own), site)
     assert "toy" in [element.text.strip() for element in page_at(site, "models/acme--dear.html").all("th")]

@@ -53,7 +53,7 @@ def test_a_first_stage_is_credited_to_its_authors_with_licence_and_training_data
     assert re.search(r"bm25 castorini cc-by-nc-4\.0 msmarco A sparse model\.", page)
     assert "apache-2.0" not in page and "@misc" not in page
     result = words((site / f"results/{FIRST_STAGE}/mini.bm25-20.html").read_text())
-    assert "First stage of castorini (licence: cc-by-nc-4.0 )" in result
+    assert "First stage by castorini (licence: cc-by-nc-4.0 )" in result
     assert "Trained on msmarco (as declared, not verified)" in result
 
 

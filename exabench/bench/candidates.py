@@ -89,14 +89,14 @@ def make_candidates(
     progress: Progress = silent,
     note: Callable[[str], None] = lambda line: None,
 ) -> tuple[Candidates, Run]:
-    """Run a first stage over a task's judged queries and freeze its best `depth` passages each.
+    """Run a first stage over a task's judged queries and freeze the best `depth` passages of each.
 
-    Self-matches go before the cut, where the task's convention says so. Lists that were given (a run, a fusion, a
-    published config) are as deep as the longest of them, and `name` (<system>-<depth> unless given) must say so. The
-    options and the files they name are checked before anything of the task is read. `credit` says whose work the
-    first stage is, by the fields of Credit; without it a part of exabench that learnt nothing says so, and of any
-    other it is unknown. `note` gets what is odd about the list. Raises BadInput where the collection available holds
-    fewer passages than the task (a pool can be reranked, not searched).
+    Self-matches are dropped before the cut, where the task's convention says so. Lists that were given (a run, a
+    fusion, a published config) are as deep as the longest of them, and `name` (<system>-<depth> unless given) must say
+    so. The options and the files they name are checked before anything of the task is read. `credit` says whose work
+    the first stage is, by the fields of Credit; without it the credit is exabench's for its parts that learnt nothing,
+    and unknown for all others. `note` is called with what is odd about the list. Raises BadInput where the available
+    collection holds fewer passages than the task (a pool can be reranked, not searched).
     """
     task = single_task(task, data=data)
     options = dict(options or {})
@@ -160,7 +160,7 @@ def make_candidates(
 
 
 class _Inputs:
-    """What a first stage is given of a task: its passages, read when it first asks, after the judgements."""
+    """What a first stage is given of a task: its passages, read when they are first needed, after the judgements."""
 
     def __init__(self, task: Task, data: str | Path | None, lock: str | Path | None, needs: str = "texts") -> None:
         self._task = task
@@ -219,7 +219,7 @@ class _NoPassages:
 
 
 def _name_of(system: str, depth: int) -> str:
-    """The name of a system's list: plain characters alone, for it is in paths and addresses."""
+    """The name of a system's list: only plain characters, for it is in paths and addresses."""
     plain = re.sub("[^a-z0-9+-]", "-", system.lower()).strip("-+")
     return f"{plain}-{depth}"
 
@@ -290,9 +290,9 @@ def freeze_candidates(
     """Make candidates and file them on a board, with what its pages may show of them.
 
     `choices` are `name`, `options`, `credit` and `progress` of `make_candidates`; its notes come before anything is
-    written. Where nothing is there yet, a board is made. board.toml then lists the task; a custom one is described in
-    tasks/, and lock.json holds what was read of it. A list that already exists takes another credit over and stays
-    as it is otherwise. `texts`: pages may show those whose licence allows it. Returns the candidates and the file
+    written. A missing board is made. board.toml then lists the task; a custom one is described in tasks/, and
+    lock.json holds what was read of it. A list that already exists takes over another credit and is otherwise
+    unchanged. `texts`: pages may show those whose licence allows it. Returns the candidates and the file
     that describes them.
     Raises BadInput as `make_candidates` does, and where the board holds another list of that name.
     """
@@ -386,10 +386,10 @@ def freeze_all(
     note: Callable[[str], None] = lambda line: None,
     **choices: Any,
 ) -> list[tuple[Candidates, Path]]:
-    """`freeze_candidates` for every task that `tasks` stand for (a suite's, say), in their order.
+    """`freeze_candidates` for every task that `tasks` stand for (those of a suite, for example), in their order.
 
-    Where there are several, each is looked for before the first is begun. Raises as `freeze_candidates` does; the
-    lists before the error stay.
+    Where there are several, each is looked up before the first is begun. Raises as `freeze_candidates` does; lists
+    that were frozen before the error are kept.
     """
     chosen = _single_tasks(tasks, data, ledger)
     frozen: list[tuple[Candidates, Path]] = []
@@ -531,7 +531,7 @@ class RerankEvaluator(CandidateEvaluator):
 
     @cached_property
     def _passages(self) -> Mapping[str, Passage]:
-        """The text of every candidate by passage id, with those fields alone that the task's convention names.
+        """The text of every candidate by passage id, with only the fields that the task's convention names.
 
         The collection is read once, and the texts wait in a temporary file, not in memory.
         Raises BadInput with the first id that the collection does not hold.

@@ -20,7 +20,7 @@ class ChosenReranker:
     """What `evaluate` and `rerank` were given as reranker. Nothing is loaded before `make`, nor fetched from the Hub
     before `find`.
 
-    A text is a model (a Hub id, a folder, `pypi:<package>`), which `part` reads or the part that its files call for;
+    A text is a model (a Hub id, a folder, `pypi:<package>`), which `part` loads or the part that its files call for;
     or the name of a part, or "auto", with its `options`. Raises BadInput for what is neither.
     """
 
@@ -43,7 +43,7 @@ class ChosenReranker:
             self.label = label_of(reranker_name(self._made))
 
     def find(self) -> str:
-        """Look which part reads the model, and check its options. Returns what was taken and why, in words.
+        """Find the part that loads the model, and check its options. Returns what was chosen and why, in words.
 
         Raises BadInput, OutsideFailed.
         """

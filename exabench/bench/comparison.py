@@ -63,7 +63,7 @@ class TaskComparison:
 
 
 class ComparisonTable(list[TaskComparison]):
-    """Comparisons in order, as a list that also makes a table of itself.
+    """Comparisons in order, as a list that can also be shown as a table.
 
     `measurements` are those of the systems, in the order given (of submissions, one for each task and system), and
     `notes` say what is odd about several runs at once; what is odd about one is among the notes of its measurement.

@@ -1,4 +1,4 @@
-"""Contamination: does the training data that a submission declares, or that exabench recorded, meet a task?"""
+"""Leaks of tasks: does the training data that a submission declares, or that exabench recorded, meet a task?"""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def system_problem(submission: Submission, others: Iterable[Submission]) -> str:
 
 
 def is_alike(result: Result, listed: Candidates | None) -> bool:
-    """Was a result measured as its frozen list tells? One without a frozen list of that name is taken as it is."""
+    """Was a result measured as its frozen list says? One without a frozen list of that name is accepted as it is."""
     if listed is None:
         return True
     own = (result.candidates.digest, result.measurement.convention.digest, result.qrels_digest)

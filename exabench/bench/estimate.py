@@ -27,10 +27,10 @@ SAMPLE = 500  # pairs that are tokenised; the mean length of so many is off by s
 
 @dataclass(frozen=True)
 class Estimate:
-    """What reranking the candidates of a task would take. What cannot be known without the model is None.
+    """The cost of reranking the candidates of a task, estimated. What cannot be known without the model is None.
 
-    `tokens` are the mean of a pair; `flops` are of all pairs, `seconds` the time at the speed of matrix products
-    of the model's width on this machine, which a model comes near to. `basis` says what the numbers are made of.
+    `tokens` is the mean over pairs, `flops` the sum over all pairs, `seconds` the time at the speed of matrix products
+    of the model's width on this machine, which real models come close to. `basis` says how the numbers were estimated.
     """
 
     task: str
@@ -60,9 +60,9 @@ def estimate(
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> list[Estimate]:
-    """The estimate of each task for what `evaluate` would do if it were given the same.
+    """An estimate, for each task, of what `evaluate` would do with the same arguments.
 
-    Of a Hub id its settings and its tokenizer are fetched. Raises BadInput, OutsideFailed.
+    For a Hub id, its settings and its tokenizer are fetched. Raises BadInput, OutsideFailed.
     """
     chosen = ChosenReranker(reranker, options, part)
     wanted, _ = tasks_of(tasks, data, board)

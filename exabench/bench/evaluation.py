@@ -366,7 +366,7 @@ class ResultRecorder:
     """Writes the results of a board, one after the other; its owner locks the board.
 
     The line of the change log comes before the result: a recorder that is killed between the two writes the result
-    the next time, and no second line. `reason` is in total lines instead of what follows from the results.
+    the next time, and no second line. `reason` is in all lines instead of what follows from the results.
     """
 
     def __init__(self, ledger: Ledger, reason: str = "") -> None:

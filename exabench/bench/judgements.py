@@ -39,10 +39,10 @@ class ListChange:
 
 @dataclass(frozen=True)
 class JudgementChanges:
-    """What differs between the judgements that a board locked and those available.
+    """What differs between the judgements that a board locked and the current ones.
 
-    The board contains no judgements. Which queries came and went is read off a result, and is None where there is none;
-    `grades` are those of the passages in the frozen lists: of others no one kept any.
+    A board keeps no judgements, only their digest. Which queries were added and removed is read off a result, and is
+    None where there is none; `grades` are those of the passages in the frozen lists: no other grades were kept.
     """
 
     task: str
@@ -73,7 +73,7 @@ class JudgementChanges:
 
 
 def compare_judgements(board: str | Path, task: str | Task, data: str | Path | None = None) -> JudgementChanges:
-    """Say what differs between the judgements that a board locked for a task and those available; writes nothing.
+    """Say what differs between the judgements that a board locked for a task and the current ones; writes nothing.
 
     Raises BadInput where the table or a description pins the judgements, and these are others.
     """

@@ -54,11 +54,11 @@ def evaluate(
 ) -> ResultTable:
     """Rerank a first stage's candidates with a reranker, on one task or several, and measure.
 
-    `reranker` is a model (a Hub id, a folder, `pypi:<package>`), which `part` reads or the part that its files call
-    for; the name of a part, or "auto", with its `options` (`model`, `revision`, `strategy`, `precision`, ...); or an
-    your own object or function (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those
-    of `retriever` at `depth`, or the list `candidates` that `board` holds. `metrics`, the headline first, default to
-    those of the task. `note` gets the part that was taken, and why.
+    `reranker` is a model (a Hub id, a folder, `pypi:<package>`), which `part` loads or the part that its files call
+    for; the name of a part, or "auto", with its `options` (`model`, `revision`, `strategy`, `precision`, ...); or your
+    own object or function (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those of
+    `retriever` at `depth`, or the list `candidates` of `board`. `metrics`, the headline first, default to those of the
+    task. `note` is called with the part that was chosen, and why.
 
     Everything is checked before the first query is reranked. Raises BadInput, OutsideFailed; where one of several
     tasks fails, the error names those that are done and holds their results as `done`.
@@ -127,9 +127,9 @@ def evaluate_on_board(
 ) -> ResultTable:
     """Evaluate a reranker by name or model, and keep candidates, submission, runs and results on a board.
 
-    What `bench candidates`, `bench submit` and `bench run --trusted` do one after the other; a board that is not there
-    is made. The submission is the submission.toml of the model's folder; without one it says what is known: the Hub id
-    and its licence, or "local/<folder>". Raises as `evaluate` does, CannotWrite.
+    It does what `bench candidates`, `bench submit` and `bench run --trusted` do one after the other; a missing board is
+    made. The submission is the submission.toml of the model's folder; without one it says what is known: the Hub id
+    and its licence, or "local/<folder>". Raises as `evaluate` does, and CannotWrite.
     """
     chosen = ChosenReranker(reranker, options, part)
     wanted, table = tasks_of(tasks, data, board)

@@ -51,7 +51,7 @@ def import_mteb(board: str | Path, places: Sequence[str | Path], system: str = "
     """Add the retrieval results in some files or folders of MTEB to a board's reported/mteb.csv.
 
     In a folder each model's results are next to its model_meta.json, or in <owner>__<model>/<revision>/; `system` names
-    the model of files that lie elsewhere. A row that already exists gets the new value. Files of other kinds of
+    the model of other files. A row that already exists gets the new value. Files of other kinds of
     tasks, which hold no nDCG@10, are ignored. Raises BadInput for a file that is not a result of MTEB, and for one
     whose model no one names, for two values of one number, and for a table of that name with other columns; nothing is
     written then.

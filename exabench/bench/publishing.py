@@ -46,7 +46,7 @@ def publish_lists(
     """Put the frozen lists of the leaderboard in `folder` (of some `tasks`) where `to` says: a dataset, or a folder.
 
     Each list is a config (`config_of`) of one Parquet file; eval.yaml makes each a leaderboard of the dataset, and
-    names `framework` as what evaluates it. Lists that are no longer published go, and what is there makes no commit.
+    names `framework` as what evaluates it. Lists that the board no longer has are removed; no change, no commit.
     Raises BadInput for a board without lists, a list that is not the one of its digest, and what the Hub refuses;
     OutsideFailed after the last retry, when nothing of it is visible, or all of it; CannotWrite.
     """
@@ -182,7 +182,7 @@ def _path_of(config: str) -> str:
 
 
 def _query_texts(ledger: Ledger, one: Candidates) -> dict[str, str]:
-    """The texts of a list's queries, as its pages show them; none where the licence lets no one pass them on."""
+    """The texts of a list's queries, as its pages show them; none where the licence does not allow redistribution."""
     file = ledger.shown_file(one.task, one.name)
     if not file.is_file():  # a list of an older board
         return {}

@@ -14,8 +14,8 @@ from exabench.core.tables import data_frame, html_table
 class ResultTable(dict[str, Result]):
     """Results by the name of their task, in the order in which they were made.
 
-    `runs` are the rankings that were measured, and `seconds` how long reranking took, both by task. `asked` is all that
-    was asked for; `suites` are those among it, and the tasks that are the mean of others (CQADupStack).
+    `runs` are the rankings that were measured, and `seconds` how long reranking took, both by task. `asked` holds all
+    tasks that were asked for, `suites` the suites among them and the tasks that are a mean of others (CQADupStack).
     """
 
     def __init__(self, asked: Suite, suites: Sequence[Suite] = ()) -> None:
@@ -35,13 +35,13 @@ class ResultTable(dict[str, Result]):
     def mean(self) -> dict[str, float]:
         """The macro mean of each metric that all tasks have; a task that is a mean of others counts once.
 
-        Empty where a task is not there, because a mean over the others is another number.
+        Empty where a task is missing, because a mean over the others would be another number.
         """
         return self._mean_of(self.asked)
 
     @property
     def means(self) -> dict[str, dict[str, float]]:
-        """The macro means of the suites of which every task is there, by name."""
+        """The macro means of the suites of which no task is missing, by name."""
         found = {}
         for suite in self.suites:
             values = self._mean_of(suite)

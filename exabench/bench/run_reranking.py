@@ -34,10 +34,10 @@ def rerank(
 ) -> Run:
     """Rerank a run, any file that `read_run` takes, with a reranker as `evaluate` takes it.
 
-    With a `depth` the best so many passages of each query are reranked, and the others are left out. The run is written
-    to the file `to`, whole or not at all, in place of one that exists. `note` gets the part that was taken. Raises
-    BadInput, with its id, for a query or a passage that the task has no text of, and where `to` is the run itself;
-    OutsideFailed, CannotWrite.
+    With a `depth` only the best `depth` passages of each query are reranked, and the others are dropped. The run is
+    written to the file `to`, whole or not at all, and replaces an existing file. `note` is called with the part that
+    was chosen. Raises BadInput, with its id, for a query or a passage without a text in the task, and where `to` is the
+    run itself; OutsideFailed, CannotWrite.
     """
     if to is not None and Path(to).is_dir():
         raise BadInput("is a folder; name a file", file=to)

@@ -154,9 +154,9 @@ def score(run: Any, **choices: Any) -> Any:
     """Measure a run against a `task` (`tasks.catalogue.task` says what names it) or any `qrels`.
 
     `run` is a Run, a file, `{query: {passage: score}}`, a DataFrame, a ranx.Run, ...; `qrels` a file or such a value.
-    On a suite it is a folder of runs, or a run for each task by its name. A list holds several of them. One run on one
-    task gives a Measurement, all else a ScoreTable. The choices are those of `score_systems`. Raises BadInput or
-    OutsideFailed.
+    On a suite it is a folder of runs, or a run for each task by its name. A list holds several runs. One run on one
+    task gives a Measurement, anything else a ScoreTable. The keywords are those of `score_systems`. Raises BadInput
+    or OutsideFailed.
     """
     # A list is several runs, or one run as rows: its first item tells.
     if isinstance(run, list | tuple) and not (run and _is_row(run[0])):

@@ -53,10 +53,10 @@ def submit(
     """Check a submission and its runs (`TASK=RUN` or `TASK@CANDIDATES=RUN`) and file them under `board`.
 
     Where no candidates are named, the run must fit exactly one list of the board. The model "." is the folder that
-    the file is in, and of a trained one the report next to it is filed too. Of kind api without runs, the runs are
-    made here. `note` gets what is odd about the runs: what is ignored, and filed ones that rank alike. Raises
-    BadInput that lists every problem; nothing is filed unless everything is in order, and on a `dry_run` nothing at
-    all. Returns the submission and the files.
+    the file is in, and of a trained one the report next to it is filed too. For kind api without runs, the runs
+    are made here. `note` is called with what is odd about the runs: what is ignored, and filed ones that rank alike.
+    Raises BadInput that lists every problem; nothing is filed unless everything is in order, and with `dry_run`
+    nothing at all. Returns the submission and the files.
     """
     ledger = Ledger(Path(board))
     ledger.settings()

@@ -203,7 +203,7 @@ class _ResultsPublication(Publication):
         return []
 
     def _entries_at(self, revision: str) -> list[EvalEntry] | None:
-        """The entries of the file; None where there is none, and for somebody's own that the Hub would not read."""
+        """The entries of the file; None where there is none, and for another's file that the Hub would not read."""
         data = self.read(self._path, revision)
         if data is None:
             return None

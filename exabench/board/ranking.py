@@ -519,7 +519,7 @@ class Board:
 
     @cached_property
     def query_texts(self) -> Mapping[str, Mapping[str, str]]:
-        """The words of each task's queries by id; of a task whose texts no one may pass on there are none."""
+        """The words of each task's queries by id; none of a task whose texts may not be redistributed."""
         texts: dict[str, dict[str, str]] = {name: {} for name in self.entries}
         for one in self.candidates:
             shown = self.shown(one.task, one.name)

@@ -95,7 +95,7 @@ class Command(WithExamples):
 
 
 def _silence_libraries() -> None:
-    """No bars, warnings and logs of other libraries: what went wrong is said once, by the error of the command."""
+    """No bars, warnings or logs of other libraries: what went wrong is said once, by the error of the command."""
     # Set before these libraries are imported, which read them once; so commands import them inside.
     for library in ("HF_HUB", "HF_DATASETS"):
         os.environ[f"{library}_DISABLE_PROGRESS_BARS"] = "1"
@@ -330,7 +330,7 @@ def p_value(value: float) -> str:
 
 
 class Pace:
-    """What is said of work that continues: how much is done, how fast, and how long the rest will take.
+    """What is said of work in progress: how much is done, how fast, and how long the rest will take.
 
     A total of 0 is one that no one knows. Another total is other work, whose pace is measured again.
     """

@@ -242,7 +242,7 @@ def push_results(
     refused = 0
     for result in pushed:
         models.append(asdict(result))
-        state = "there already"
+        state = "already submitted"
         if result.problem:
             state = result.problem
             refused += 1

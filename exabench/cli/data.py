@@ -141,7 +141,7 @@ def build(
 @folder_argument
 @data_option
 def audit(folder: Path, data: Path | None) -> None:
-    """Report the quality of the release in FOLDER: labels, lengths, repairs, overlap, agreement with human labels."""
+    """Report the quality of the release in FOLDER: labels, lengths, repairs, leaks, agreement with human labels."""
     from exabench.data.auditing import audit
 
     with progress("audit") as report:
@@ -243,8 +243,8 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
         tokens_read = made.tokens.get("prompt_tokens", 0)
         tokens_written = made.tokens.get("output_tokens", 0)
         costs[name] = {"model": model, "prompt_tokens": tokens_read, "output_tokens": tokens_written}
-        author = model or "nobody"
-        line = f"{name}: {tokens_read} tokens read, {tokens_written} written by {author}"
+        author = f"by {model}" if model else "(no teacher)"
+        line = f"{name}: {tokens_read} tokens read, {tokens_written} written {author}"
         if input_price is not None and output_price is not None:
             price = price_of(tokens_read, tokens_written, input_price, output_price)
             costs[name]["price"] = price

@@ -74,7 +74,7 @@ class RequestLimits:
 
     A request is tried again `retries` times (server errors, lost connections, time-outs, answers that cannot be read),
     each time after a longer pause. 429 is no such failure: all requests wait as long as Retry-After says, or longer
-    each time. A request waits for `patience` seconds in total. Raises BadInput for limits that ask nothing.
+    each time. A request waits for `patience` seconds in total. Raises BadInput for limits that allow no request.
     """
 
     concurrency: int
@@ -85,7 +85,8 @@ class RequestLimits:
     def __post_init__(self) -> None:
         if self.concurrency < 1 or self.timeout <= 0 or self.retries < 0:
             raise BadInput(
-                f"concurrency={self.concurrency}, timeout={self.timeout}, retries={self.retries} asks nothing"
+                "concurrency must be at least 1, timeout above 0 and retries at least 0, "
+                f"not {self.concurrency}, {self.timeout} and {self.retries}"
             )
 
 

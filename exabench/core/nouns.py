@@ -20,11 +20,11 @@ Qrels: TypeAlias = Mapping[str, Mapping[str, int]]
 
 
 Progress: TypeAlias = Callable[[int, int, str], None]
-"""Called by long work as it continues: (pieces done, pieces in total or 0 where no one knows, the piece just done)."""
+"""Called by long work as it progresses: (pieces done, pieces in total or 0 where no one knows, the piece just done)."""
 
 RESULT_FORMAT = 5
 """Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is
-ranked within k, and rounding is not a difference; 5: the cost says of how many passages some were cut."""
+ranked within k, and rounding is not a difference; 5: the cost says how many passages were cut."""
 
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
@@ -269,7 +269,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Credit:
-    """Whose work a first stage is. What no one said is "unknown", and `link` and `description` are empty then.
+    """Whose work a first stage is. What is not given is "unknown", or empty for `link` and `description`.
 
     `owner` is the account or the group that made it, `licence` that of its model or index, `training_data` names data
     sets, none of them for a first stage that learnt nothing.

@@ -129,7 +129,10 @@ def check_row(family: str, row: Row) -> Row:
     fields = FAMILIES[family]
     if row.keys() != fields.keys():
         odd = sorted(row.keys() ^ fields.keys())
-        raise BadInput(f"a row of {family} has exactly its family's fields; not so: {', '.join(odd)}", id=row.get("id"))
+        raise BadInput(
+            f"a row of {family} must have exactly its family's fields; missing or unknown: {', '.join(odd)}",
+            id=row.get("id"),
+        )
     for name, kind in fields.items():
         inner = kind.removeprefix("list<").removesuffix(">")
         values = [row[name]] if inner == kind else row[name]

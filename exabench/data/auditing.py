@@ -50,7 +50,7 @@ class Audit:
 def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progress = silent) -> Audit:
     """Read every row of the release in `folder` once, and say what its tables are like.
 
-    Leaks are looked for in every task that is in `data`. Where rows come from a task's collection, labels and
+    Leaks of every task in `data` are looked for. Where rows come from a task's collection, labels and
     orders are compared with the task's judgements, wherever query (id and words) and passage are judged. Raises
     BadInput for a release that cannot be read.
     """
@@ -170,7 +170,7 @@ class _JudgedList:
 
 
 class _Agreement:
-    """A teacher's labels and orders next to one task's grades; each row with a list counts as one query."""
+    """A teacher's labels and orders compared with one task's grades; each row with a list counts as one query."""
 
     def __init__(self, threshold: int) -> None:
         self._threshold = threshold

@@ -277,7 +277,7 @@ class RecipeParts:
 
 @dataclass
 class _LazyRetriever:
-    """A first stage that is made when it is first asked: a build that continues needs no index any more."""
+    """A first stage that is made when it is first asked: a build that resumes may need no index."""
 
     make: Callable[[], Retriever]
 

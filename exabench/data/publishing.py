@@ -32,7 +32,7 @@ def publish(
 ) -> Published:
     """Put the Release in `folder` where `to` says: `owner/name` on the Hub, or the path of a folder.
 
-    Its tables take the place of those of their names, all others stay; the version is computed (`version` may raise
+    Its tables replace those of the same names, all others stay; the version is computed (`version` may raise
     it) and tagged. `pull_request` opens one, without a tag. `dry_run` says what would be done. Raises BadInput for a
     release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
     the last retry, when nothing of the release is visible, or all of it; CannotWrite.

@@ -491,7 +491,7 @@ def _read_columns(data: bytes) -> pa.Table | None:
 
 
 def _is_tidy(data: bytes) -> bool:
-    """Does one space (or one tab) are between words, a line end after each line, and no other control character?
+    """Is there one space (or one tab) between words, a line end after each line, and no other control character?
 
     Only then are Arrow's columns the words of a line. One pass, in pieces that stay in the processor's cache.
     """

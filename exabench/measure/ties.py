@@ -81,7 +81,7 @@ def _values(names: Sequence[MetricName], graded: Graded) -> dict[str, np.ndarray
 
 
 def ceiling(qrels: Qrels, run: Run, metrics: Sequence[str | MetricName], *, threshold: int = 1) -> dict[str, float]:
-    """The mean of each metric if the run's passages was in their best order: what no reranker can exceed."""
+    """The mean of each metric if the run's passages were in their best order: what no reranker can exceed."""
     graded = grade(qrels, run, threshold=threshold)
     query, rank, _ = cells(run, graded.query_ids, None)
     # As if all passages of a query tied.

@@ -219,7 +219,7 @@ class TextVectors:
 
 
 def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
-    """float64 `[n]`: each query vector `[n, width]` next to its passage's, summed in double precision.
+    """float64 `[n]`: the similarity of each query vector `[n, width]` and its passage's, summed in double precision.
 
     Vectors compared by cosine have length 1 already. A distance is negative, so that higher is better.
     """

@@ -163,7 +163,7 @@ class DualLearner(Learner):
         return queries @ passages.T
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """The same, and what sentence-transformers reads next to it: modules, pooling, longest input, prompts."""
+        """The same, and what else sentence-transformers reads: modules, pooling, longest input, prompts."""
         super().save(folder, weights)
         head = self._head
         parts = {"Transformer": "", "Pooling": "1_Pooling"}

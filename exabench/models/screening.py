@@ -37,7 +37,7 @@ ERROR_CLASSES = {
     "missing-package": "a package that the submission needs is not installed here",
     "unreachable": "a required service could not be reached",
 }
-"""Class: what it means, in words for the sender. The last three are not answers: the submission continues waiting."""
+"""Class: what it means, in words for the sender. The last three are not answers: the submission keeps waiting."""
 
 # names and sizes
 SAFE_VERSIONS = {
@@ -121,7 +121,7 @@ _MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
 
 # weights
 HEADER = 4 << 20  # bytes; about 40,000 tensors, where a shard of the largest published models has some hundred
-TENSORS = 100_000  # in total files of a folder together
+TENSORS = 100_000  # in all files of a folder together
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _EMBEDDINGS = tuple("word_embeddings.weight embed_tokens.weight tok_embeddings.weight shared.weight".split())
 

@@ -274,7 +274,7 @@ def ids_of(tokenizer: Any, text: str) -> list[int]:
 def _glue_template(
     text: str, encode: Callable[[Sequence[str]], Any], fields: Sequence[int], edges: Sequence[Edges], tokenizer: Any
 ) -> Template | None:
-    """The template whose literals are what the first probe's ids hold next to its fields; None if these are not there.
+    """The template whose literals are what the first probe's ids hold around its fields; None if these are not there.
 
     Literals are read off a whole text because alone some of them would be tokenised otherwise.
     """

@@ -2,7 +2,7 @@
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 INT8 = "int8"
-"""A precision next to PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
+"""A precision in addition to PRECISIONS: a model in float32 whose linear layers are quantised after it is loaded."""
 
 POOLINGS = ("cls", "mean", "lasttoken")
 """Poolings of a dual encoder that can be asked for; a folder may say others."""

@@ -1,4 +1,4 @@
-"""Asking a teacher: every reply matched to the prompt it answers, and conversations that continue side by side."""
+"""Asking a teacher: every reply matched to the prompt it answers, and conversations held side by side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
 
 
 class _Talk(Generic[T]):
-    """A conversation while it continues: the prompts whose replies it waits for, in order, or its result."""
+    """A conversation in progress: the prompts whose replies it waits for, in order, or its result."""
 
     def __init__(self, number: int, conversation: Conversation[T]) -> None:
         self._number = number

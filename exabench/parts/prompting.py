@@ -41,7 +41,7 @@ class PromptFile:
 
         What a value holds never begins a turn. Raises BadInput for a place that no value fills.
         """
-        mark = secrets.token_hex(16)  # drawn again, so that no passage can know it
+        mark = secrets.token_hex(16)  # drawn each time, so that no passage can know it
 
         def turn(role: str) -> str:
             if role not in ROLES:

@@ -455,7 +455,7 @@ class CachedTeacher:
                     close()
             yield from take_stored(wait=True)
 
-        # An engine that continues to all others may say at the end which prompts it refused; any other failure is one.
+        # An engine that answers all others may say at the end which prompts it refused; any other failure is one.
         if isinstance(failure, PromptsRefused):
             for id, reason in failure.reasons.items():
                 if id in calls.in_flight:

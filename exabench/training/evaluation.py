@@ -220,7 +220,7 @@ class CheckResult:
 
 
 def check_result_of(result: Result, start: Result, published: Mapping[str, Any] | None = None) -> CheckResult:
-    """The headline metric of a Result, next to that of the starting point on the same candidates and queries."""
+    """The headline metric of a Result, and that of the starting point on the same candidates and queries."""
     metric = result.measurement.headline
     gain = result.gain
     ours = result.measurement.per_query[metric]

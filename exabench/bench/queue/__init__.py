@@ -127,10 +127,10 @@ def work_off(
     progress: Progress = silent,
     note: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Answer]:
-    """Take what waits one by one, oldest first; the answer to each, as soon as it is given.
+    """Process what waits one by one, oldest first; yields the answer to each as soon as it is given.
 
     Models run in the sandbox; the options are those of `evaluation.run_board`. Nothing that is wrong with one
-    submission keeps the others waiting. What this machine cannot run continues waiting, and so does what failed outside
+    submission keeps the others waiting. What this machine cannot run keeps waiting, and so does what failed outside
     it, or could not be answered: such an answer (`waits`) is given to no one but the caller, who may pass them to
     `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also where somebody else
     is writing on the board.

@@ -40,7 +40,7 @@ def model(board: Board, slug: str) -> Values:
 class Overlap(NamedTuple):
     """A table of a dataset against a task: rows that share something, of how many, and how many share what.
 
-    `rows` is None where overlap was not measured, 0 where the report names no overlap with this task. `page` is the
+    `rows` is None where leaks were not looked for, 0 where the report names none of this task. `page` is the
     dataset's, or that of the model which was trained on a release that the board does not hold.
     """
 

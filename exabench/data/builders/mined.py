@@ -31,9 +31,9 @@ from exabench.tasks.collections import Collection, queries_of, texts_of
 class Mined:
     """One group for each passage that people judged relevant (a grade of `threshold` or more) to a query of `split`.
 
-    `count` takes so many queries (0: all there are), `per_query` so many of the relevant passages of each (0: all of
+    `count` is the number of queries (0: all of them), `per_query` that of the relevant passages of each (0: all of
     them): those of the highest grades, and among equals the seed and the ids decide. Up to `negatives` passages are
-    drawn, again for every group, from what each first stage ranks behind its first `skip_top` and within its best
+    drawn, separately for every group, from what each first stage ranks behind its first `skip_top` and within its best
     `depth`; a passage judged relevant is never one, nor is one with exactly the words of such a passage. A group
     with fewer than `least` negatives is rejected (0: than `negatives`). A relevant passage whose text the collection
     lacks (a pool is not a whole collection) is left out.

@@ -33,7 +33,7 @@ class Twolar:
     """One list a query: the best `documents` passages of one first stage, ordered by one call of the teacher.
 
     The queries of each source are split into equal, disjoint blocks, one for each first stage; seed and query ids
-    decide. `count` takes so many queries in total, the same number from each source (0: all there are). All passages
+    decide. `count` is the number of queries in total, as many from each source (0: all of them). All passages
     are in one window of the prompt, `words` words of each. Items take sources and stages in turn, so that the head
     of a plan is mixed as the whole is. `keep_origin`: may the passage that a query was made of be in its list? (The
     paper and its code do not say that it was removed.) An answer is read strictly, else repaired; one that needs

@@ -1,4 +1,4 @@
-"""Queries: where the queries of a training set come from, when no one typed them or somebody did.
+"""Queries: where the queries of a training set come from, typed by people or not.
 
 A source is one file that holds one class of the file's name that gives its queries one by one, each with its origin.
 To add one, add its file; its options are its keyword arguments.

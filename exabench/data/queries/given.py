@@ -19,8 +19,8 @@ from exabench.tasks.collections import FromCollection, TextLine
 class Given(FromCollection):
     """The collection's queries under their own ids; with `split` those that this split judges.
 
-    `file` takes their place: one query a line, `id<TAB>text`, or JSON with `_id` and `text` (.jsonl). `count` samples
-    so many of them (0: all), as the seed and their ids decide.
+    `file` takes their place: one query a line, `id<TAB>text`, or JSON with `_id` and `text` (.jsonl). `count` is the
+    number of queries that are sampled (0: all), as the seed and their ids decide.
     """
 
     _: KW_ONLY

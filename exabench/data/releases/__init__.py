@@ -1,10 +1,11 @@
-"""Releases on disk: tables as Parquet, a manifest with the digest of every file; reading, comparing, loading them.
+"""Releases on disk: tables as Parquet, a manifest with their digests; reading, comparing, loading them.
 
 A release is a folder that `datasets.load_dataset` reads with nothing of ours installed:
 
     data/<table>/<split>-00000-of-0000N.parquet    the rows
-    manifest.json                                  rows.Release as JSON; sha256 and size of every other file
-    README.md, CHANGELOG.md, replies/, ...         the files that the manifest lists next to the tables
+    replies/<table>.parquet                        the teacher's replies
+    manifest.json                                  rows.Release as JSON; sha256 and size of every file of the above
+    README.md, CHANGELOG.md                        card and change log, which people may edit
 """
 
 from __future__ import annotations

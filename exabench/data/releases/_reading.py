@@ -74,15 +74,15 @@ def load(
     revision: str = "",
     lock: str | Path | None = None,
 ) -> datasets.Dataset:
-    """A split of a table, from a release folder or a dataset on the Hub, as a Dataset with `.release` next to it.
+    """A split of a table, from a release folder or a dataset on the Hub, as a Dataset with the attribute `.release`.
 
         rows = load("exabench/exaranker-open", "llama-2-7b-15k", version="1.0.0")
         rows[0]["explanation"], rows.release.version
 
-    A Hub id is read at the tag of `version`, or at `revision` (a commit or a branch), else at its head; whichever it
-    is, at the commit behind it, that `lock` remembers where it is a file. A folder has no revisions. A file with
-    one byte that is not the manifest's is refused. `.release` stays with this Dataset, not with those made from it
-    by map or filter. Raises BadInput, UnknownName for a table or split, OutsideFailed where the Hub cannot be read.
+    A Hub id is read at the tag of `version`, or at `revision` (a commit or a branch), else at its head; in each
+    case at the commit behind it, which the file `lock` remembers if it is given. A folder has no revisions. A file
+    that differs from the manifest in one byte is refused. `.release` stays with this Dataset, not with those made from
+    it by map or filter. Raises BadInput, UnknownName for a table or split, OutsideFailed where the Hub cannot be read.
     """
     import datasets
 

@@ -11,7 +11,7 @@ TITLES = {
     "blocks": "Queries by source and first stage",
     "first stages": "First stages (share of rows)",
     "labels": "Labels (share of rows)",
-    "leaks": "Overlap with benchmark queries and judged passages",
+    "leaks": "Leaks of benchmark queries and judged passages",
     "lists": "Teacher's orders (share of rows)",
     "overlap": "Source overlap (mean share of passages that two first stages have in common)",
     "query sources": "Sources of the queries (share of rows)",

@@ -1,4 +1,4 @@
-"""Layouts of runs and judgements next to lines of text: a file for each, which reads it as columns.
+"""Layouts of runs and judgements other than lines of text: a file for each, which reads it as columns.
 
     _json      {query: {passage: value}} (BEIR, ranx, pytrec_eval), MTEB's predictions, rank_llm, rows of records; JSONL
     _table     columns between tabs, commas or spaces under a header that names them

@@ -30,7 +30,7 @@ def lowest(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Logarithm of the softmax over the cells within the mask; 0 in total others."""
+    """Logarithm of the softmax over the cells within the mask; 0 in all others."""
     return torch.where(mask, lowest(scores, mask).log_softmax(-1), 0.0)
 
 

@@ -27,8 +27,8 @@ class Endpoint:
     `form` is "documents" (results with relevance_score: Jina, Cohere, vLLM) or "texts" (text-embeddings-inference).
     The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere. A request has
     `timeout` seconds and is tried again `retries` times, after a longer break each time or the one that the server
-    asks for, up to `patience` seconds. `concurrency` requests are in flight; more than `batch` passages are asked
-    in several requests, which suits servers that score each passage by itself.
+    asks for, up to `patience` seconds. `concurrency` requests are in flight; more than `batch` passages are split
+    over several requests, which suits servers that score each passage by itself.
     """
 
     reads = "texts"
@@ -51,7 +51,7 @@ class Endpoint:
     ) -> None:
         check_url("endpoint", endpoint, "api_key_env")
         if batch < 1:
-            raise BadInput(f"batch={batch} asks nothing")
+            raise BadInput(f"batch must be at least 1, not {batch}")
         self._server = endpoint
         self._key_name = api_key_env
         self._form = form

@@ -81,7 +81,7 @@ class Bm25:
             raise BadInput("there is no passage to index")
         engine = LuceneIndex if self._like_lucene else bm25s.BM25
         self._index = engine(method="lucene", k1=k1, b=b)
-        with np.errstate(invalid="ignore"):  # passages silently have no mean length
+        with np.errstate(invalid="ignore"):  # passages without any word have no mean length
             self._index.index(self._tokenise(texts), create_empty_token=False, show_progress=False)
         order = np.argsort(np.array(self._ids, object), kind="stable")
         self._places = np.empty(len(texts), np.int64)  # the place of each passage by its id, ascending
@@ -124,7 +124,7 @@ class Bm25:
 class LuceneIndex(bm25s.BM25):  # type: ignore[misc]  # bm25s has no types
     """bm25s with the index that Lucene would score by, made in one numpy pass through all postings.
 
-    A passage's length is kept in one byte, and passages silently count neither for the idf nor for the mean
+    A passage's length is kept in one byte, and passages that hold no word count neither for the idf nor for the mean
     length.
     """
 

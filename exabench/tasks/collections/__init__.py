@@ -216,7 +216,7 @@ def read_checked_qrels(task: Task, collection: Collection, lock: str | Path | No
     """The judgements of the task's split, checked against the table's counts and digest.
 
     Where the table has no digest, they are checked against those in the lock file, if it has any (tasks/locks.py).
-    Raises BadInput for any difference: silently other judgements make silently other numbers.
+    Raises BadInput for any difference: other judgements would give other numbers, and no one would notice.
     """
     qrels = collection.qrels(task.split)
     found = summarise(qrels)
@@ -312,7 +312,7 @@ def local_collections(data: str | Path | None) -> dict[str, Collection]:
 
 
 def benchmarks(data: str | Path | None) -> Iterator[tuple[Task, list[Query], Iterator[Passage]]]:
-    """The benchmarks available with the judged queries and passages of their split: what training data must not know.
+    """The available benchmarks, with the judged queries and passages of their split: what training data must not know.
 
     A judged passage whose text is not there (a pool holds some of them) has an empty one.
     """

@@ -16,7 +16,7 @@ _LONG = "long_documents"
 class Bright(Hub):
     """A Hub repository with the configs `examples` and `documents` (or `long_documents`); a split is a domain.
 
-    Judgements are in the examples: every id of `gold_ids` has grade 1 (`gold_ids_long` for the long documents). So do
+    Judgements are in the examples: every id of `gold_ids` has grade 1 (`gold_ids_long` for the long documents). So are
     `excluded_ids`, the documents that are left out of the query's ranking; "N/A" stands for none.
     """
 

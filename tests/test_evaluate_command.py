@@ -185,7 +185,7 @@ WRONG = [
     ("evaluate ./nope --task mini", "model './nope' is neither a folder nor a Hub id"),
     ("evaluate pypi:nope-at-all --task mini", "package nope-at-all is not installed: pip install nope-at-all"),
     ("evaluate pypi:click --task mini", "package click contains no model (no config.json)"),
-    ("evaluate empty --task mini", "it is not a model folder: config.json is missing"),
+    ("evaluate empty --task mini", "is not a model folder: config.json is missing"),
     ("evaluate oracle --task minni", "did you mean mini?"),
     ("evaluate oracle", "missing option '--task'"),
     ("evaluate oracle --task mini --retriever bm52", "did you mean bm25?"),

@@ -98,6 +98,8 @@ def test_what_a_run_leaves_out_follows_in_first_stage_order(board):
     first = first_stage(board)
     result = submitted(board, top(first, 3))
     assert result.completed == sum(len(first.ranking(q)) - 3 for q in first)
+    done = CliRunner().invoke(commands, ["bench", "run", "acme/new", "--board", str(board)])
+    assert f"acme--new on mini (bm25-20): {result.completed} candidates left out by the run were added" in done.stderr
     assert result.measurement.metrics == filed(board, "exabench--unchanged").measurement.metrics
     assert submitted(board, top(first, 1), "acme/one")["R@100"] == result["R@100"]
 

@@ -68,6 +68,7 @@ def test_the_digest_does_not_depend_on_order_but_on_every_grade(qrels):
 BAD = {
     "": "contains no judgement",
     "query-id\tcorpus-id\tscore\n": "contains no judgement",
+    "corpus-id\tquery-id\tscore\nd1\tq1\t1\n": ":1: has the document before the query; .*exchange the first two",
     "q1 0 d1 1\nq1 0 d2 0.9\n": ":2: grade '0.9' is not a whole number.*'d2'",
     "query-id\tcorpus-id\tscore\nq1\td1\t0.5\n": ":2: grade '0.5' is not a whole number.*'d1'",
     "q1\t0\td1\tone\nq1\t0\td2\t1\n": ":1: grade 'one' is not a whole number.*'d1'",

@@ -148,7 +148,8 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     (pair / "chat_template.jinja").write_text("{% if messages[1].role == 'document' %}{% endif %}")
     assert "a chat template of query and document, which is not supported here" in refused(pair)
     (tmp_path / "empty").mkdir()
-    assert "it is not a model folder: config.json is missing" in refused(tmp_path / "empty")
+    with pytest.raises(BadInput, match="is not a model folder: config.json is missing$"):  # no part reads it
+        exabench.reranker("auto", model=str(tmp_path / "empty"))
     listed = copy(classifier, "listed")
     (listed / "config.json").write_text("[]")
     assert "config.json is not the description of a model" in refused(listed)

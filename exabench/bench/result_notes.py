@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from exabench.bench.ledger import Ledger
 from exabench.bench.notes import group_equal, same_ranking
+from exabench.core.errors import plural
 from exabench.core.nouns import FIRST_STAGE, Result, Run
 from exabench.measure.runs import read_run
 
@@ -52,7 +53,11 @@ def notes_of(results: Iterable[Result]) -> list[str]:
     found = []
     for result in results:
         if not result.submission.startswith(_OWN):
-            for note in result.measurement.notes:
+            notes = [*result.measurement.notes]
+            if result.completed:
+                left_out = plural(result.completed, "candidate")
+                notes.append(f"{left_out} left out by the run were added behind it, in first-stage order")
+            for note in notes:
                 found.append(f"{result.submission} on {result.task} ({result.candidates.name}): {note}")
     return found
 

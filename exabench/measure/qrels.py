@@ -14,7 +14,7 @@ from typing import Any
 from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import digest_of, gzip_bytes, read_bytes, text_of, write
 from exabench.core.nouns import Qrels
-from exabench.measure.columns import GRADE, Columns, GivenRow, check_query_ids, columns_of
+from exabench.measure.columns import GRADE, PASSAGE, QUERY, Columns, GivenRow, check_query_ids, column, columns_of
 from exabench.measure.layouts import file_columns, python_columns, table_columns
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
@@ -102,7 +102,11 @@ def _beir_rows(text: str, path: str | Path) -> Iterator[GivenRow]:
             if not width:
                 width = len(cells)
                 if width < 3 or not _NUMBER.fullmatch(cells[2].strip()):
-                    continue  # the header, whatever it says
+                    # The header, whatever it says, unless it names the columns in another order than they are read in.
+                    if column(cells[:1], PASSAGE) and column(cells[1:2], QUERY):
+                        wrong = "has the document before the query; BEIR reads query, document and grade by position"
+                        raise BadInput(f"{wrong}: exchange the first two columns", file=path, line=line)
+                    continue
             if len(cells) != width or width < 3:
                 raise BadInput(
                     f"has {plural(len(cells), 'column')} where the first line has {width}; judgements have {_LAYOUTS}",

@@ -117,7 +117,7 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         refuse("adapter_config.json: LoRA adapters are not supported; merge it into its base model (peft)")
     file = folder / "config.json"
     if not file.is_file():
-        refuse("it is not a model folder: config.json is missing")
+        raise BadInput("is not a model folder: config.json is missing", file=model)
     config = read_json(file)
     if not isinstance(config, Mapping):
         refuse("config.json is not the description of a model")

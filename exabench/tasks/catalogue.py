@@ -194,7 +194,8 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
     if Path(name).exists():
         raise BadInput(
-            "is not a collection, which has qrels/<split>.tsv and queries.jsonl, and no task.toml", file=name
+            "has no judgements: qrels/<split>.tsv (or .txt, .qrels) is missing, and no task.toml says where they are",
+            file=name,
         )
     if ":" in name:
         repo = name.partition("/datasets/")[2].strip("/")

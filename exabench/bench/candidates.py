@@ -262,7 +262,7 @@ def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> d
 
 
 _OF_THIS_MACHINE = ("cache", "devices", "shard")
-"""Options that say where a list is computed and change nothing in it."""
+"""Options of the machine that computes a list: they change nothing in it."""
 
 
 def _recorded(value: Any) -> Any:

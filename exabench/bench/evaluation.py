@@ -71,7 +71,7 @@ def run_board(
 ) -> list[Path]:
     """Compute the results of the filed submissions (all, or `slugs`), one file each; those still true are kept.
 
-    A baseline and a model are run on every candidate list of the board (one whose slug is in `lists` on those alone,
+    A baseline and a model are run on every candidate list of the board (one whose slug is in `lists` on those only,
     each a task and a name), runs are measured on the list they were filed for; what was withdrawn is left as it is. A
     model that is not `trusted` runs in the sandbox, never in this process.
     A model does not run for a result that its stored run still gives, unless `again` asks for it: one of today's

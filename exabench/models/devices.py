@@ -19,7 +19,7 @@ _Got = TypeVar("_Got")
 
 
 def devices_of(names: Sequence[str] = (), precision: str = "float32") -> tuple[str, ...]:
-    """The devices asked for, else every GPU, else (and in int8, whose layers run there alone) the CPU.
+    """The devices asked for, else every GPU, else (and in int8, whose layers run only there) the CPU.
 
     A device that is named twice serves two threads: that is how one-threaded CPU work uses several cores.
     Raises BadInput for a device that is not there.

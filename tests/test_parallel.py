@@ -6,6 +6,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -76,3 +81,39 @@ def test_few_items_are_not_worth_a_process_and_eight_processes_are_the_most(monk
         assert len({pid for pid in map_unordered(lambda item: os.getpid(), range(500))}) <= 8
     if len(os.sched_getaffinity(0)) > 1:
         assert os.getpid() not in set(map_unordered(lambda item: os.getpid(), range(10), at_least=10))
+
+
+WORKERS = """
+import functools, os, pathlib, time
+from exabench.core.parallel import run_items
+
+def work(folder, item):
+    (pathlib.Path(folder) / str(os.getpid())).touch()
+    time.sleep(300)
+
+def begin(folder):
+    return functools.partial(work, folder)
+
+if __name__ == "__main__":
+    list(run_items([1, 2], functools.partial(begin, os.environ["FOLDER"]), workers=2))
+"""
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(WORKERS)
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "FOLDER": str(folder)})
+    until(lambda: len(os.listdir(folder)) == 2)
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(Path("/proc", pid).exists() for pid in os.listdir(folder)))
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.1)

@@ -11,6 +11,8 @@ import gc
 import multiprocessing
 import os
 import sys
+import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -83,6 +85,8 @@ def _map_chunk(start: int, chunk: int) -> list[Any]:
 ENGINES = ("local", "ray")
 DEATHS = 3
 """Workers that may die of one item before it is given up: one death may be a machine's fault, three are the item's."""
+
+_PARENT_EVERY = 1.0  # seconds between two looks at whether the parent is there
 
 _CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, apart from EXABENCH_...
 
@@ -252,7 +256,15 @@ def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None) -> Non
     global _runner
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _runner = _Runner(begin, folder)
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone: one that was killed would leave it working, for hours maybe."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_EVERY)
+    os._exit(1)
 
 
 def _run_in_process(item: Any) -> Outcome:

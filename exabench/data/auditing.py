@@ -43,7 +43,10 @@ class Audit:
                 if key != "family":
                     lines += _lines_of(key, value)
         lines.append("")
-        lines += [f"problem: {problem}" for problem in self.problems or ["none"]]
+        if not self.problems:
+            lines.append("no inconsistency found; leaks, duplicates and repairs above are for you to judge")
+        for problem in self.problems:
+            lines.append(f"problem: {problem}")
         return lines
 
 

@@ -142,7 +142,7 @@ def evaluate(
             note(line)
         raise failure
     if to is not None:
-        saved.append(f"recorded in {to}:  {plural(len(results), 'result')}")
+        saved.append(f"recorded in {to}: {plural(len(results), 'result')}")
     remarks = []
     for task, result in results.items():
         remarks += [f"note: {task}: {text}" for text in result.measurement.notes]

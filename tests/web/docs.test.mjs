@@ -12,7 +12,7 @@ const skip = !existsSync(join(DOCS, "index.html")) && "make docs builds the site
 const PATIENT = 300_000; // the references are long pages: ten seconds of axe-core, more beside other tests
 const address = (page) => pathToFileURL(join(DOCS, page)).href;
 
-// What axe-core finds; asked last, for it reads style sheets in a way that a page from a disk may not.
+// What the page says, and what axe-core finds.
 async function check(page, name, rules) {
   assert.deepEqual(page.troubles, [], name);
   assert.deepEqual(await faultsFor(page, rules), [], name);

@@ -32,7 +32,6 @@ from exabench.data.auditing import Audit, audit
 from exabench.data.building import Sources, build, data_recipe, record
 from exabench.data.publishing import publish
 from exabench.data.releases import MANIFEST, read as read_release
-from exabench.models.devices import devices_of
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import expand
 from exabench.training import Plan, train, train_recipe
@@ -261,8 +260,11 @@ def _stages(job: _DemoRun) -> list[_Stage]:
         retriever = shared.pop("retriever")
         depth = shared.pop("depth")
         credit = shared.pop("credit", None)
-        if job.workers > 1 and "devices" in accepts(RETRIEVERS[retriever]) and devices_of() == ("cpu",):
-            shared["devices"] = ["cpu"] * job.workers  # a thread for each
+        if job.workers > 1 and "devices" in accepts(RETRIEVERS[retriever]):
+            from exabench.models.devices import devices_of  # loads torch
+
+            if devices_of() == ("cpu",):
+                shared["devices"] = ["cpu"] * job.workers  # a thread for each
         for task in _single_tasks(job, shared.pop("tasks", values["tasks"])):
             options = dict(shared)
             if retriever == "fusion":  # a recipe names the lists of this board that it fuses

@@ -25,9 +25,10 @@ def devices_of(names: Sequence[str] = (), precision: str = "float32") -> tuple[s
     Raises BadInput for a device that is not there.
     """
     devices = tuple(names)
-    if not devices and precision != INT8:
-        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = devices or ("cpu",)
+    if precision == INT8:  # `quantise` refuses any other device
+        return devices or ("cpu",)
+    if not devices:
+        devices = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count())) or ("cpu",)
     for device in devices:
         device_of(device)
     return devices

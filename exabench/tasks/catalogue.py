@@ -194,7 +194,7 @@ def task(name: str | Path | Task, *, data: str | Path | None = None, board: str 
         raise BadInput(f"is itself a collection; did you mean --data {beside}, or --task {data}?", file=data)
     if Path(name).exists():
         raise BadInput(
-            "has no judgements: qrels/<split>.tsv (or .txt, .qrels) is missing, and no task.toml says where they are",
+            "is not a collection: qrels/<split>.tsv (or .txt, .qrels) is missing, and there is no task.toml",
             file=name,
         )
     if ":" in name:

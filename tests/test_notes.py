@@ -334,5 +334,6 @@ def test_bench_run_carries_the_notes_of_each_result_but_those_of_baselines(board
     submit(file, [f"mini={write_run(tmp_path / 'tied.trec', run_of('tied', part))}"], board)
     assert main(["bench", "run", "--board", str(board), "--json"]) == 0
     notes = json.loads(capsys.readouterr().out)["notes"]
-    assert len(notes) == 2 and all(note.startswith("acme--tied on mini (bm25-20): ") for note in notes)
+    assert len(notes) == 3 and all(note.startswith("acme--tied on mini (bm25-20): ") for note in notes)
     assert "1 of 24 judged queries is missing" in notes[0] and notes[1].endswith("(export logits, not probabilities)")
+    assert notes[2].endswith("290 candidates left out by the run were added behind it, in first-stage order")

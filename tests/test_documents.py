@@ -44,7 +44,7 @@ def test_every_block_of_a_page_runs_in_an_empty_folder_without_a_network(
 def test_blocks_marked_hub_run_with_a_hub(page: str, dataset_hub: HubDouble, tmp_path: Path) -> None:
     blocks = read(ROOT / "docs" / page).blocks
     # Somebody's board, without a submission, is on the Hub, and its clone lies here.
-    assert main(["bench", "candidates", "mini", "--depth", "20", "--board", "their-board"]) == 0
+    assert main(["bench", "candidates", "mini", "--depth", "5", "--board", "their-board"]) == 0
     dataset_hub.commit("their-group/board", contents(tmp_path / "their-board"))
     run(blocks, tmp_path)
     with_hub = [replace(block, marks=frozenset()) for block in blocks if block.marks == {"hub"}]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from models import encoder_folder
 from toys import Given, contents, write_beir
 
 from exabench.bench.candidates import freeze_all, make_candidates, plan_candidates
@@ -408,3 +409,17 @@ def test_a_credit_can_be_said_later_and_the_results_take_it_over(capsys):
     # Without a credit it stays as it is.
     assert main(frozen) == 0
     assert described("repllama-40")["credit"]["owner"] == "castorini"
+
+
+def test_a_description_leaves_out_what_is_true_of_one_machine_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encoder_folder(tmp_path / "encoder")
+    told = ["bench", "candidates", "mini", "--retriever", "dense", "--depth", "5", "--set", "model=encoder"]
+    made = []
+    for board, where in (("one", ["cpu"]), ("two", ["cpu", "cpu"])):
+        cache = f"cache=vectors-{board}"
+        assert main([*told, "--set", f"devices={json.dumps(where)}", "--set", cache, "--board", board]) == 0
+        made.append(contents(tmp_path / board / "candidates"))
+        description = json.loads((tmp_path / board / "candidates/mini/dense-5.json").read_text())
+        assert description["options"] == {"model": "encoder"}
+    assert made[0] == made[1]

@@ -85,7 +85,7 @@ def test_few_items_are_not_worth_a_process_and_eight_processes_are_the_most(monk
 
 WORKERS = """
 import functools, os, pathlib, time
-from exabench.core.parallel import run_items
+from exabench.core.parallel import map_unordered, run_items
 
 def work(folder, item):
     (pathlib.Path(folder) / str(os.getpid())).touch()
@@ -95,16 +95,22 @@ def begin(folder):
     return functools.partial(work, folder)
 
 if __name__ == "__main__":
-    list(run_items([1, 2], functools.partial(begin, os.environ["FOLDER"]), workers=2))
+    folder = os.environ["FOLDER"]
+    if os.environ["KIND"] == "run_items":
+        list(run_items([1, 2], functools.partial(begin, folder), workers=2))
+    else:
+        list(map_unordered(functools.partial(work, folder), [1, 2], 2))
 """
 
 
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["run_items", "map_unordered"])
+def test_workers_end_with_the_process_that_started_them(kind: str, tmp_path: Path) -> None:
     script = tmp_path / "work.py"
     script.write_text(WORKERS)
     folder = tmp_path / "pids"
     folder.mkdir()
-    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "FOLDER": str(folder)})
+    told = {**os.environ, "FOLDER": str(folder), "KIND": kind}
+    parent = subprocess.Popen([sys.executable, str(script)], env=told)
     until(lambda: len(os.listdir(folder)) == 2)
     parent.kill()
     parent.wait()

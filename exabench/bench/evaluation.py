@@ -226,6 +226,7 @@ class BoardWorker:
         self._trusted = trusted
         self._again = again
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
+        self._revision_here = functools.lru_cache(maxsize=1)(_revision_here)  # all files of a model are read for it
         self._submission: Submission | None = None  # the one of `_reranker`
         self._reranker: Any = None
 
@@ -252,7 +253,7 @@ class BoardWorker:
         if submission.kind == "baseline":
             reranker = reranker_of(submission.reranker, qrels=evaluator.qrels)
             command = evaluator.command(submission.slug)  # it runs anywhere without --trusted
-        elif not self._again and _is_done(file, run_file, submission, evaluator):
+        elif not self._again and self._is_done(file, run_file, submission, evaluator):
             result = replace(read_result(file), candidates=evaluator.candidates)
             work = Work(0, time.monotonic() - started, not _is_current(file, result))
             if not work.is_new:
@@ -269,6 +270,26 @@ class BoardWorker:
         if not is_new:
             return Computed(work)
         return Computed(work, evaluator.time_latency(result, reranker), run)
+
+    def _is_done(self, file: Path, run_file: Path, submission: Submission, evaluator: RerankEvaluator) -> bool:
+        """Is the filed result one of today's format, of this very model and list, and what its stored run gives?
+
+        The list may be credited otherwise by now: that changes no number.
+        """
+        filed = _read_filed(file)
+        if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
+            return False
+        asked = {**reranker_options(submission), "reranker": submission.reranker}
+        if any(filed.model.get(key, value) != value for key, value in asked.items()):
+            return False
+        if digest_of(read_bytes(run_file)) != filed.run_digest:
+            return False
+        if not submission.revision and self._revision_here(submission.model) not in ("", filed.model.get("revision")):
+            return False
+        if replace(filed.candidates, credit=evaluator.candidates.credit) != evaluator.candidates:
+            return False
+        again = evaluator.result(submission.slug, submission.kind, read_run(run_file, submission.slug), filed.command)
+        return again.measurement.per_query == filed.measurement.per_query and again.qrels_digest == filed.qrels_digest
 
     def _load(self, submission: Submission) -> Reranker:
         """The submission's reranker; the one before it is let go first, so that one model is in memory at a time."""
@@ -319,34 +340,15 @@ def _is_current(file: Path, result: Result) -> bool:
     return filed == replace(result, created=filed.created, cost=cost)
 
 
-def _is_done(file: Path, run_file: Path, submission: Submission, evaluator: RerankEvaluator) -> bool:
-    """Is the filed result one of today's format, of this very model and list, and what its stored run gives?
-
-    The list may be credited otherwise by now: that changes no number.
-    """
-    filed = _read_filed(file)
-    if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
-        return False
-    asked = {**reranker_options(submission), "reranker": submission.reranker}
-    if any(filed.model.get(key, value) != value for key, value in asked.items()):
-        return False
-    if _is_changed_folder(submission, filed.model) or digest_of(read_bytes(run_file)) != filed.run_digest:
-        return False
-    if replace(filed.candidates, credit=evaluator.candidates.credit) != evaluator.candidates:
-        return False
-    again = evaluator.result(submission.slug, submission.kind, read_run(run_file, submission.slug), filed.command)
-    return again.measurement.per_query == filed.measurement.per_query and again.qrels_digest == filed.qrels_digest
-
-
-def _is_changed_folder(submission: Submission, measured: Mapping[str, Any]) -> bool:
-    """Does a model that no revision pins have other files here than when it was measured? One that is gone has not."""
-    if submission.revision:
-        return False
+def _revision_here(model: str) -> str:
+    """The digest of a model's files in a folder or package here; "" for one that is gone, or on the Hub."""
     try:
-        folder = local_model(submission.model)
+        folder = local_model(model)
     except BadInput:
-        return False
-    return folder is not None and model_folder(submission.model).revision != measured.get("revision")
+        return ""
+    if folder is None:
+        return ""
+    return model_folder(model).revision
 
 
 def _read_filed(file: Path) -> Result | None:

@@ -275,7 +275,7 @@ def publish_to(
     if repo and to is not None:
         raise BadInput("give --repo owner/name or --to FOLDER, not both")
     if not repo and to is None:
-        raise BadInput("where to? Give --repo owner/name or --to FOLDER")
+        raise BadInput("give --repo owner/name or --to FOLDER")
     if repo:
         from exabench.hub.client import is_repo
 

@@ -29,6 +29,7 @@ from exabench.core.packages import extra_line
 _Given = TypeVar("_Given")
 _Got = TypeVar("_Got")
 
+_PARENT_EVERY = 1.0  # seconds between two looks at whether a worker's parent is there
 _MOST_PROCESSES = 8  # beyond it, memory and the disk are the limit and not the cores
 
 _inherited: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
@@ -61,7 +62,8 @@ def map_unordered(
     gc.freeze()  # a collection in a forked process would touch, and so copy, every page that it inherited
     # Fork, not spawn: functions are closures over arrays of gigabytes, which cannot be pickled or copied.
     fork = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(min(processes, len(starts) or 1), fork)
+    workers = min(processes, len(starts) or 1)
+    pool = ProcessPoolExecutor(workers, fork, initializer=_end_with, initargs=(os.getpid(),))
     try:
         running = [pool.submit(_map_chunk, start, chunk) for start in starts]
         for done in as_completed(running):
@@ -72,6 +74,17 @@ def map_unordered(
         pool.shutdown(cancel_futures=True)
         gc.unfreeze()
         _inherited = outer
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end once its parent is gone: one that was killed would leave it working, for hours maybe."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _map_chunk(start: int, chunk: int) -> list[Any]:
@@ -85,8 +98,6 @@ def _map_chunk(start: int, chunk: int) -> list[Any]:
 ENGINES = ("local", "ray")
 DEATHS = 3
 """Workers that may die of one item before it is given up: one death may be a machine's fault, three are the item's."""
-
-_PARENT_EVERY = 1.0  # seconds between two looks at whether the parent is there
 
 _CARRIED = ("SOURCE_DATE_EPOCH", "OMP_NUM_THREADS")  # what a result depends on, apart from EXABENCH_...
 
@@ -252,19 +263,12 @@ _runner: _Runner | None = None
 """The state of this process, where it is a worker."""
 
 
-def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None) -> None:
+def _start_runner(begin: Callable[[], Any], folder: str, gpu: str | None, parent: int) -> None:
     global _runner
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _end_with(parent)
     _runner = _Runner(begin, folder)
-
-
-def _end_with(parent: int) -> None:
-    """End this process once its parent is gone: one that was killed would leave it working, for hours maybe."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_EVERY)
-    os._exit(1)
 
 
 def _run_in_process(item: Any) -> Outcome:
@@ -274,7 +278,7 @@ def _run_in_process(item: Any) -> Outcome:
 
 def _process(begin: Callable[[], Any], gpu: str | None) -> _Worker:
     """A worker in a spawned process that sees one GPU."""
-    given = (begin, os.getcwd(), gpu)
+    given = (begin, os.getcwd(), gpu, os.getpid())
 
     def start() -> _Started:
         spawn = multiprocessing.get_context("spawn")  # CUDA does not survive a fork

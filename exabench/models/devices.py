@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -32,6 +34,24 @@ def devices_of(names: Sequence[str] = (), precision: str = "float32") -> tuple[s
     for device in devices:
         device_of(device)
     return devices
+
+
+def on_device(model: Any, device: str) -> Any:
+    """The model itself where it is on that device, else a replica there.
+
+    A replica's tensors are copied once, straight to the device; those that were shared still are.
+    """
+    here = next(model.parameters()).device
+    there = torch.device(device)
+    if there.type == here.type and (there.index or 0) == (here.index or 0):
+        return model
+    memo = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        moved = tensor.detach().to(there)
+        if isinstance(tensor, torch.nn.Parameter):
+            moved = torch.nn.Parameter(moved, requires_grad=False)
+        memo[id(tensor)] = moved
+    return copy.deepcopy(model, memo).to(there)
 
 
 class DevicePool(Generic[_Loaded]):

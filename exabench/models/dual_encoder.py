@@ -5,7 +5,7 @@ A first stage and a reranker made of the same folder use this one class, so they
 
 from __future__ import annotations
 
-import copy
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batches import budget_of, padded_batches, tokenise
-from exabench.models.devices import DevicePool
+from exabench.models.devices import DevicePool, on_device
 from exabench.models.loading import dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
@@ -116,7 +116,7 @@ class DualEncoder:
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
                 transformer.model = quantise(transformer.model, device)
-        self._devices = DevicePool(devices, self._on)
+        self._devices = DevicePool(devices, functools.partial(on_device, self.modules))
 
     def encode(self, texts: Sequence[str], side: str) -> np.ndarray:
         """The vectors of texts, in the order given, at length 1 where the similarity is the cosine."""
@@ -153,12 +153,6 @@ class DualEncoder:
             done += len(some)
             progress(done, len(rows), "texts encoded")
         return np.concatenate(vectors)[np.argsort(np.concatenate(places))]
-
-    def _on(self, device: str) -> SentenceTransformer:
-        """The modules on a device: themselves where they are, else a copy."""
-        if self.modules.device == torch.device(device):
-            return self.modules
-        return copy.deepcopy(self.modules).to(device)
 
 
 class EncodedText(NamedTuple):

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -21,7 +20,7 @@ from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.hub.client import model_folder
 from exabench.models.batches import pad_rows
-from exabench.models.devices import devices_of
+from exabench.models.devices import devices_of, on_device
 from exabench.models.flops import Shape, shape_of
 from exabench.models.loading import (
     DTYPES,
@@ -102,11 +101,10 @@ class Head(ABC):
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
-        here = next(self.model.parameters()).device
-        there = torch.device(device)
-        if there.type == here.type and (there.index or 0) == (here.index or 0):
+        model = on_device(self.model, device)
+        if model is self.model:
             return self
-        return replace(self, model=_replica(self.model, there))
+        return replace(self, model=model)
 
 
 @dataclass(frozen=True)
@@ -255,17 +253,6 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """The product in the precision that it is given in, autocast or not."""
     with torch.autocast(states.device.type, enabled=False):
         return nn.functional.linear(states, weight, bias)
-
-
-def _replica(model: Any, device: torch.device) -> Any:
-    """A deep copy whose tensors are copied once, straight to `device`; those that were shared still are."""
-    memo = {}
-    for tensor in chain(model.parameters(), model.buffers()):
-        moved = tensor.detach().to(device)
-        if isinstance(tensor, nn.Parameter):
-            moved = nn.Parameter(moved, requires_grad=False)
-        memo[id(tensor)] = moved
-    return copy.deepcopy(model, memo).to(device)
 
 
 # -- loading -------------------------------------------------------------------------------------------------

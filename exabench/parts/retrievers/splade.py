@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from exabench.core.nouns import ModelFolder, Passage, Progress, Query, Run, sile
 from exabench.hub.client import model_folder
 from exabench.measure.runs import run_of, top
 from exabench.models.batches import CPU_SHARD_TOKENS, budget_of, padded_batches, tokenise
-from exabench.models.devices import DevicePool, devices_of
+from exabench.models.devices import DevicePool, devices_of, on_device
 from exabench.models.loading import dtype_of, loading, token_limit, tokenizer_of, weights_of
 from exabench.parts.retrievers._vectors import SHARD, BestRows, Vectors, refuse_not_finite
 
@@ -134,14 +134,7 @@ class SparseEncoder:
             self._tokenizer = tokenizer_of(folder)
             model = weights_of(AutoModelForMaskedLM, folder, _WHAT, dtype_of(precision))
             self.max_length = token_limit(self._tokenizer, model, folder, max_length)
-        self._model = model.to(devices[0])
-        self._devices = DevicePool(devices, self._on)
-
-    def _on(self, device: str) -> Any:
-        """The model on a device: itself where it is, else a copy."""
-        if self._model.device == torch.device(device):
-            return self._model
-        return copy.deepcopy(self._model).to(device)
+        self._devices = DevicePool(devices, partial(on_device, model.to(devices[0])))
 
     def encode(self, texts: Sequence[str], ids: Sequence[str], what: str, terms: int = 0) -> csr_matrix:
         """The rows of texts, in the order given; the heaviest `terms` words of each (0: all), the first among equals.

@@ -187,9 +187,18 @@ def test_a_service_that_cannot_be_reached_ends_with_three_and_one_line(
         monkeypatch.setenv(name, nowhere)
     monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path))
     monkeypatch.setenv("IR_DATASETS_DL_TRIES", "1")
-    assert main(["bench", "score", str(board / "candidates/mini/bm25-20.trec.gz"), "--task", "fiqa"]) == 3
+    score = ["bench", "score", str(board.absolute() / "candidates/mini/bm25-20.trec.gz"), "--task", "fiqa"]
+    assert main(score) == 3
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.splitlines()[-1].startswith("exabench: task fiqa cannot be read: ")
+    assert printed.err.endswith("; or give --data DIR\n")
+
+    # A folder of that name may be another collection than the task, so it is offered and not taken.
+    (tmp_path / "fiqa/qrels").mkdir(parents=True)
+    (tmp_path / "fiqa/qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\tp\t1\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(score) == 3
+    assert capsys.readouterr().err.endswith("; or give --data . to read the folder fiqa that is here\n")
 
 
 TINY = """

@@ -9,10 +9,11 @@ import pytest
 from models import MINILM, encoder_folder, minilm_folder
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import AutoModel
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query
+from exabench.core.nouns import Passage, Query, silent
 from exabench.measure.runs import run_digest
 from exabench.parts.assembly import reranker, retriever
 from exabench.training.evaluation import scores_of
@@ -99,6 +100,43 @@ def test_two_devices_give_the_bits_of_one(encoder, tmp_path):
     assert runs[0] == runs[1] and scores[0] == scores[1]
     with pytest.raises(BadInput, match="device 'nowhere' cannot be used here"):
         reranker("bi_encoder", model=encoder, devices=["nowhere"])
+
+
+def test_a_run_that_is_stopped_goes_on_with_the_same_bits_and_encodes_no_finished_batch_again(encoder, tmp_path):
+    passages = [Passage(str(i), "word " * (1 + i % 30)) for i in range(90)]
+    jobs = [(query, passages) for query in QUERIES]
+    encoded = []
+
+    def note(module, given):
+        if isinstance(module, SentenceTransformer):
+            encoded.append(given)
+
+    def stop(done, total, what):
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    def scored(store, progress=silent):
+        part = reranker("bi_encoder", model=encoder, scores=store, batch_tokens=128, progress=progress)
+        with register_module_forward_pre_hook(note):
+            scores = [scores for scores, _ in part.score_many(jobs)]
+        return scores, part.pairs_per_second
+
+    def batches():
+        count = len(encoded)
+        encoded.clear()
+        return count
+
+    undisturbed, speed = scored(tmp_path / "undisturbed")
+    whole = batches()
+    scored(tmp_path / "undisturbed")
+    of_queries = batches()  # they are few, and encoded again
+    with pytest.raises(KeyboardInterrupt):
+        scored(tmp_path / "scores", stop)
+    before = batches()
+    resumed, speed_of_resumed = scored(tmp_path / "scores")
+    assert resumed == undisturbed and 2 * of_queries < before < whole
+    assert batches() - of_queries == whole - before
+    assert speed > 0 and speed_of_resumed is None  # of what an earlier process encoded nothing was timed
 
 
 def test_the_best_passages_by_distance_are_found_among_many(dual, tmp_path):

@@ -23,6 +23,7 @@ from exabench.models.loading import dtype_of, loading, quantise, refuse_missing,
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
 from exabench.models.values import INT8, POOLINGS, SIMILARITIES
+from exabench.models.vector_store import VectorStore, key_of_batch
 
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
 """Sides of a dual encoder, and the names of their prompts in a folder, the first that exists counts."""
@@ -126,8 +127,17 @@ class DualEncoder:
         """The token ids int32 of each text behind its side's prompt, cut at the end to `max_length` + `more`."""
         return tokenise(self.tokenizer, [self.prompts[side] + text for text in texts], self.max_length + more)
 
-    def encode_tokens(self, rows: Sequence[np.ndarray], side: str, progress: Progress = silent) -> np.ndarray:
-        """The vectors of tokenised texts; the same rows in the same order give the same bits."""
+    def encode_tokens(
+        self,
+        rows: Sequence[np.ndarray],
+        side: str,
+        progress: Progress = silent,
+        store: VectorStore | None = None,
+    ) -> np.ndarray:
+        """The vectors of tokenised texts; the same rows in the same order give the same bits.
+
+        Batches that are in `store` are not computed, and those that are computed are kept there.
+        """
         # some models (INSTRUCTOR) leave the tokens of the prompt out of pooling
         prompt = self.prompts[side]
         prompt_length = {}
@@ -136,12 +146,21 @@ class DualEncoder:
 
         def encode_batch(batch: tuple[np.ndarray, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
             some, features = batch
+            key = b""
+            if store is not None:
+                key = key_of_batch(features)
+                kept = store.look_up(key, len(some))
+                if kept is not None:
+                    return some, kept
             with self._devices.free() as (device, modules), torch.inference_mode():
                 on_device = {name: value.to(device) for name, value in features.items()}
                 encoded = modules({**on_device, **prompt_length})["sentence_embedding"].float()
                 if self.unit:
                     encoded = torch.nn.functional.normalize(encoded)
-                return some, encoded.cpu().numpy()
+                found = encoded.cpu().numpy()
+            if store is not None:
+                store.add(key, found)
+            return some, found
 
         vectors = []
         places = []
@@ -166,12 +185,13 @@ class EncodedText(NamedTuple):
 class TextVectors:
     """The vectors of the distinct texts of a side ("query" or "passage"): each is encoded once, and waits on disk.
 
-    About 100 bytes of memory for each.
+    About 100 bytes of memory for each. `store` is where batches are kept for the next process.
     """
 
-    def __init__(self, encoder: DualEncoder, side: str) -> None:
+    def __init__(self, encoder: DualEncoder, side: str, store: VectorStore | None = None) -> None:
         self._encoder = encoder
         self._side = side
+        self._store = store
         self._texts: dict[bytes, EncodedText] = {}
         self._vectors = TemporaryRows()
 
@@ -186,7 +206,7 @@ class TextVectors:
             return
         encoder = self._encoder
         rows = encoder.tokenise(list(new.values()), self._side)
-        vectors = encoder.encode_tokens(rows, self._side, progress)
+        vectors = encoder.encode_tokens(rows, self._side, progress, self._store)
         if not np.isfinite(vectors).all():
             raise BadInput(f"model {encoder.folder.name} gave a vector that is not finite; try precision float32")
         self._vectors.extend(vector.tobytes() for vector in vectors)

@@ -35,10 +35,7 @@ class Store:
     """Scores on disk under `folder`, for one identity; without a folder, in a temporary file of this process."""
 
     def __init__(self, folder: str | Path | None, identity: dict[str, Any]) -> None:
-        self.file: Path | None = None
-        if folder is not None:
-            digest = digest_of(identity).removeprefix("sha256:")
-            self.file = Path(folder) / f"{digest[:32]}.sqlite"
+        self.file = store_file(folder, identity)
         self._base = SqliteStore(self.file, _SCHEMA, what="score store")
         written = json.dumps(identity, sort_keys=True, ensure_ascii=False)
         self._base.insert("identity", [(written,)], instead="IGNORE")
@@ -59,3 +56,11 @@ class Store:
         """Keep a batch, whole or not at all; a pair that exists keeps its first score."""
         with self._base.writing():
             self._base.insert("pairs", [(key, *scored, job) for key, scored in rows], instead="IGNORE")
+
+
+def store_file(folder: str | Path | None, identity: dict[str, Any]) -> Path | None:
+    """The SQLite file of an identity in `folder`; None without a folder."""
+    if folder is None:
+        return None
+    digest = digest_of(identity).removeprefix("sha256:")
+    return Path(folder) / f"{digest[:32]}.sqlite"

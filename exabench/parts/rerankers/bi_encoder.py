@@ -18,6 +18,7 @@ from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
 from exabench.models.templates import DualTemplate
+from exabench.models.vector_store import VectorStore
 from exabench.parts.rerankers import Job, Outcome
 
 TYPE = "bi-encoder"
@@ -30,7 +31,8 @@ class BiEncoder:
     Modules, prompts, `similarity` ("cosine", "dot", "euclidean", "manhattan") and `max_length` are the folder's own
     unless they are given, `pooling` too; `query_prompt` and `passage_prompt` stand before the texts. A text too long
     loses its end. The usage of a query counts all its texts, encoded before or not: what a query costs must not
-    depend on which came first.
+    depend on which came first. `scores` is the folder in which `score_many` keeps the vectors of passages, so that it
+    goes on where it was stopped.
     """
 
     reads = "texts"
@@ -47,6 +49,7 @@ class BiEncoder:
         revision: str = "",
         precision: str = "float32",
         lock: str | Path | None = None,
+        scores: str | Path | None = None,
         fields: Sequence[str] = ("title", "text"),
         max_length: int = 0,
         batch_tokens: int = 0,
@@ -70,7 +73,16 @@ class BiEncoder:
             batch_tokens=batch_tokens,
         )
         self._encoder = encoder
-        self._vectors = (TextVectors(encoder, "query"), TextVectors(encoder, "passage"))
+        encoded_by = {
+            "vectors of": "passages",
+            "revision": folder.revision,
+            "prompt": encoder.prompts["passage"],
+            "pooling": encoder.pooling,
+            "precision": precision,
+            "unit": encoder.unit,
+        }
+        self._store = VectorStore(scores, encoded_by)
+        self._vectors = (TextVectors(encoder, "query"), TextVectors(encoder, "passage", self._store))
         self._pairs = 0
         self._seconds = 0.0
         self.precision = precision
@@ -110,9 +122,11 @@ class BiEncoder:
                 return
             # The clock stands still while a window waits to be taken.
             started = time.perf_counter()
+            found = self._store.found
             scored = self._score_jobs(window, *self._vectors, self._progress)
-            self._pairs += pairs
-            self._seconds += time.perf_counter() - started
+            if self._store.found == found:  # what was encoded by an earlier process says nothing of the speed
+                self._pairs += pairs
+                self._seconds += time.perf_counter() - started
             yield from scored
 
     def learner(self) -> DualLearner:
@@ -143,7 +157,7 @@ class BiEncoder:
 
     @property
     def pairs_per_second(self) -> float | None:
-        """How fast `score_many` was, encoding included; None before it scored anything."""
+        """How fast `score_many` was, encoding included; None where it encoded nothing itself."""
         if not self._pairs:
             return None
         return self._pairs / self._seconds

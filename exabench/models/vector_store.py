@@ -1,4 +1,4 @@
-"""Vector store: a batch of texts that was encoded is not encoded again when the same work begins anew.
+"""Vector store: a batch of texts that was encoded is not encoded again when the same work begins again.
 
 One SQLite file for each encoder (model digest, prompt, pooling, precision). A key is the digest of a padded batch, the
 whole input of the model: so a run that was killed takes its finished batches from disk and ends with exactly the bytes

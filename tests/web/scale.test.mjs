@@ -12,6 +12,7 @@ const TASKS = ("trec-covid nfcorpus nq hotpotqa fiqa arguana webis-touche2020 qu
   + "scifact cqadupstack trec-dl-2019 trec-dl-2020 trec-news signal1m robust04 bioasq").split(" ");
 const LIMIT = 100; // milliseconds from the key or click to the new table, laid out
 const TRIES = 8; // the best counts: other work on the machine only ever adds
+const ROOM = 2; // on a slow machine, how many times as long as the browser takes for the same rows as plain HTML
 
 const siteOf = (lines) => join(folder, `large-${lines}`);
 const address = (lines, name) => pathToFileURL(join(siteOf(lines), name)).href;
@@ -61,6 +62,8 @@ after(async () => {
   if (folder) rmSync(folder, { recursive: true, force: true });
 });
 
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
 const weight = (lines, names) => names.reduce((sum, name) =>
   sum + gzipSync(readFileSync(join(siteOf(lines), name)), { level: 9 }).length, 0);
 
@@ -95,6 +98,17 @@ const answered = (hash) => page.evaluate((wanted) => new Promise((done) => {
   location.hash = wanted;
 }), hash);
 
+// Milliseconds that the browser itself computes for the rows now shown, given to it as plain HTML.
+async function plainly() {
+  const start = await computed();
+  await page.evaluate(() => {
+    const [body] = document.getElementById("board").tBodies;
+    body.innerHTML = body.innerHTML;
+    document.getElementById("board").offsetHeight;
+  });
+  return await computed() - start;
+}
+
 describe("What the overview weighs on the wire, compressed", () => {
   for (const [lines, limit] of [[1_000, 200], [10_000, 600]]) {
     test(`at ${lines} lines is at most ${limit} KB`, async (t) => {
@@ -121,18 +135,24 @@ describe("A board of 10,000 lines", () => {
     ["filters", ["zero=yes&licence=(open)&to=500", "stage=bm25&depth=100&state=reproduced"]],
     ["turns a page", ["page=40", "page=41"]],
   ]) {
-    test(`${what} within ${LIMIT} ms`, async (t) => {
-      const times = [], own = [];
+    test(`${what} within ${LIMIT} ms, or in ${ROOM} times what the browser needs for the same rows`, async (t) => {
+      const taken = new Map(hashes.map((hash) => [hash, { clock: [], computed: [], plain: [] }]));
       for (let i = 0; i < TRIES; i++) {
-        for (const hash of hashes) {
+        for (const [hash, own] of taken) {
           const start = await computed();
-          times.push(await answered(hash));
-          own.push(await computed() - start);
+          own.clock.push(await answered(hash));
+          own.computed.push(await computed() - start);
+          own.plain.push(await plainly());
         }
       }
-      t.diagnostic(`by the clock ${times.map(Math.round).join(" ")} ms, computed ${own.map(Math.round).join(" ")} ms`);
-      // On a machine that others use as well the clock counts their work; what the page computes is its own.
-      assert.ok(Math.min(...times) <= LIMIT || Math.min(...own) <= LIMIT, `${times.map(Math.round)} ms`);
+      for (const [hash, { clock, computed: own, plain }] of taken) {
+        const told = Object.entries({ "by the clock": clock, computed: own, "as plain HTML": plain })
+          .map(([name, values]) => `${name} ${values.map(Math.round).join(" ")} ms`).join(", ");
+        t.diagnostic(`${hash}: ${told}`);
+        // On a machine that others use as well the clock counts their work; what the page computes is its own.
+        const isFast = Math.min(...clock, ...own) <= LIMIT;
+        assert.ok(isFast || median(own) <= ROOM * median(plain), `${hash}: ${told}`);
+      }
     });
   }
 

@@ -31,8 +31,8 @@ class BiEncoder:
     Modules, prompts, `similarity` ("cosine", "dot", "euclidean", "manhattan") and `max_length` are the folder's own
     unless they are given, `pooling` too; `query_prompt` and `passage_prompt` stand before the texts. A text too long
     loses its end. The usage of a query counts all its texts, encoded before or not: what a query costs must not
-    depend on which came first. `scores` is the folder in which `score_many` keeps the vectors of passages, so that it
-    goes on where it was stopped.
+    depend on which came first. `scores` is the folder in which `score_many` keeps the vectors of passages, so that a
+    stopped run resumes.
     """
 
     reads = "texts"

@@ -1,5 +1,5 @@
 # make demo   the full pipeline on the embedded collection: sets up, then takes minutes
-# make leaderboard   leaderboard/ anew from EXABENCH_DATA, two to three hours on a CPU; stopped, it resumes
+# make leaderboard   leaderboard/ again from EXABENCH_DATA, under two hours on two cores; stopped, it resumes
 # make docs   the documentation as a site: docs/_build/html/index.html
 # make test   the tests; .ci/run lists the other gates
 PYTHON ?= python3

@@ -206,8 +206,9 @@ def test_a_model_of_ones_own_needs_neither_link_nor_contact_and_one_for_a_board_
     }
     with pytest.raises(BadInput) as refused:
         send(trained / "submission.toml", [], board=board, to=trained.parent / "there")
-    assert "link must be an https:// address\n" in str(refused.value)
-    assert "contact must be an e-mail address, an @handle or an https:// address\n" in str(refused.value)
+    told = str(refused.value)
+    assert "link must be an https:// address (it is missing)\n" in told
+    assert "contact must be an e-mail address, an @handle or an https:// address (it is missing)\n" in told
 
 
 def test_a_model_beside_its_file_elsewhere_is_named_by_its_whole_path(board, trained, tmp_path, monkeypatch):

@@ -79,6 +79,11 @@ class Field:
     required: tuple[str, ...] = ()
     allowed: tuple[str, ...] = KINDS
 
+    @property
+    def missing(self) -> str:
+        """What is said where it is needed and is not there."""
+        return f"{self.name} must {self.grammar} (it is missing)"
+
 
 def _fits_pattern(pattern: str | re.Pattern[str]) -> _Predicate:
     return lambda value: isinstance(value, str) and len(value) <= 500 and re.fullmatch(pattern, value) is not None
@@ -305,7 +310,7 @@ def _problems(values: dict[str, Any]) -> list[str]:
             foreign.append(field.name)
         if value == "":
             if needs_of in field.required:
-                problems.append(problem)
+                problems.append(field.missing)
         elif not field.fits(value):
             if isinstance(value, str | int | float):
                 shown = value if isinstance(value, str) else toml_text(value)

@@ -191,7 +191,7 @@ def check(
         if kind == "model" and (public or queued):
             for field in FIELDS:
                 if field.name in ("link", "contact") and not getattr(submission, field.name):
-                    problems.append(f"{field.name} must {field.grammar}")
+                    problems.append(field.missing)
 
         # Only the board of its owner takes a model that no one else has, or that may change.
         if public and kind == "model":

@@ -22,7 +22,7 @@ from exabench.core.shelf import Shelf
 from exabench.hub.client import NotOnHub
 from exabench.measure.qrels import count, qrels_of, read_qrels
 from exabench.tasks.catalogue import own_tasks, single_task, tasks
-from exabench.tasks.custom import is_collection, splits_in
+from exabench.tasks.custom import splits_in
 from exabench.tasks.locks import lock_judgements, locked_judgements, summarise
 
 COLLECTIONS = Shelf("collection", "exabench.tasks.collections", __file__)
@@ -132,7 +132,7 @@ def open_collection(
         if data is not None:
             raise kind(f"{data} has no {task.name}/, and no other source can be read: {reasons}")
         advice = "or give --data DIR"
-        if is_collection(Path(task.name)):
+        if Path(task.name, "qrels").is_dir():
             advice = f"or give --data . to read the folder {task.name} that is here"
         raise kind(f"task {task.name} cannot be read: {reasons}; {advice}")
     licence = f" It needs {task.needs_licence}." if task.needs_licence else ""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
+from models import encoder_folder
 
+import exabench
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Timing, Usage
 from exabench.models.costs import cost_of, hardware, price_of
@@ -29,6 +33,14 @@ def test_a_cost_holds_means_per_query_and_totals_of_counts() -> None:
     assert (cost.cut_passages, cost.cut_queries) == (4, 1)
     assert cost.repairs == {"missing": 3, "repeated": 4}
     assert (cost.precision, cost.parameters, cost.timing) == ("float32", 22, timing)
+
+
+def test_the_same_ten_queries_are_timed_however_slow_a_model_is(tmp_path, monkeypatch) -> None:
+    seconds = itertools.count(0, 1000)
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(seconds)))
+    folder = encoder_folder(tmp_path / "encoder")
+    timing = exabench.evaluate(str(folder), "mini", depth=5, part="bi_encoder")["mini"].cost.timing
+    assert timing.sample == 10 and timing.p50 >= 1000
 
 
 def test_the_share_of_cut_passages_is_over_all_of_them_and_unknown_where_it_is_for_one_query() -> None:

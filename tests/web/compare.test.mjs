@@ -46,8 +46,12 @@ async function closed(...pages) {
 }
 
 // Waits until the page says that it is done: what it says ends without an ellipsis.
+// The page has said its result, and no part of it is still loading.
 async function settled(page) {
-  await page.waitForFunction(() => /\S/.test(document.getElementById("status").textContent) && !/\u2026$/.test(document.getElementById("status").textContent));
+  await page.waitForFunction(() => {
+    const said = document.getElementById("status").textContent.trim();
+    return said && !said.endsWith("\u2026") && !document.querySelector("[aria-busy=true]");
+  });
   return page.locator("#status").innerText();
 }
 
@@ -222,6 +226,7 @@ describe("The significance page", () => {
     const keys = await page.evaluate(() => window.exabench.board().contests.map(({ key }) => key));
     let groups = 0;
     for (const key of keys) {
+      await page.goto("about:blank"); // a page that only changes its hash still says the result before
       await page.goto(`${at("significance.html")}${query({ of: key })}`);
       await settled(page);
       const pairs = await page.evaluate(() => (window.exabench.matrix || []).map(({ i, j, a, b, differ }) => ({ i, j, a: a.group, b: b.group, differ })));

@@ -256,6 +256,7 @@
     const box = el("section", { "aria-labelledby": "queries" }, el("h2", { id: "queries" }, `${name(one)}, query by query`),
       bars(one, order), scatter(one));
     out.append(box);
+    box.setAttribute("aria-busy", "true"); // the texts of the queries are still to come
     const list = await load(`data/queries/${one.task}.${one.candidates}.js`).catch(() => null);
     if (!box.isConnected) { return; }
     document.getElementById("apart").replaceChildren(...farthest(one, list, order));
@@ -269,6 +270,7 @@
       all.append(rows("cap-all", `Every query and its two values.${rest}`, order.slice(0, LISTED)));
     }, { once: true });
     box.append(all);
+    box.removeAttribute("aria-busy");
   }
 
   /* The query on which A and B differ most, in words: either the largest win of A or that of B. */

@@ -185,11 +185,22 @@ def test_any_answers_make_a_row_or_a_reason(answers):
 
 
 JUDGEMENTS = {
-    True: ["relevant", "Relevant.", "**Relevant**", ' "relevant" because it says so'],
-    False: ["Not relevant", "not-relevant", "NON-RELEVANT", "_not relevant_", "Irrelevant: another subject"],
+    True: [
+        *("relevant", "Relevant.", "**Relevant**", ' "relevant" because it says so', "The passage is relevant"),
+        *("Final answer: relevant", '{"label": "relevant", "why": "it is not off topic"}'),
+        *("relevant, because it does not leave out the date", "Relevant. It is not long."),
+        "relevant information is here",
+    ],
+    False: [
+        *("Not relevant", "not-relevant", "NON-RELEVANT", "_not relevant_", "Irrelevant: another subject"),
+        *("not_relevant", "Final answer: not relevant", "**Answer:** not relevant", "The passage is not relevant."),
+        *("isn't relevant", "It is not really relevant", '{"label": "not_relevant"}'),
+        *("relevant to some extent, but not an answer", "Relevant information is missing."),
+        "relevant, though it doesn't answer the query",
+    ],
     None: [
-        *("not", "", "relevance is high", "relevant or not relevant", "relevant / not relevant"),
-        *("The passage is relevant", "Yes"),
+        *("not", "", "relevance is high", "relevant or not relevant", "relevant / not relevant", "Yes"),
+        "I would say that the passage is relevant",
     ],
 }
 

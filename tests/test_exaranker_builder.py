@@ -102,7 +102,7 @@ def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one
     assert row["explanation"] == "It names the scattering."
     for replies, reason in (
         ([reply(""), reply("x", "length")], "empty reply"),
-        ([reply("It is", "length")], "cut at max_tokens"),
+        ([reply("It is", "length")], "cut short"),
         ([], "no reply"),
     ):
         with pytest.raises(Rejected, match=reason):

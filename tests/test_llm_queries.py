@@ -192,7 +192,7 @@ def test_every_fault_is_rejected_and_counted(reason):
 
 
 def test_a_first_line_that_was_cut_is_rejected_and_a_whole_one_before_a_cut_is_not():
-    assert left_out(written(Writer("why is the sky so", finish="length"))) == {"cut at the length limit": 3}
+    assert left_out(written(Writer("why is the sky so", finish="length"))) == {"cut short": 3}
     assert not left_out(written(Writer("why is the sky blue\nDocument: and then", finish="length")))
 
 

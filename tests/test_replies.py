@@ -465,7 +465,7 @@ POISON: list[dict[str, Any]] = [
     {"turns": [{"role": "user", "content": "something else"}]},
     {"temperature": float("nan")},
     {"text": None},
-    {"finish": "done"},
+    {"finish": "two words"},
 ]
 
 

@@ -19,7 +19,7 @@ import exabench.hub.client
 from exabench.bench.candidates import make_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
-from exabench.bench.submissions import TRAINING_FILES
+from exabench.bench.submissions import TRAINING_FILES, read_submission
 from exabench.bench.submitting import send, submit, withdraw
 from exabench.bench.verification import check
 from exabench.board.pages import render
@@ -435,6 +435,17 @@ def test_an_api_that_speaks_chat_is_called_by_a_teacher(board, tmp_path):
         _, files = submit(api(tmp_path / "chat", here.url, "listwise"), [], board)
         assert sum(here.answers.values()) >= 24
     assert len(files) == 2
+
+
+def test_a_model_that_the_teacher_names_is_named_once(tmp_path):
+    teacher = '[options]\nteacher = { part = "openai", model = "acme/chat", base_url = "http://localhost:9/v1" }\n'
+    file = write_submission(tmp_path / "chat", kind="model", reranker="listwise")
+    file.write_text(file.read_text() + teacher)
+    assert read_submission(file).model == "acme/chat"
+    file = write_submission(tmp_path / "other", kind="model", reranker="listwise", model="acme/other")
+    file.write_text(file.read_text() + teacher)
+    with pytest.raises(BadInput, match="model and options.teacher.model must agree; remove one"):
+        read_submission(file)
 
 
 def test_what_is_withdrawn_stays_and_cannot_come_back(board, sent, tmp_path):

@@ -268,13 +268,26 @@ def read_submission(path: str | Path) -> Submission:
         raise BadInput(f"is larger than the {_LARGEST:,} bytes that a submission may have", file=path)
     values = as_licence(read_toml(path), path)
     values.pop("digest", None)  # version 0.1 wrote one
-    problems = _problems(values)
+    problems = _take_model_of_teacher(values) + _problems(values)
     if problems:
         raise BadInput("; ".join(problems), file=path)
     for key, value in values.items():
         if isinstance(value, list):
             values[key] = tuple(value)
     return Submission(**values)
+
+
+def _take_model_of_teacher(values: dict[str, Any]) -> list[str]:
+    """Fill in `model` and `revision` from the teacher's table, where only that says them; problems where both do."""
+    options = values.get("options")
+    if not isinstance(options, dict) or not isinstance(options.get("teacher"), dict):
+        return []
+    problems = []
+    teacher = options["teacher"]
+    for key in ("model", "revision"):
+        if key in teacher and values.setdefault(key, teacher[key]) != teacher[key]:
+            problems.append(f"{key} and options.teacher.{key} must agree; remove one of them")
+    return problems
 
 
 def submission_text(submission: Submission) -> str:

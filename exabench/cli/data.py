@@ -249,6 +249,10 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
             price = price_of(tokens_read, tokens_written, input_price, output_price)
             costs[name]["price"] = price
             line += f": {price}"
+        uncounted = made.tokens.get("uncounted", 0)
+        if uncounted:
+            costs[name]["uncounted"] = uncounted
+            line += f"; {plural(uncounted, 'reply', 'replies')} came without token counts, and cost more than that"
         lines.append(line)
     answer(costs, "\n".join(lines))
 

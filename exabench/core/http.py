@@ -52,10 +52,24 @@ class StatusError(Exception):
         self.code = ""
         text = body[:2000].decode("utf-8", "replace")
         with suppress(ValueError, RecursionError, AttributeError, KeyError, TypeError):
-            error = json.loads(body)["error"]
+            answer = json.loads(body)
+            error = answer.get("error", answer)  # vLLM puts the fields of an error at the top
+            if isinstance(error, str):  # as TGI and TEI
+                error = {"message": error}
             self.code = str(error.get("code"))
             text = str(error["message"])
         super().__init__(f"{status} {text.strip() or 'no message'}")
+
+
+class AnswerFailed(OutsideFailed):
+    """The server is there, but a request got no answer that can be read, however often it was tried.
+
+    `last` is what it got in the end, in one line.
+    """
+
+    def __init__(self, message: str, last: str) -> None:
+        super().__init__(message)
+        self.last = last
 
 
 def check_url(option: str, url: str, key_option: str) -> str:
@@ -111,7 +125,8 @@ class Client:
         """The outcome of each request as it comes: what `read` makes of the answer, or what went wrong.
 
         `read` raises ValueError for an answer that is worth another try. StatusError is an answer that another try
-        will not change, OutsideFailed the end of all tries. Requests are read only as fast as they are sent.
+        will not change, OutsideFailed the end of all tries; AnswerFailed, a kind of it, may be this request's fault.
+        Requests are read only as fast as they are sent.
         """
         source = iter(requests)
         outcomes = SimpleQueue[tuple[K, T | OutsideFailed | StatusError]]()
@@ -174,6 +189,7 @@ class Client:
                 return OutsideFailed(f"{self._server} was abandoned before it answered {about}")
             asked_pause = None
             slowed = False
+            is_answered = False
             try:
                 async with asyncio.timeout(self._limits.timeout):
                     return read(await self._post(body))
@@ -183,7 +199,11 @@ class Client:
                 last = self.describe(error)
                 asked_pause = _retry_after(error.headers)
                 slowed = error.status == 429
-            except Exception as error:  # the connection, a time-out, an answer of another shape
+                is_answered = not slowed
+            except (ValueError, TimeoutError) as error:  # an answer of another shape, or none in time
+                last = self.describe(error)
+                is_answered = True
+            except Exception as error:  # the connection
                 last = self.describe(error)
 
             # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
@@ -200,9 +220,10 @@ class Client:
                 pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
             if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
                 times = plural(tries, "try", "tries")
-                return OutsideFailed(
-                    f"{self._server} gave no answer to {about} after {times} (last: {last}); is it running?"
-                )
+                message = f"{self._server} gave no answer to {about} after {times} (last: {last}); is it running?"
+                if is_answered:
+                    return AnswerFailed(message, last)
+                return OutsideFailed(message)
 
             # A server that asks for a pause means all requests; any other failure delays this one alone.
             if asked_pause is not None or slowed:

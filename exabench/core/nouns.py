@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.core.files import digest_of
+from exabench.core.replies import Reading, is_complete, read_reply
 from exabench.core.tables import data_frame, html_table
 
 if TYPE_CHECKING:
@@ -82,18 +83,36 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
-    """A teacher's answer to the prompt of the same id; `finish` is "stop" or "length"."""
+    """A teacher's reply to the prompt of the same id: its raw `text`, and the reason that it ended for.
+
+    `finish` is as the engine names it ("stop", "length", "content_filter", "" where none is named). Token counts are
+    None where a server gives none.
+    """
 
     id: str
     text: str
     finish: str
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
+
+    @property
+    def answer(self) -> str:
+        """The text without reasoning, special tokens at its end and wrappers (core/replies.py)."""
+        return self._reading.answer
+
+    @property
+    def is_cut(self) -> bool:
+        """Did the reply end before it was whole, by its finish reason or within its reasoning?"""
+        return self._reading.unfinished or not is_complete(self.finish)
+
+    @cached_property
+    def _reading(self) -> Reading:
+        return read_reply(self.text)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The work of ranking one query. FLOPs are None where the model behind a server is not known.
+    """The work of ranking one query. Tokens and FLOPs are None where a server does not say them.
 
     `prompts` counts forwards (pairs, comparisons or windows); `repairs` counts what a listwise answer needed.
     `passages` were read, `cut_passages` of them not to their end; duoT5 counts its pairs. It is None where no one knows
@@ -101,8 +120,8 @@ class Usage:
     """
 
     prompts: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
     flops_paper: float | None = None
     flops_exact: float | None = None
     cut_passages: int = 0
@@ -131,8 +150,8 @@ class Cost:
     """
 
     prompts: float
-    input_tokens: float
-    output_tokens: float
+    input_tokens: float | None
+    output_tokens: float | None
     flops_paper: float | None
     flops_exact: float | None
     rpp: Mapping[str, float | None]

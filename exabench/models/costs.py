@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
@@ -17,17 +17,37 @@ from exabench.measure.metric_values import mean
 from exabench.models.flops import Shape, exact, paper, qpp, rpp
 
 
-def usage_of(shape: Shape | None, read: Sequence[int], written: Sequence[int], *, rows: int, **counts: Any) -> Usage:
+def usage_of(
+    shape: Shape | None, read: Sequence[int | None], written: Sequence[int | None], *, rows: int, **counts: Any
+) -> Usage:
     """The Usage of a query from the tokens read and written for each of its prompts.
 
     `rows` are those of the vocabulary computed for a token that is written, as in flops.exact; `counts` are further
-    fields of Usage. Without a shape (an unknown model) FLOPs are None.
+    fields of Usage. Without a shape (an unknown model) FLOPs are None; so are tokens of which one count is, and FLOPs.
     """
-    counts.update(prompts=len(read), input_tokens=sum(read), output_tokens=sum(written))
-    if shape is not None:
-        counts["flops_paper"] = float(paper(shape, read, written).sum())
-        counts["flops_exact"] = float(exact(shape, read, written, rows=rows).sum())
+    counts["prompts"] = len(read)
+    known_read = _all_known(read)
+    known_written = _all_known(written)
+    counts["input_tokens"] = None
+    counts["output_tokens"] = None
+    if known_read is not None:
+        counts["input_tokens"] = sum(known_read)
+    if known_written is not None:
+        counts["output_tokens"] = sum(known_written)
+    if shape is not None and known_read is not None and known_written is not None:
+        counts["flops_paper"] = float(paper(shape, known_read, known_written).sum())
+        counts["flops_exact"] = float(exact(shape, known_read, known_written, rows=rows).sum())
     return Usage(**counts)
+
+
+def _all_known(counts: Iterable[int | None]) -> list[int] | None:
+    """The counts; None where one of them is not known."""
+    known = []
+    for count in counts:
+        if count is None:
+            return None
+        known.append(count)
+    return known
 
 
 def cost_of(
@@ -62,8 +82,8 @@ def cost_of(
             passages += usage.passages
     return Cost(
         prompts=mean(usage.prompts for usage in used),
-        input_tokens=mean(usage.input_tokens for usage in used),
-        output_tokens=mean(usage.output_tokens for usage in used),
+        input_tokens=_mean(usage.input_tokens for usage in used),
+        output_tokens=_mean(usage.output_tokens for usage in used),
         flops_paper=means["paper"],
         flops_exact=means["exact"],
         rpp=rpps,
@@ -76,6 +96,14 @@ def cost_of(
         timing=timing,
         passages=passages,
     )
+
+
+def _mean(counts: Iterable[int | None]) -> float | None:
+    """The mean; None where one of the counts is not known."""
+    known = _all_known(counts)
+    if known is None:
+        return None
+    return mean(known)
 
 
 def gpus() -> list[str]:

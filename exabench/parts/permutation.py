@@ -4,9 +4,11 @@ Strict are `[2] > [1] > [3]` (RankGPT) and `[PASSAGE2, PASSAGE1]`, with or witho
 aside, where they name each of 1..n once. Anything else is repaired. RankGPT (sunnweiwei/RankGPT) takes any number in
 the answer for an id, so that "20 passages are provided." puts passage 20 first. Here the ids of a broken answer are
 
-1. the numbers in brackets, and those that a `>` links (`17 > [4]`: models lose a bracket); where there are none,
-2. the numbers that a word labels (`PASSAGE3`, `Document 3`); where there are none,
-3. all numbers, if the answer has no words at all (`3, 1, 2`).
+1. those of the last list that names each of 1..n, linked by `>`, `->` or the like, or in the brackets of a JSON list:
+   models say much before it, and some of it behind; where there is none,
+2. the numbers in brackets, and those that a `>` links (`17 > [4]`: models lose a bracket); where there are none,
+3. the numbers that a word labels (`PASSAGE3`, `Document 3`); where there are none,
+4. all numbers, if the answer has no words at all (`3, 1, 2`).
 
 Of these the first mention of each of 1..n counts, and what is missing follows in its original order, as in RankGPT.
 Digits are ASCII digits. Every pattern here runs in linear time: runs of digits and spaces are never given back.
@@ -18,21 +20,29 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from exabench.core.replies import read_reply
+
 KINDS = ("malformed", "repeated", "missing", "out_of_range")
 
 _STRICT = (
     re.compile(r"\[[0-9]++\](?: > \[[0-9]++\])*+"),
     re.compile(r'\[(?:PASSAGE[0-9]++|"PASSAGE[0-9]++"|\'PASSAGE[0-9]++\')(?:, ?["\']?PASSAGE[0-9]++["\']?)*+\]'),
 )
+_ARROW = r"(?:-*+>|=>|\u2192|\u227b)"
 _LABEL = r"(?:passage|document|doc)[\s_#]*+"
 _LINKED = re.compile(
     rf"\[\s*+(?:{_LABEL})?+([0-9]++)\s*+\]"  # [3] or [PASSAGE3]
-    r"|(?<![0-9])([0-9]++)(?=\s*+\]?+\s*+>)"  # 3 > or 3] >
-    rf"|>\s*+(?:{_LABEL})?+([0-9]++)(?=\]?+\.?+\s*+\Z)",  # > 3 at the end
+    rf"|(?<![0-9])([0-9]++)(?=\s*+\]?+\s*+{_ARROW})"  # 3 > or 3] >
+    rf"|{_ARROW}\s*+(?:{_LABEL})?+([0-9]++)(?=\]?+\.?+\s*+\Z)",  # > 3 at the end
     re.IGNORECASE,
 )
 _LABELLED = re.compile(rf"{_LABEL}([0-9]++)", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]++")
+# Models lose brackets and double them; a number at the end whose bracket is not closed may have lost digits.
+_ONE = rf"(?!\[\s*+[0-9]++\s*+\Z)(?:[\"'\[]{{1,3}}+\s*+)?+(?:{_LABEL})?+[0-9]++(?:\s*+[\"'\]]{{1,3}})?+"
+_CHAIN = re.compile(rf"(?<![0-9]){_ONE}(?:\s*+{_ARROW}\s*+{_ONE})++", re.IGNORECASE)
+_MEMBER = rf"[\"']?+(?:\[(?:{_LABEL})?+[0-9]++\]|(?:{_LABEL})?+[0-9]++)[\"']?+"
+_JSON_LIST = re.compile(rf"\[\s*+{_MEMBER}(?:\s*+,\s*+{_MEMBER})++\s*+,?+\s*+\]", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -49,11 +59,15 @@ class Permutation:
 
 
 def read_permutation(answer: str, n: int) -> Permutation:
-    """The permutation of `n` passages that `answer` says. Never raises; linear in the answer and `n`."""
+    """The permutation of `n` passages that `answer` says. Never raises; linear in the answer and `n`.
+
+    A raw reply may be given, too: what it says around its answer is left out first (core/replies.py).
+    """
+    answer = read_reply(answer).answer
     repairs = dict.fromkeys(KINDS, 0)
     repairs["malformed"] = int(not any(form.fullmatch(answer.strip()) for form in _STRICT))
     order: dict[int, None] = {}
-    for digits in _mentions(answer):
+    for digits in _complete_list(answer, n) or _mentions(answer):
         place = n  # out of range, as is any number of ten digits: int() refuses thousands of them
         if len(digits) < 10:
             place = int(digits) - 1
@@ -67,6 +81,18 @@ def read_permutation(answer: str, n: int) -> Permutation:
     for place in range(n):
         order.setdefault(place)  # behind those that were mentioned, in the order they came in
     return Permutation(tuple(order), repairs)
+
+
+def _complete_list(answer: str, n: int) -> list[str]:
+    """The numbers of the last list of the answer that names each of 1..n; none where no list does."""
+    wanted = {str(number) for number in range(1, n + 1)}
+    lists = [*_CHAIN.finditer(answer), *_JSON_LIST.finditer(answer)]
+    lists.sort(key=lambda match: match.end(), reverse=True)
+    for match in lists:
+        numbers = _NUMBER.findall(match[0])
+        if len(wanted) > 1 and wanted.issubset(number.lstrip("0") for number in numbers):
+            return numbers
+    return []
 
 
 def _mentions(answer: str) -> list[str]:

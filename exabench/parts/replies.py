@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections import deque
@@ -39,6 +40,7 @@ from exabench.parts.teachers import Teacher
 MOST_HELD = 4096
 """Replies that may wait to be given out while the engine asks for more prompts; then it gets none until they are."""
 
+_FINISH = re.compile(r"[\w.-]{0,40}")
 _MARK = 0x65786272  # says of an SQLite file that it is a reply store
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS replies ("
@@ -91,8 +93,8 @@ class _Row(NamedTuple):
     pattern: str
     text: str
     finish: str
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     seconds: float
     asked: str
 
@@ -181,13 +183,20 @@ class Replies(SqliteStore):
         return {key: row.reply() for key, row in rows.items()}
 
     def tokens(self, keys: Iterable[str]) -> dict[str, int]:
-        """How many of the calls are here, and the tokens that they read and wrote, each call counted once."""
+        """How many of the calls are here, and the tokens that they read and wrote, each call counted once.
+
+        `uncounted` is the number of replies that came without token counts; it is left out where there is none.
+        """
         sums = {"replies": 0, "prompt_tokens": 0, "output_tokens": 0}
+        uncounted = 0
         for some in chunks(set(keys)):
             for reply in self.look_up(some).values():
                 sums["replies"] += 1
-                sums["prompt_tokens"] += reply.prompt_tokens
-                sums["output_tokens"] += reply.output_tokens
+                sums["prompt_tokens"] += reply.prompt_tokens or 0
+                sums["output_tokens"] += reply.output_tokens or 0
+                uncounted += None in (reply.prompt_tokens, reply.output_tokens)
+        if uncounted:
+            sums["uncounted"] = uncounted
         return sums
 
     def export(self, keys: Iterable[str], parquet_file: str | Path) -> int:
@@ -309,12 +318,12 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
 def storable(reply: Reply) -> Reply:
     """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD.
 
-    Raises OutsideFailed for another end than "stop" and "length", and for counts that are none.
+    Raises OutsideFailed for a finish reason that is not a word, and for counts that are none.
     """
     counts = (reply.prompt_tokens, reply.output_tokens)
     # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
-    good_counts = all(type(count) is int and 0 <= count < 2**53 for count in counts)
-    if not good_counts or reply.finish not in ("stop", "length"):
+    good_counts = all(count is None or (type(count) is int and 0 <= count < 2**53) for count in counts)
+    if not good_counts or not isinstance(reply.finish, str) or not _FINISH.fullmatch(reply.finish):
         wrong = f"finish={reply.finish!r}, tokens {counts} are not a valid end and counts (id {printable(reply.id)!r})"
         raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")
     try:
@@ -329,7 +338,8 @@ class CachedTeacher:
 
     With `identity` an engine is made only when something must really be asked, and must then be the one that this
     identity describes. `budget` is a hard stop in tokens, prompts and answers together (0: none): once so many were
-    spent nothing more is asked, so that only the calls then in flight go over it. `asked` counts calls of the engine,
+    spent nothing more is asked, so that only the calls then in flight go over it; a teacher that counts no tokens is
+    refused then. `asked` counts calls of the engine,
     `found` prompts answered without one, `prompt_tokens` and `output_tokens` are those of the engine's replies.
     """
 
@@ -442,10 +452,14 @@ class CachedTeacher:
                         raise OutsideFailed(wrong)
                     key, prompt, since = calls.in_flight.pop(reply.id)
                     kept = storable(reply)
-                    self.count(prompt_tokens=kept.prompt_tokens, output_tokens=kept.output_tokens)
+                    self.count(prompt_tokens=kept.prompt_tokens or 0, output_tokens=kept.output_tokens or 0)
                     arrived.put(Call(key, prompt, kept, time.monotonic() - since))
                     if not writes or writes[-1].running() or writes[-1].done():
                         writes.append(writer.submit(write))  # one that has not begun takes this reply along
+                    if self._budget and None in (kept.prompt_tokens, kept.output_tokens):
+                        raise BadInput(
+                            "the teacher gives no token counts, so that no budget can be kept; remove budget"
+                        )
                     yield from take_stored(wait=False)
             except ExabenchError as error:
                 failure = error

@@ -90,8 +90,8 @@ class _Usage(Record, frozen=True):
     """The fields of nouns.Usage, with bounds."""
 
     prompts: _Count
-    input_tokens: _Count
-    output_tokens: _Count
+    input_tokens: _Count | None
+    output_tokens: _Count | None
     flops_paper: _Flops | None
     flops_exact: _Flops | None
     cut_passages: _Count

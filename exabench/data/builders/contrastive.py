@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
+from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._sources import SourcedQuery, all_rankings, best_stages, group
 from exabench.data.sampling import draw
@@ -26,9 +27,20 @@ if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
 
 _LABEL = re.compile(
-    r"[\W_]*"  # quotes, or the asterisks and underscores of bold and italic text
-    r"(?:((?:not|non)[\s-]?relevant|irrelevant)"
+    r"[\W_]*+"  # quotes, or the asterisks and underscores of bold and italic text
+    r"(?:(?:final\s+)?(?:answer|label|verdict|judge?ment)\W{1,4}(?:is\W{1,4})?)?"
+    r"(?:(?:the|this)\s+passage\s+|it\s+)?(?:is\s+)?"
+    r"(?:((?:is)?(?:n['\u2019]t|not|non)[\s_-]?(?:(?:at\s+all|really|very|directly)\s+)?relevant|irrelevant)"
     r"|relevant(?!\W*(?:or|not|non)\b))(?![^\W_])",  # "relevant or not relevant" echoes the question
+    re.IGNORECASE,
+)
+_NEGATION = r"(?:\b(?:not|no|never|nothing|without|missing|absent|lacks?|lacking|fails?|cannot)\b|n['\u2019]t\b)"
+_READ = 1_000
+"""Characters of an answer that are read: a judgement is at its beginning."""
+# Behind "relevant", in its sentence: "to some extent, but not an answer", "information is missing".
+_TAKEN_BACK = re.compile(
+    rf"[^.!?;\n]*?\b(?:but|however|though|although|yet)\b[^.!?;\n]*?{_NEGATION}"
+    rf"|\s+(?:information|details?|content|facts?|evidence|passages?|parts?)\b[^.!?;\n]*?{_NEGATION}",
     re.IGNORECASE,
 )
 
@@ -131,7 +143,7 @@ class Contrastive:
         data = item.data
         if "rejected" in data:
             raise Rejected(data["rejected"])
-        answers = {reply.id: reply.text for reply in replies}
+        answers = {reply.id: reply.answer for reply in replies}
         own, *candidates = data["passages"]
         judged = {}
         for prompt, passage in zip(item.prompts, data["passages"], strict=True):
@@ -173,8 +185,13 @@ def _passage(planned: Mapping[str, str]) -> Passage:
 
 
 def label(answer: str) -> bool | None:
-    """True for an answer that begins with "relevant", False for "not relevant" or "irrelevant", None for all else."""
-    match = _LABEL.match(answer)
+    """True for an answer that begins with "relevant", False for one that denies it, None for all else.
+
+    "Not relevant", "irrelevant" and "not_relevant" deny it, and so does what takes it back in its own sentence:
+    "relevant to some extent, but not an answer", "relevant information is missing".
+    """
+    text = text_of_json(answer, "label", "judgement", "judgment", "relevance")[:_READ]
+    match = _LABEL.match(text)
     if match is None:
         return None
-    return match[1] is None  # the group is what denies it
+    return match[1] is None and not _TAKEN_BACK.match(text, match.end())

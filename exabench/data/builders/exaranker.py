@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
+from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._exaranker_format import input_text, target_text
 from exabench.parts.prompting import PromptFile, prompt_file, truncate_passage
@@ -116,10 +117,10 @@ class Exaranker:
         explanation = data.pop("rationale")
         faults = []
         for reply in replies:
-            text = explanation_of(reply.text)
+            text = explanation_of(reply.answer)
             reason = fault(text, data["relevant"], self._max_tokens)
-            if reply.finish == "length":  # whatever else is wrong with it
-                reason = "cut at max_tokens"
+            if reply.is_cut:  # whatever else is wrong with it
+                reason = "cut short"
             if not reason:
                 explanation = text
                 break
@@ -140,9 +141,9 @@ class Exaranker:
         return {"explained by people": sum(bool(item.data["rationale"]) for item in items)}
 
 
-def explanation_of(reply: str) -> str:
-    """The text of a reply, without the spaces around it and the cue that the prompt ends with."""
-    return _CUE.sub("", reply.strip()).strip()
+def explanation_of(answer: str) -> str:
+    """The text of an answer, without the spaces around it, the cue that the prompt ends with, and JSON around it."""
+    return _CUE.sub("", text_of_json(answer.strip(), "explanation")).strip()
 
 
 def fault(text: str, relevant: bool, max_tokens: int) -> str:

@@ -139,9 +139,9 @@ class Twolar:
             raise Rejected("the first stage found fewer than two passages")
         [reply] = replies  # the whole list is in one window
         # A cut answer could be repaired, but its end would be the first stage's order and not the teacher's.
-        if reply.finish != "stop":
+        if reply.is_cut:
             raise Rejected("the answer is cut short")
-        read = read_permutation(reply.text, size)
+        read = read_permutation(reply.answer, size)
         if read.repairs["missing"] == size:
             raise Rejected("the answer names no passage")
         if self.most_repairs is not None and sum(read.repairs.values()) > self.most_repairs:

@@ -16,6 +16,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query
+from exabench.core.replies import text_of_json
 from exabench.data.sampling import draw
 from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -148,12 +149,12 @@ class LlmQueries(FromCollection):
             reply = replies.get(answer.prompt.id)
             if reply is None:
                 continue  # refused
-            text, more = first_line(reply.text)
+            text, more = first_line(text_of_json(reply.answer, "query", "question"))
             answer.query = Query(reply.id, text)
             answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
             words = (answer.passage.id, text.casefold())
-            if text and reply.finish == "length" and not more:  # a cut after the first line does no harm
-                answer.fault = "cut at the length limit"
+            if reply.is_cut and not more:  # a cut after the first line does no harm
+                answer.fault = "cut short"
             elif not answer.fault and words in seen:
                 answer.fault = "repeats a query of its passage"
             seen.add(words)

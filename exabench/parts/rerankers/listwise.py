@@ -64,7 +64,7 @@ class Listwise(Asking):
             name = f"{query.id}:{start + 1}-{end}:{len(replies)}"
             answer_tokens = self._prompt.number("answer_tokens_per_passage") * len(inside)
             [reply] = yield [Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)]
-            reading = read_permutation(reply.text, len(inside))
+            reading = read_permutation(reply.answer, len(inside))
             order[start:end] = [inside[place] for place in reading.order]
             replies.append(reply)
             repairs.update(reading.repairs)

@@ -158,5 +158,5 @@ class PromptedPairs(Asking):
 
 def _letter(reply: Reply) -> str:
     """A or B where the whole answer names that passage, else nothing: "Passage A or Passage B" names none."""
-    match = _ANSWER.fullmatch(reply.text)
+    match = _ANSWER.fullmatch(reply.answer)
     return match[1].upper() if match else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,28 +14,38 @@ from exabench.core.files import digest_of, read_json
 from exabench.core.nouns import ModelFolder, Prompt
 from exabench.core.sqlite_store import chunks
 
+Turns: TypeAlias = tuple[tuple[str, str], ...]
+"""(role, text) of each turn of a prompt."""
 Asked: TypeAlias = tuple[Prompt, list[int]]
 """A prompt and its token ids."""
 
 
-def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """The prompt as the model reads it.
+def plain_text(turns: Turns) -> str:
+    """The texts of the turns, a blank line between them: what a model without a chat template reads."""
+    return "\n\n".join(text for _, text in turns)
+
+
+def with_system_in_first_turn(turns: Turns) -> Turns:
+    """The turns with the text of a system turn at the head of the turn behind it."""
+    if len(turns) < 2 or turns[0][0] != "system":
+        return turns
+    (_, system), (role, first), *rest = turns
+    return ((role, f"{system}\n\n{first}"), *rest)
+
+
+def token_ids(tokenizer: Any, prompt: Prompt, values: Mapping[str, Any]) -> list[int]:
+    """The prompt as the model reads it; `values` are further variables of its chat template.
 
     By the tokenizer's chat template, with the opening of the answer; a template that takes no system turn gets that
     text at the head of the first user turn. Without a template only the texts of the turns, a blank line between
     them, with the tokenizer's own special tokens. Raises BadInput for turns that the template refuses.
     """
     if not getattr(tokenizer, "chat_template", None):
-        text = "\n\n".join(text for _, text in prompt.turns)
-        return tokenizer(text, verbose=False)["input_ids"]
-    ways = [prompt.turns]
-    if len(prompt.turns) > 1 and prompt.turns[0][0] == "system":
-        (_, system), (role, first), *rest = prompt.turns
-        ways.append(((role, f"{system}\n\n{first}"), *rest))
-    for turns in ways:
+        return tokenizer(plain_text(prompt.turns), verbose=False)["input_ids"]
+    for turns in (prompt.turns, with_system_in_first_turn(prompt.turns)):
         messages = [{"role": role, "content": text} for role, text in turns]
         try:
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **values)
         except Exception as error:  # a template is a program; what it raises is its own
             failure = error
         else:
@@ -44,9 +55,12 @@ def token_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 
 
 def identity_of(
-    engine: str, folder: ModelFolder, precision: str, tokenizer: Any, seed: int, top_k: int
+    engine: str, folder: ModelFolder, precision: str, tokenizer: Any, seed: int, **unusual: Any
 ) -> dict[str, Any]:
-    """Everything that the replies of a model in this process depend on, its chat template (or "plain") included."""
+    """Everything that the replies of a model in this process depend on, its chat template (or "plain") included.
+
+    Of the `unusual` settings those that are set are part of it, so that replies to the usual ones are found again.
+    """
     template = getattr(tokenizer, "chat_template", None)
     identity = {
         "engine": engine,
@@ -56,8 +70,9 @@ def identity_of(
         "template": digest_of(template) if template else "plain",
         "seed": seed,
     }
-    if top_k:
-        identity["top_k"] = top_k
+    for name, value in unusual.items():
+        if value:
+            identity[name] = value
     return identity
 
 
@@ -69,17 +84,25 @@ def seed_of(prompt: Prompt, seed: int) -> int:
 
 
 def tokenise_fitting(
-    tokenizer: Any, prompts: Iterable[Prompt], limit: int | None, at_once: int
+    tokenizer: Any,
+    prompts: Iterable[Prompt],
+    limit: int | None,
+    at_once: int,
+    *,
+    values: Mapping[str, Any],
+    reasoning_tokens: int,
 ) -> Iterator[list[Asked]]:
     """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
 
-    For these it raises PromptsRefused once all others have been taken.
+    `values` are further variables of the chat template; each prompt may be answered by `reasoning_tokens` more than
+    it asks for. For prompts that do not fit it raises PromptsRefused once all others have been taken.
     """
     refused = {}
     for some in chunks(prompts, at_once):
         asked = []
-        for prompt in some:
-            ids = token_ids(tokenizer, prompt)
+        for asked_for in some:
+            prompt = replace(asked_for, max_tokens=asked_for.max_tokens + reasoning_tokens)
+            ids = token_ids(tokenizer, prompt, values)
             if limit is None or len(ids) + prompt.max_tokens <= limit:
                 asked.append((prompt, ids))
             else:

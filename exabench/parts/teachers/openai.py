@@ -1,20 +1,34 @@
-"""A language model behind any server that speaks OpenAI's chat completions: theirs, `vllm serve`, others."""
+"""A language model behind any server that speaks OpenAI's protocol: theirs, `vllm serve`, llama.cpp, many others."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
-from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url
+from exabench.core.http import AnswerFailed, Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Prompt, Reply
-from exabench.parts.teachers._chat import seed_of
+from exabench.parts.teachers._chat import plain_text, seed_of, with_system_in_first_turn
 
 HOPELESS = 20
-"""So many refused prompts before any answer, and the server is taken to refuse them all."""
+"""So many prompts without an answer in a row, and the server is taken to answer none."""
 _PROMPT_IS_BAD = (400, 413, 422)
+_ENDS_ALL = (401, 402)
+"""Statuses about the key and its account, whatever the prompt was."""
+_ADVICE = {
+    "max_completion_tokens": 'set limit_field = "max_completion_tokens"',
+    "temperature": "set send_temperature = false",
+    "not a chat model": 'set api = "completions"',
+    "chat template": 'set api = "completions"',
+}
+"""What to do where a server's refusal holds these words: the first words that fit count."""
+_OWN_FIELDS = ("model", "messages", "prompt", "stream", "n")
+
+Choice = tuple[str, str, int | None, int | None]
+"""Text, finish reason, prompt tokens and output tokens of an answer."""
 
 
 class OpenAI:
@@ -24,7 +38,14 @@ class OpenAI:
     this machine needs none. A request is given up after `timeout` seconds and tried again `retries` times (server
     errors, lost connections, time-outs, answers that are not JSON), each time after a longer break. 429 is no such
     failure: everyone waits as long as Retry-After says, or longer each time, up to `patience` seconds. `base_url`
-    is the address that /chat/completions follows. `model` and `revision` are what the server is said to serve.
+    is the address that /chat/completions follows, or /completions where `api` says so: base models take plain text.
+    `model` and `revision` are what the server is said to serve.
+
+    Servers differ: `limit_field` names the bound on answers, `send_temperature` false leaves the temperature to
+    the server, `reasoning_effort` and `chat_template_kwargs` say how a model thinks, `reasoning_tokens` are allowed
+    for that on top of every answer's own, `guided` names the field that holds answers to the pattern that their
+    prompts ask for, and `body` holds further fields of every request. Where a server takes no system turn, its text
+    comes at the head of the first user turn.
     """
 
     config = None
@@ -41,69 +62,117 @@ class OpenAI:
         retries: int = 5,
         patience: float = 600.0,
         seed: int = 0,
+        api: Literal["chat", "completions"] = "chat",
+        limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+        send_temperature: bool = True,
+        reasoning_effort: str = "",
+        reasoning_tokens: int = 0,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        guided: Literal["", "structured_outputs", "guided_regex", "regex", "response_format"] = "",
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         host = check_url("base_url", base_url, api_key_env)
+        refused = sorted(set(_OWN_FIELDS) & set(body or {}))
+        if refused:
+            raise BadInput(f"body may not set {', '.join(refused)}: exabench does; use the options of teacher openai")
         self._url = base_url
         self._key_name = api_key_env
         self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
         self._seed = seed
+        self._api = api
+        self._limit_field = limit_field
+        self._send_temperature = send_temperature
+        self._reasoning_tokens = reasoning_tokens
+        self._guided = guided
+        self._body = dict(body or {})
+        if reasoning_effort:
+            self._body["reasoning_effort"] = reasoning_effort
+        if chat_template_kwargs:
+            self._body["chat_template_kwargs"] = dict(chat_template_kwargs)
+        self._takes_system_turns = True  # until the server says that it does not
         try:
             self._needs_key = host != "localhost" and not ipaddress.ip_address(host).is_loopback
         except ValueError:  # the name of another machine
             self._needs_key = True
-        self.identity = {
+        self.identity: Mapping[str, Any] = {
             "engine": "openai",
             "server": base_url,
             "model": model,
             "revision": revision,
             "seed": seed,
+            **self._unusual(),
         }
         self._key()  # a missing key is told before anything is built or asked
+
+    def _unusual(self) -> dict[str, Any]:
+        """What changes answers and differs from its default; the rest is left out, so that older replies are found."""
+        settings: dict[str, Any] = {
+            "reasoning_tokens": self._reasoning_tokens,
+            "guided": self._guided,
+            "body": self._body,
+        }
+        if self._api != "chat":
+            settings["api"] = self._api
+        if self._limit_field != "max_tokens":
+            settings["limit_field"] = self._limit_field
+        if not self._send_temperature:
+            settings["temperature"] = "the server's"
+        return {name: value for name, value in settings.items() if value}
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies as they come. Prompts that the server refuses raise PromptsRefused once all others are answered.
 
-        Raises OutsideFailed, naming the server and its last error, when one prompt has failed too often; what was
-        in flight then and still comes back is given out first. Raises BadInput where the server refuses every request.
+        So do prompts that failed too often by themselves, while others were answered. Raises OutsideFailed, naming
+        the server and its last error, where it cannot be reached or answers none of HOPELESS prompts in a row; what
+        was in flight then and still comes back is given out first. Raises BadInput where it refuses every request.
         """
-        client = Client(self._url, "/chat/completions", self._key(), self._limits)
-        refused = {}
-        failures: list[ExabenchError] = []
-        answered = 0
-        for prompt, outcome in client.ask(map(self._request, prompts), _read):
-            if isinstance(outcome, tuple):
-                answered += 1
-                yield Reply(prompt.id, *outcome)
-            elif isinstance(outcome, StatusError) and outcome.status in _PROMPT_IS_BAD:
-                refused[prompt.id] = f"{self._url} said {client.describe(outcome)}"
-                if len(refused) >= HOPELESS and not answered:
-                    failures.append(PromptsRefused(refused))
-            elif isinstance(outcome, OutsideFailed):
-                failures.append(outcome)
-            elif outcome.code == "insufficient_quota":
-                why = f"{self._url} has no quota left for this key: {client.describe(outcome)}"
-                failures.append(OutsideFailed(why))
-            else:
-                why = f"{self._url} refuses: {client.describe(outcome)}"
-                failures.append(BadInput(f"{why}; check base_url, model and key"))
-            if failures:
-                client.stop()
-        if failures:
-            raise failures[0]  # later ones follow from it
-        if refused:
-            raise PromptsRefused(refused)
+        path = "/chat/completions" if self._api == "chat" else "/completions"
+        client = Client(self._url, path, self._key(), self._limits)
+        failures = _Failures(self._url)
+        to_ask: Iterable[Prompt] = prompts
+        while to_ask:
+            again = []
+            for prompt, outcome in client.ask(map(self._request, to_ask), _read):
+                if isinstance(outcome, tuple):
+                    failures.forget_row()
+                    yield Reply(prompt.id, *outcome)
+                elif self._is_refused_system_turn(prompt, outcome):
+                    self._takes_system_turns = False
+                    again.append(prompt)
+                else:
+                    failures.add(prompt, outcome, client.describe(outcome))
+                    if failures.end:
+                        client.stop()
+            to_ask = again
+            if failures.end:
+                break
+        failures.raise_them()
+
+    def _is_refused_system_turn(self, prompt: Prompt, outcome: Exception) -> bool:
+        """Does the server refuse a prompt for its system turn? Such prompts are asked again without one."""
+        if not isinstance(outcome, StatusError) or prompt.turns[0][0] != "system" or self._api != "chat":
+            return False
+        text = str(outcome).lower()
+        return "system" in text and "role" in text and outcome.status in (*_PROMPT_IS_BAD, 500)
 
     def _request(self, prompt: Prompt) -> Request[Prompt]:
-        body = {
-            "model": self._model,
-            "messages": [{"role": role, "content": text} for role, text in prompt.turns],
-            "max_tokens": prompt.max_tokens,
-            "temperature": prompt.temperature,
-        }
+        body: dict[str, Any] = {"model": self._model}
+        turns = prompt.turns
+        if self._api == "completions":
+            body["prompt"] = plain_text(turns)
+        else:
+            if not self._takes_system_turns:
+                turns = with_system_in_first_turn(turns)
+            body["messages"] = [{"role": role, "content": text} for role, text in turns]
+        body[self._limit_field] = prompt.max_tokens + self._reasoning_tokens
+        if self._send_temperature:
+            body["temperature"] = prompt.temperature
         if prompt.temperature > 0:
             body["seed"] = seed_of(prompt, self._seed)
-        return Request(prompt, body, f"prompt {printable(prompt.id)!r}")
+        if prompt.pattern and self._guided:
+            body |= _guidance(self._guided, prompt.pattern)
+        return Request(prompt, body | self._body, f"prompt {printable(prompt.id)!r}")
 
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "")
@@ -113,16 +182,113 @@ class OpenAI:
         return key or "none"
 
 
-def _read(data: bytes) -> tuple[str, str, int, int]:
+class _Failures:
+    """The prompts that got no answer, by id with the reason, and whether it is time to stop asking: `end`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._reasons: dict[str, str] = {}
+        self._first: ExabenchError | None = None  # of what may be the server's fault as well as a prompt's
+        self._answered = False
+        self._row = 0
+        self.end: ExabenchError | None = None
+
+    def forget_row(self) -> None:
+        """A prompt was answered."""
+        self._answered = True
+        self._row = 0
+
+    def add(self, prompt: Prompt, outcome: StatusError | OutsideFailed, shown: str) -> None:
+        """A prompt was not answered, for the reason `shown`."""
+        if isinstance(outcome, AnswerFailed):
+            shown = outcome.last
+        error, about_prompt, ends_all = self._judge(outcome, shown)
+        self._reasons[prompt.id] = f"the server said {shown}"
+        if not about_prompt:
+            self._first = self._first or error
+        if not about_prompt or not self._answered:  # long prompts may stand in a row
+            self._row += 1
+        if self.end is None and (ends_all or self._row >= HOPELESS):
+            self.end = error if ends_all else self._first or PromptsRefused(self._reasons)
+
+    def _judge(self, outcome: StatusError | OutsideFailed, shown: str) -> tuple[ExabenchError, bool, bool]:
+        """The failure as an error, whether it is surely the prompt's fault, and whether it ends everything."""
+        if isinstance(outcome, OutsideFailed):
+            return outcome, False, not isinstance(outcome, AnswerFailed)
+        if outcome.code == "insufficient_quota":
+            return OutsideFailed(f"{self._url} has no quota left for this key: {shown}"), False, True
+        text = str(outcome).lower()
+        for words, advice in _ADVICE.items():
+            if words in text and not self._answered:
+                return BadInput(f"{self._url} refuses: {shown}; {advice} for the teacher"), False, True
+        error = BadInput(f"{self._url} refuses: {shown}; check base_url, model and key")
+        return error, outcome.status in _PROMPT_IS_BAD, outcome.status in _ENDS_ALL or outcome.status < 400
+
+    def raise_them(self) -> None:
+        """Raise what ended the asking, or PromptsRefused; nothing where every prompt was answered."""
+        if self.end is not None:
+            raise self.end
+        if self._first is not None and not self._answered:
+            raise self._first
+        if self._reasons:
+            raise PromptsRefused(self._reasons)
+
+
+def _guidance(field: str, pattern: str) -> dict[str, Any]:
+    """The field of a request that holds an answer to a regular expression.
+
+    structured_outputs and guided_regex are vLLM's, regex SGLang's; response_format, OpenAI's, makes it JSON.
+    """
+    if field == "structured_outputs":
+        return {"structured_outputs": {"regex": pattern}}
+    if field != "response_format":
+        return {field: pattern}
+    answer = {"type": "string", "pattern": f"^({pattern})$"}
+    schema = {"type": "object", "properties": {"answer": answer}, "required": ["answer"], "additionalProperties": False}
+    return {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+    }
+
+
+def _read(data: bytes) -> Choice:
     """Text, finish reason, prompt tokens and output tokens of an answer. Raises ValueError."""
+    error = None
     try:
         answer = json.loads(data)
+        error = answer.get("error")
         choice = answer["choices"][0]
-        text = choice["message"]["content"] or ""
-        finish = "length" if choice["finish_reason"] == "length" else "stop"
-        usage = answer["usage"]
-        if isinstance(text, str):
-            return text, finish, int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-    except (ValueError, RecursionError, KeyError, IndexError, TypeError):
+        finish = choice.get("finish_reason") or ""
+        text = _text_of(choice)
+        if text is None and finish:  # a model that only thought, as Gemini's answer is then
+            text = ""
+        if isinstance(text, str) and isinstance(finish, str):
+            usage = answer.get("usage") or {}
+            return text, finish, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         pass
-    raise ValueError("an answer that is not JSON, or without choices or token counts")
+    if error:
+        message = error
+        if isinstance(error, dict):
+            message = error.get("message")
+        raise ValueError(f"an error in place of an answer: {message}")
+    raise ValueError("an answer that is not JSON, or without choices")
+
+
+def _text_of(choice: Mapping[str, Any]) -> Any:
+    """The text of a choice; None where it has no message. Of content in parts those of text are put together."""
+    if "text" in choice:
+        return choice["text"]
+    message = choice.get("message")
+    if message is None:
+        return None
+    content = message.get("content") or ""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    return content
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int | None:
+    count = usage.get(name)
+    if type(count) is not int or count < 0:
+        return None
+    return count

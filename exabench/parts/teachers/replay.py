@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -19,7 +19,7 @@ class _Recorded(records.Record, frozen=True):
 
     id: str
     text: str
-    finish: Literal["stop", "length"] = "stop"
+    finish: str = "stop"
     prompt_tokens: Annotated[int, Meta(ge=0)] = 0
     output_tokens: Annotated[int, Meta(ge=0)] = 0
 
@@ -27,7 +27,7 @@ class _Recorded(records.Record, frozen=True):
 class Replay:
     """The replies of one or several JSONL files; `model` says whose they are.
 
-    A line is an object with `id` (of a prompt) and `text`; `finish` ("stop" or "length"), `prompt_tokens` and
+    A line is an object with `id` (of a prompt) and `text`; `finish` (why the reply ended), `prompt_tokens` and
     `output_tokens` are "stop", 0 and 0 where it does not say. `file` is a path or a list of them; "mini/..." are the
     replies that come with the embedded collection. Raises BadInput for anything else in a file, and for an id that has
     two answers.

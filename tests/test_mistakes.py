@@ -365,7 +365,7 @@ MODELS = [
                 "evaluate pairwise --task mini --set teacher=transformers --set model=acme/llm",
                 "method",
                 "slide",
-                'reranker pairwise: method must be "allpairs" or "sliding"',
+                'reranker pairwise: method must be "allpairs" or "sliding" or "heapsort"',
             ),
             (
                 "evaluate pairwise --task mini --set teacher.part=transformers --set model=acme/llm",

@@ -288,6 +288,9 @@ def test_rerankers_rank_by_the_answers_and_not_by_what_is_around_them(
         assert scores == [1.0, 2.0, 3.0, 4.0, 5.0] and not usage.repairs["malformed"]
         [(_, usage)] = pairwise.score_many([some])
         assert usage.repairs["malformed"] == 0
+        setwise = reranker("setwise", teacher=asked, replies=tmp_path / "replies.sqlite", k=1)
+        [(_, usage)] = setwise.score_many([some])
+        assert usage.repairs["malformed"] == 0 and usage.prompts
 
 
 def test_tokens_that_a_server_does_not_count_are_not_known(tmp_path: Path, some: tuple[Query, list[Passage]]) -> None:

@@ -96,7 +96,7 @@ def test_sliding_asks_k_times_n_minus_one_pairs_and_the_same_step_of_all_queries
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "slidng"}, 'method must be "allpairs" or "sliding"'),
+        ({"method": "slidng"}, 'method must be "allpairs" or "sliding" or "heapsort"'),
         ({"k": 0}, "compares nothing"),
         ({"words": 0}, "compares nothing"),
         ({"model": "castorini/duot5-base-msmarco"}, "needs either a teacher"),

@@ -15,6 +15,7 @@ from exabench.core.packages import extra_line
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
+from exabench.parts.rerankers._sorting import heap_sort
 from exabench.parts.rerankers._teacher_reranker import Asking, by_place
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
 class PairwiseOptions(TypedDict, total=False):
-    """With a teacher: `method` is "allpairs" or "sliding". In a sliding comparison `k` passes go up the list.
+    """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list) or "heapsort" (of the best `k`).
 
     With a model: `answers` are the words for the better and the worse first passage.
     """
 
-    method: Literal["allpairs", "sliding"]
+    method: Literal["allpairs", "sliding", "heapsort"]
     k: int
     words: int
     revision: str
@@ -79,8 +80,9 @@ class Pairwise:
 class PromptedPairs(Asking):
     """PRP: a point to the passage that wins in both orders, else half a point each.
 
-    `method` is "allpairs" (a score is the sum of points over all pairs) or "sliding" (`k` passes from the bottom, in
-    which a passage moves up past one that it beats; a score falls with the final place). An answer other than
+    `method` is "allpairs" (a score is the sum of points over all pairs), "sliding" (`k` passes from the bottom, in
+    which a passage moves up past one that it beats) or "heapsort" (a heap of pairs brings the best `k` to the head; the
+    others keep their order); in the last two a score falls with the final place. An answer other than
     "Passage A" or "Passage B" decides nothing and is counted as malformed. Qin et al. 2023, arXiv 2306.17563, as in
     zhiyuanpeng/EER-FLOPs `pairwise.py`.
     """
@@ -91,7 +93,7 @@ class PromptedPairs(Asking):
         self,
         teacher: Teacher,
         *,
-        method: Literal["allpairs", "sliding"] = "allpairs",
+        method: Literal["allpairs", "sliding", "heapsort"] = "allpairs",
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
@@ -100,7 +102,7 @@ class PromptedPairs(Asking):
             raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
         self._method = method
         self._k = k
-        strategy = f"sliding, {k} passes" if method == "sliding" else method
+        strategy = {"sliding": f"sliding, {k} passes", "heapsort": f"heapsort, top {k}"}.get(method, method)
         super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
@@ -117,6 +119,17 @@ class PromptedPairs(Asking):
                     if winner == lower:
                         order[low - 1 : low + 1] = [lower, upper]
             scores = by_place(order)
+        elif self._method == "heapsort":
+
+            def best_of(places: Sequence[int]) -> Conversation[int]:
+                best = places[0]
+                for other in places[1:]:
+                    [winner] = yield from self._winners(query, texts, [(best, other)], replies)
+                    if winner == other:
+                        best = other
+                return best
+
+            scores = by_place((yield from heap_sort(n, self._k, 2, best_of)))
         else:
             # Passages of equal points keep the order they came in: each begins with a little less than the one before,
             # all of it (1/4 at most) less than the half point that a comparison gives.

@@ -97,7 +97,7 @@ def test_a_head_in_a_padded_batch_gives_the_logits_of_transformers_one_at_a_time
         assert torch.allclose(logits(some)[1], made[:, [7, 900, 3]], atol=1e-5) and some.head.rows == 3
 
 
-@pytest.mark.parametrize(("precision", "near"), [("bfloat16", 0.1), ("float16", 0.02), ("int8", 0.1)])
+@pytest.mark.parametrize(("precision", "near"), [("bfloat16", 0.1), ("float16", 0.02), ("int8", 0.2)])
 def test_lower_precisions_stay_near_and_still_give_float32(precision, near, t5, bert):
     for folder, kind in ((t5, "seq2seq"), (bert, "classifier")):
         full, low = load(str(folder), kind), load(str(folder), kind, precision=precision)
@@ -131,13 +131,14 @@ def test_an_int8_layer_makes_of_a_row_what_it_makes_of_it_alone(kind, t5, bert, 
         for place in range(3):
             assert torch.equal(layer(rows[place, 1:2]), made[place, 1:2]), name
 
-        scales = rows.abs().amax(-1, keepdim=True).clamp(min=1e-30) / 63
+        low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
+        steps = ((high - low) / 127).clamp(min=1e-30)
         of_weights = weight.abs().amax(1, keepdim=True) / 127
-        whole = (rows / scales).round().long() @ (weight / of_weights).round().long().T
-        expected = whole * scales * of_weights[:, 0]
+        rounded = (weight / of_weights).round().double() * of_weights
+        expected = (((rows - low) / steps).round().double() * steps + low) @ rounded.T
         if full[name].bias is not None:
             expected = expected + full[name].bias
-        assert torch.allclose(made, expected, rtol=1e-5, atol=1e-5), name
+        assert torch.allclose(made, expected.float(), rtol=1e-4, atol=1e-4), name
 
 
 def test_weights_are_counted_once_however_often_they_are_used(t5):

@@ -1,8 +1,8 @@
 """Linear layers in int8: weights scaled by output channel, activations by token, products summed as whole numbers.
 
-A token's activations are scaled by their own largest value, as torchao and oneDNN do it, so that what a layer makes of
-a text does not depend on the other texts of its batch. (One scale for a whole batch, as in PyTorch's quantize_dynamic,
-moves a score with the company that it keeps.) The product is FBGEMM's, in PyTorch.
+A token's activations are scaled by their own smallest and largest value, as torchao and oneDNN do it, so that what a
+layer makes of a text does not depend on the other texts of its batch. (One scale for a whole batch, as in PyTorch's
+quantize_dynamic, moves a score with the company that it keeps.) The product is FBGEMM's, in PyTorch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS = 63  # 7 bits: processors without VNNI add two products in 16 bits, and 2 x 127 x 127 is what these hold
-WEIGHTS = 127
-_SMALLEST = 1e-30  # a row of zeros is divided by it, and stays zero
+LEVELS = 127  # 7 bits each: processors without VNNI add two products in 16 bits, which 2 x 127 x 127 just fits
+_SMALLEST = 1e-30  # the step of a token whose activations are all the same
 
 
 class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy here
@@ -26,9 +25,10 @@ class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not typed for myp
         super().__init__()
         self.bias = layer.bias
         weight = layer.weight.detach()
-        scales = weight.abs().amax(1).clamp(min=_SMALLEST).double() / WEIGHTS
+        scales = weight.abs().amax(1).clamp(min=_SMALLEST).double() / LEVELS
         zeros = torch.zeros(len(weight), dtype=torch.long)
         rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self._sums = rounded.dequantize().sum(1)  # what a product gains where all activations of a token grow by 1
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = "fbgemm"  # the only one whose products give float32
         try:
@@ -38,12 +38,13 @@ class Int8Linear(nn.Module):  # type: ignore[misc]  # torch is not typed for myp
 
     def forward(self, states: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        scales = states.abs().amax(-1, keepdim=True).clamp(min=_SMALLEST) / ACTIVATIONS
-        # The zero point lets unsigned bytes, which FBGEMM takes, stand for -63 to 63.
+        low, high = torch.aminmax(states, dim=-1, keepdim=True)
+        steps = ((high - low) / LEVELS).clamp(min=_SMALLEST)
         whole = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        product = whole(states / scales, 1.0, ACTIVATIONS + 1, self._packed) * scales
+        product = whole((states - low).div_(steps), 1.0, 0, self._packed)
+        product.mul_(steps).addcmul_(low, self._sums)
         if self.bias is not None:
-            product = product + self.bias
+            product.add_(self.bias)
         return product
 
 

@@ -41,7 +41,7 @@ class BatchStore:
         self._identity = identity
 
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The outputs of those batches that are there: float32, flat."""
+        """The outputs of the batches that are kept, by key: float32, flat."""
         kept = {}
         for key, outputs in self._base.rows("computed", keys):
             kept[key] = np.frombuffer(outputs, np.float32)

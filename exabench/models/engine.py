@@ -90,7 +90,7 @@ class Engine:
     def score_groups(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[ScoredItem]]:
         """The scores of each group, in order; batches of the store are not computed again. Groups are read lazily.
 
-        Batches are planned from these groups alone: the same groups give the same bits, whatever was scored before.
+        Batches are planned from these groups only: the same groups give the same bits, whatever was scored before.
         """
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
             windows = self._windows(groups)

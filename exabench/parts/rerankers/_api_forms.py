@@ -16,7 +16,7 @@ class Form:
     """One API. `query`, `documents`, `results` and `score` are its names of fields; without `results` the answer is
     the list of scores itself.
 
-    `asked` is sent besides: raw scores (by the fields `raw`), and long texts cut instead of refused. `count` names the
+    `asked` is sent, too: raw scores (by the fields `raw`), and long texts cut instead of refused. `count` names the
     field that says how many scores are wanted, where a server gives fewer by itself. `most` texts go into one request.
     `scores` says what comes back: "raw" (as the model gives them), "from 0 to 1" (squashed), or "unknown".
     """

@@ -109,7 +109,7 @@ class BiEncoder:
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead.
 
-        Batches hold the texts of these jobs alone, so that a vector never depends on what was encoded before.
+        Batches hold only the texts of these jobs, so that a vector never depends on what was encoded before.
         """
         source = iter(jobs)
         queries = TextVectors(self._encoder, "query")

@@ -145,7 +145,9 @@ def test_no_redirect_is_followed_and_what_asking_again_will_not_change_is_asked_
     ("options", "message"),
     [
         *(({"endpoint": url}, "endpoint must be") for url in ("", "ftp://x", "http://user:pw@x/", "https://x/?key=1")),
-        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"batch": -1}, "batch must be at least 0, not -1"),
+        ({"form": "weaviate"}, "unknown form 'weaviate'; choose from: cohere, documents, infinity"),
+        ({"body": {"query": "x"}}, "body has 'query', which exabench fills in itself"),
         *(({name: 0}, "concurrency must be at least 1, timeout above 0") for name in ("concurrency", "timeout")),
         ({"retries": -1}, "retries at least 0, not 4, 60.0 and -1"),
     ],

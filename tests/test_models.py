@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 
 from exabench.core.errors import BadInput
 from exabench.models.heads import load
+from exabench.models.int8_linear import Int8Linear
 
 SENTENCES = ("why", "the sky is blue", "light of short waves is scattered more than light of long waves " * 4)
 LOADERS = {
@@ -105,6 +106,39 @@ def test_lower_precisions_stay_near_and_still_give_float32(precision, near, t5, 
         assert less.dtype == torch.float32
         assert (less - made).abs().max() <= near * made.abs().max()
         assert low.parameters == full.parameters and low.precision == precision
+
+
+@pytest.mark.parametrize("kind", ["seq2seq", "classifier", "decoder", "encoder"])
+def test_an_int8_layer_makes_of_a_row_what_it_makes_of_it_alone(kind, t5, bert, tmp_path):
+    """Bit for bit, and as the whole numbers say: no activation of another row, however large, moves it."""
+    folders = {"seq2seq": t5, "classifier": bert}
+    folder = folders.get(kind)
+    if kind == "decoder":
+        folder = decoder_folder(tmp_path / kind)
+    if kind == "encoder":
+        folder = rankt5_folder(tmp_path / kind, t5_tokenizer())
+    model = load(str(folder), kind, precision="int8").head.model
+    full = dict(load(str(folder), kind).head.model.named_modules())
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Int8Linear)}
+    assert layers
+    generator = torch.Generator().manual_seed(0)
+    for name, layer in layers.items():
+        weight = full[name].weight
+        rows = torch.randn(3, 5, weight.shape[1], generator=generator)
+        rows[1, 2] *= 1000  # an outlier among the others
+        rows[2, 4] = 0
+        made = layer(rows)
+        for place in range(3):
+            assert torch.equal(layer(rows[place, 1:2]), made[place, 1:2]), name
+
+        low, high = rows.amin(-1, keepdim=True), rows.amax(-1, keepdim=True)
+        steps = ((high - low) / 127).clamp(min=1e-30)
+        of_weights = weight.abs().amax(1, keepdim=True) / 127
+        rounded = (weight / of_weights).round().double() * of_weights
+        expected = (((rows - low) / steps).round().double() * steps + low) @ rounded.T
+        if full[name].bias is not None:
+            expected = expected + full[name].bias
+        assert torch.allclose(made, expected.float(), rtol=1e-4, atol=1e-4), name
 
 
 def test_weights_are_counted_once_however_often_they_are_used(t5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +338,12 @@ def test_bench_run_carries_the_notes_of_each_result_but_those_of_baselines(board
     assert len(notes) == 3 and all(note.startswith("acme--tied on mini (bm25-20): ") for note in notes)
     assert "1 of 24 judged queries is missing" in notes[0] and notes[1].endswith("(export logits, not probabilities)")
     assert notes[2].endswith("290 candidates left out by the run were added behind it, in first-stage order")
+
+
+def test_scores_that_a_sigmoid_squashed_are_told_and_grades_are_not():
+    logits = {"d0": 20.0, "d1": 19.5, "d2": 3.0, "d3": -1.0}
+    squashed = {passage_id: 1 / (1 + math.exp(-logit)) for passage_id, logit in logits.items()}
+    [said] = [note for note in notes_on({"q0": squashed, "q1": {"d0": 0.5, "d1": 0.5}}) if "sigmoid" in note]
+    assert said.startswith("1 query has several passages with a score of exactly 1")
+    for fine in (logits, {"d0": 1.0, "d1": 1.0, "d2": 0.0}, {"d0": 1.0, "d1": 0.9, "d2": 0.9}):
+        assert not [note for note in notes_on({"q0": fine}) if "sigmoid" in note], fine

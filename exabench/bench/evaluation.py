@@ -198,8 +198,7 @@ def merge_results(ledger: Ledger, staged: Ledger, slug: str, reason: str) -> Non
 class WorkItem(NamedTuple):
     """One submission on all candidate lists of one task, in their order.
 
-    In its last bit a score depends on the batch that it was part of, and the lists of one task share texts. A model
-    goes through them one after the other, so that every engine gives the same bytes.
+    They share the task's texts and judgements, which one worker reads once for all of them.
     """
 
     slug: str

@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.core.errors import plural, printable
-from exabench.core.nouns import Cost, Qrels, Query, Run
+from exabench.core.nouns import Cost, Qrels, Query, Run, Usage
 from exabench.measure.metric_values import MetricName
 from exabench.measure.ties import Ties
+from exabench.parts.reranking import unread_share
 
 # Depths that people name runs by are 1, 2 or 5 and zeros; any other number may be a year or a version.
 _DEPTH_IN_NAME = re.compile(r"(?:^|\D)([125]0{1,4})$")  # bm25-100, top1000; not trec-dl-2020
 _DEEP = 100  # a cutoff from which on somebody expects long lists
+_SOME_UNREAD = 0.05  # of a language model's answers: a few are odd in any large run
 _COUNTS_JUDGED = ("judged", "hole")  # metrics of the judgements: their best order is another one
 
 
@@ -132,8 +134,35 @@ def ties(report: Ties) -> str:
     )
 
 
+def squashed_scores(run: Run) -> str:
+    """Queries whose best passages all have the score 1: a sigmoid in single precision tells no two of them apart."""
+    scores = run.scores
+    # Grades and counts are whole numbers, and tie at 1 for another reason.
+    if not len(scores) or scores.min() < 0 or scores.max() != 1 or bool(np.isin(scores, (0, 1)).all()):
+        return ""
+    heads = run.offsets[:-1][np.diff(run.offsets) > 1]
+    tied = int((scores[heads + 1] == 1).sum())
+    if not tied:
+        return ""
+    have = plural(tied, "query has", "queries have")
+    return (
+        f"{have} several passages with a score of exactly 1: a sigmoid has probably squashed the scores; ask the "
+        "server, or the model, for raw scores (docs/submit.md)"
+    )
+
+
+def unread_answers(usages: Iterable[Usage]) -> str:
+    """Answers of a language model that could not be read, where they are more than some."""
+    share = unread_share(usages)
+    if share <= _SOME_UNREAD:
+        return ""
+    return f"{share:.1%} of the model's answers could not be read, and changed no order"
+
+
 def cut_passages(cost: Cost, model: Mapping[str, Any]) -> str:
     """Passages that a reranker did not read to their end; `model` is its identity, which says how much it reads."""
+    if cost.passages is None and cost.cut_passages:  # what a server cuts by itself is not known
+        return f"{plural(cost.cut_passages, 'passage')} that the server refused as too long were sent again cut"
     share = cost.cut_share
     if not share:
         return ""
@@ -191,6 +220,7 @@ def on_run(run: Run, qrels: Qrels, report: Ties, metrics: Iterable[str]) -> list
         unjudged_queries(run, qrels),
         contradicting_ranks(run),
         ties(report),
+        squashed_scores(run),
         short_lists(run, metrics),
     ]
     return list(filter(None, remarks))

@@ -72,6 +72,11 @@ class AnswerFailed(OutsideFailed):
         self.last = last
 
 
+def is_final(error: StatusError) -> bool:
+    """Is it an answer that another try will not change?"""
+    return 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota"
+
+
 def check_url(option: str, url: str, key_option: str) -> str:
     """The host of a server's address. Raises BadInput, without repeating it, for one that may hold a secret."""
     place = urlsplit(url)
@@ -108,14 +113,28 @@ class Client:
     """A server that JSON is posted to.
 
     Redirects are answers like others: what is sent, and the `key`, go nowhere else. A proxy is used where the
-    environment names one.
+    environment names one. The key is sent as a bearer, or as `headers` say it. `final` tells the refusals that are not
+    tried again.
     """
 
-    def __init__(self, server: str, path: str, key: str, limits: RequestLimits) -> None:
+    def __init__(
+        self,
+        server: str,
+        path: str,
+        key: str,
+        limits: RequestLimits,
+        *,
+        headers: Mapping[str, str] | None = None,
+        final: Callable[[StatusError], bool] = is_final,
+    ) -> None:
         self._server = server
         self._url = server.rstrip("/") + path
         self._key = key
         self._limits = limits
+        self._headers = headers
+        if headers is None and key:
+            self._headers = {"authorization": f"Bearer {key}"}
+        self._final = final
         self._quiet_until = 0.0  # the cool-down that all requests share, on the monotonic clock
         self._closing = False
 
@@ -194,7 +213,7 @@ class Client:
                 async with asyncio.timeout(self._limits.timeout):
                     return read(await self._post(body))
             except StatusError as error:
-                if 300 <= error.status < 500 and error.status not in TRY_AGAIN or error.code == "insufficient_quota":
+                if self._final(error):
                     return error
                 last = self.describe(error)
                 asked_pause = _retry_after(error.headers)
@@ -270,8 +289,7 @@ class Client:
 
     async def _open(self) -> None:
         headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "exabench"}
-        if self._key:
-            headers["authorization"] = f"Bearer {self._key}"
+        headers.update(self._headers or {})
         place = urlsplit(self._url)
         # Looked up once: aiohttp's own trust_env reads the environment and ~/.netrc again for every request.
         proxy = None

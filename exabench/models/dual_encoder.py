@@ -6,7 +6,8 @@ A first stage and a reranker made of the same folder use this one class, so they
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,13 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize,
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
+from exabench.models.batch_store import BatchStore
 from exabench.models.batches import budget_of, padded_batches, tokenise
 from exabench.models.devices import DevicePool, on_device
 from exabench.models.loading import dtype_of, loading, quantise, refuse_missing, token_limit
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
 from exabench.models.values import INT8, POOLINGS, SIMILARITIES
-from exabench.models.vector_store import VectorStore, key_of_batch
 
 PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
 """Sides of a dual encoder, and the names of their prompts in a folder, the first that exists counts."""
@@ -132,7 +133,7 @@ class DualEncoder:
         rows: Sequence[np.ndarray],
         side: str,
         progress: Progress = silent,
-        store: VectorStore | None = None,
+        store: BatchStore | None = None,
     ) -> np.ndarray:
         """The vectors of tokenised texts; the same rows in the same order give the same bits.
 
@@ -148,10 +149,10 @@ class DualEncoder:
             some, features = batch
             key = b""
             if store is not None:
-                key = key_of_batch(features)
-                kept = store.look_up(key, len(some))
-                if kept is not None:
-                    return some, kept
+                key = _key_of(features)
+                kept = store.look_up([key])
+                if key in kept:
+                    return some, kept[key].reshape(len(some), -1)
             with self._devices.free() as (device, modules), torch.inference_mode():
                 on_device = {name: value.to(device) for name, value in features.items()}
                 encoded = modules({**on_device, **prompt_length})["sentence_embedding"].float()
@@ -188,7 +189,7 @@ class TextVectors:
     About 100 bytes of memory for each. `store` is where batches are kept for the next process.
     """
 
-    def __init__(self, encoder: DualEncoder, side: str, store: VectorStore | None = None) -> None:
+    def __init__(self, encoder: DualEncoder, side: str, store: BatchStore | None = None) -> None:
         self._encoder = encoder
         self._side = side
         self._store = store
@@ -230,6 +231,16 @@ class TextVectors:
         """float32 `[n, width]` of texts that were added, of at least one."""
         rows = [self._vectors[encoded.row] for encoded in self.inputs(texts)]
         return np.frombuffer(b"".join(rows), np.float32).reshape(len(rows), -1)
+
+
+def _key_of(features: Mapping[str, Any]) -> bytes:
+    """The key of a padded batch: the digest of its tensors, by name."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(features):
+        values = features[name].numpy()
+        digest.update(f" {name} {values.dtype} {values.shape} ".encode())
+        digest.update(values.tobytes())
+    return digest.digest()
 
 
 def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The scoring engine: items of text in, one score each out, as fast as the model allows and in the order given.
 
 Texts are tokenised once and glued by template; a window of items is sorted by length and cut into batches by token
-budget; one or two threads for each device keep it busy; each finished batch goes to the score store at once.
+budget; one or two threads for each device keep it busy; each finished batch goes to the store at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +18,31 @@ import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import silent
+from exabench.models.batch_store import BatchStore
 from exabench.models.batches import batches, budget_of
 from exabench.models.devices import DevicePool
 from exabench.models.heads import Head, Loaded, Options, inputs_of
 from exabench.models.loading import out_of_memory
-from exabench.models.score_store import Store, StoredScore
 from exabench.models.strategies import Strategy
 from exabench.models.templates import ModelInput, Template
 from exabench.models.tokens import Tokens, text_key
 
 WINDOW = 16_384  # items that are sorted and batched together: what memory holds at a time
 # How far a score may move with its batch, as a share of the largest score: rounding may, a forgotten mask moves more.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-2}
 _PROBES = ("why", "the sky is blue", "because light of short waves is scattered more than light of long waves " * 6)
 
 Texts = tuple[str, ...]
 """The fields of one item: query and passage, or query and two passages."""
+
+
+class ScoredItem(NamedTuple):
+    """An item's score, the tokens that were read for it, and whether its passages or its query were cut."""
+
+    score: float
+    tokens: int
+    cut_passage: bool
+    cut_query: bool
 
 
 class Window(NamedTuple):
@@ -46,7 +55,7 @@ class Window(NamedTuple):
 class Engine:
     """A loaded model with its template and strategy. Every engine probes its model before its first score.
 
-    `identity` names its score store; of `options` it reads batch_tokens, scores and progress. Raises BadInput for a
+    `identity` names its store; of `options` it reads batch_tokens, scores and progress. Raises BadInput for a
     model whose scores depend on their batch or are not finite.
     """
 
@@ -66,8 +75,7 @@ class Engine:
         self.strategy = strategy
         self.answers = answers
         self.max_length = max_length
-        self._identity = identity
-        self._folder = options.get("scores")
+        self._store = BatchStore(options.get("scores"), identity)
         self._progress = options.get("progress", silent)
         self._budget = options.get("batch_tokens") or max(budget_of(device) for device in loaded.devices)
         self._devices = DevicePool(loaded.devices, loaded.head.on)
@@ -79,24 +87,27 @@ class Engine:
 
     # -- the two ways in -----------------------------------------------------------------------------------
 
-    def score_groups(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[StoredScore]]:
-        """The scores of each group, in order; pairs of the store are not computed again. Groups are read lazily."""
+    def score_groups(self, groups: Iterable[Sequence[Texts]]) -> Iterator[list[ScoredItem]]:
+        """The scores of each group, in order; batches of the store are not computed again. Groups are read lazily.
+
+        Batches are planned from these groups only: the same groups give the same bits, whatever was scored before.
+        """
         with ThreadPoolExecutor(1) as ahead:  # tokenises the next window while this one is computed
             windows = self._windows(groups)
             coming = ahead.submit(next, windows, None)
             while (window := coming.result()) is not None:
                 coming = ahead.submit(next, windows, None)
-                scored = self._score_window(window)
+                scores = self._score_window(window)
                 for group in window.groups:
-                    yield [scored[key] for key in group]
+                    yield _scored(group, scores, window)
 
-    def score_alone(self, group: Sequence[Texts]) -> list[StoredScore]:
+    def score_alone(self, group: Sequence[Texts]) -> list[ScoredItem]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
         window = self._window([group], Tokens(self.loaded.tokenizer))
-        scored: dict[bytes, StoredScore] = {}
-        for keys in self._plan(list(window.items), window.items):
-            scored.update(self._batch(keys, window.items))
-        return [scored[key] for key in window.groups[0]]
+        scores: dict[bytes, float] = {}
+        for keys in self._plan(window):
+            scores.update(zip(keys, self._batch(keys, window.items).tolist(), strict=True))
+        return _scored(window.groups[0], scores, window)
 
     # -- windows -------------------------------------------------------------------------------------------
 
@@ -135,55 +146,48 @@ class Engine:
             window.items[key] = self.template.build(fields, self.max_length)
         return window
 
-    @cached_property
-    def _store(self) -> Store:
-        return Store(self._folder, self._identity)
-
-    def _score_window(self, window: Window) -> dict[bytes, StoredScore]:
-        """A window's scores: from the store where another job left them, computed (and kept) where none did."""
-        # the same items in the same order are the same job, which continues where it was stopped
-        job = hashlib.blake2b(b"".join(window.items), digest_size=16).digest()
-        scored, mine = self._store.look_up(list(window.items), job)
-        # Those of `mine` are planned too: a score depends on its batch, so the plan must be that of the first start.
-        planned = [key for key in window.items if key not in scored]
-        scored.update(mine)
-        todo = []
-        for batch in self._plan(planned, window.items):
-            keys = [key for key in batch if key not in mine]
-            if keys:
-                todo.append(keys)
+    def _score_window(self, window: Window) -> dict[bytes, float]:
+        """A window's scores by item: of each batch from the store, or computed (and kept) where it is not there."""
+        plan = {}
+        for keys in self._plan(window):
+            plan[hashlib.blake2b(b"".join(keys), digest_size=16).digest()] = keys
+        kept = self._store.look_up(list(plan))
+        todo = {}
+        scores: dict[bytes, float] = {}
+        for batch, keys in plan.items():
+            if batch in kept:
+                scores.update(zip(keys, kept[batch].tolist(), strict=True))
+            else:
+                todo[batch] = keys
         started = time.perf_counter()
         done = 0
-        total = sum(map(len, todo))
-        for rows in self._devices.map(partial(self._batch, items=window.items), todo):
-            self._store.add(rows, job)
-            scored.update(rows)
-            done += len(rows)
+        total = sum(map(len, todo.values()))
+        computed = self._devices.map(partial(self._batch, items=window.items), todo.values())
+        for (batch, keys), values in zip(todo.items(), computed, strict=True):
+            self._store.add(batch, values)
+            scores.update(zip(keys, values.tolist(), strict=True))
+            done += len(keys)
             self._progress(done, total, "pairs scored")
         self.computed += done
         self.seconds += time.perf_counter() - started
-        return scored
+        return scores
 
-    def _plan(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[list[bytes]]:
-        """The keys of items in batches of nearly one length each, within the budget of padded tokens."""
-        lengths = [len(items[key].ids) for key in keys]
+    def _plan(self, window: Window) -> list[list[bytes]]:
+        """The keys of a window's items in batches of nearly one length each, within the budget of padded tokens."""
+        keys = list(window.items)
         plan = []
-        for places in batches(lengths, self._budget):
+        for places in batches([len(item.ids) for item in window.items.values()], self._budget):
             plan.append([keys[place] for place in places])
         return plan
 
     # -- batches -------------------------------------------------------------------------------------------
 
-    def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> list[tuple[bytes, StoredScore]]:
-        some = [items[key] for key in keys]
-        values = self._forward(some)
+    def _batch(self, keys: Sequence[bytes], items: Mapping[bytes, ModelInput]) -> np.ndarray:
+        """Scores float32 `[n]` of the items of one batch. Raises BadInput for one that is not finite."""
+        values = self._forward([items[key] for key in keys])
         if not np.isfinite(values).all():
             raise BadInput(f"model {self.loaded.folder.name} gave a score that is not finite; try precision float32")
-        rows = []
-        for key, value, item in zip(keys, values, some, strict=True):
-            cuts = item.cut_passage + 2 * item.cut_query  # bits, as the score store keeps them
-            rows.append((key, StoredScore(float(value), len(item.ids), cuts)))
-        return rows
+        return values
 
     def _forward(self, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items, on the device that is free first."""
@@ -236,3 +240,12 @@ class Engine:
                 f"{fails}: a score computed alone and in a batch of {len(items)} differs by {moved:.2g} of the largest "
                 f"score (allowed in {precision}: {TOLERANCE[precision]:g}); is padding masked?"
             )
+
+
+def _scored(keys: Sequence[bytes], scores: Mapping[bytes, float], window: Window) -> list[ScoredItem]:
+    """The items of these keys with their scores."""
+    found = []
+    for key in keys:
+        item = window.items[key]
+        found.append(ScoredItem(scores[key], len(item.ids), item.cut_passage, item.cut_query))
+    return found

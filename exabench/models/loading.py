@@ -17,6 +17,7 @@ import transformers
 
 from exabench.core.errors import REASON, BadInput, UnknownName, printable
 from exabench.core.nouns import ModelFolder
+from exabench.models.int8_linear import can_quantise, to_int8
 from exabench.models.values import PRECISIONS
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS}
@@ -128,18 +129,19 @@ def refuse_missing(report: Mapping[str, Any], folder: str | Path, what: str, *, 
 
 
 def quantise(model: Any, device: str) -> Any:
-    """The model with its linear layers in int8, weights scaled by channel and activations by batch; on the CPU only."""
+    """The model with the linear layers of its body in int8 (see int8_linear); the head that scores stays in float32.
+
+    Raises BadInput where the device, or this machine's PyTorch, has no such layers.
+    """
     if device != "cpu":
         raise BadInput(f"precision int8 runs on the CPU, not on {device}; use bfloat16 there")
-    try:
-        from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
-    except ImportError as error:
-        raise BadInput("precision int8 needs a torch version with quantize_dynamic (2.13 has it)") from error
-    smaller = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
+    if not can_quantise():
+        raise BadInput("precision int8 needs a PyTorch with FBGEMM (x86 processors); use bfloat16")
     output = model.get_output_embeddings()
+    to_int8(model.base_model)
     if output is not None:
-        smaller.set_output_embeddings(output)  # a few rows of it are read, in float32
-    return smaller
+        model.set_output_embeddings(output)  # a few rows of it are read, in float32
+    return model
 
 
 def check_vocabulary(tokenizer: Any, model: Any, folder: ModelFolder) -> None:

@@ -15,7 +15,8 @@ from exabench.models.templates import Template
 
 
 class Pointwise:
-    """A reranker on the engine: `score` for one query, afresh; `score_many` for a whole run, through the store.
+    """A reranker on the engine: `score` for one query, afresh; `score_many` for a whole candidate list,
+    through the store.
 
     `identity` is what makes a score what it is.
     """
@@ -40,7 +41,7 @@ class Pointwise:
         max_length = options.get("max_length") or 512
         max_length = min(max_length, loaded.head.limit)
         *_, file_name = type(self).__module__.split(".")
-        # what names the score store: where a model lies, and which fields made a text, changes no score of a pair
+        # what names the store: where a model lies, and which fields made a text, changes no score of a pair
         scored_by = {
             "reranker": file_name,
             "revision": loaded.folder.revision,
@@ -62,7 +63,7 @@ class Pointwise:
         return [scored.score for scored in group]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
-        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        """Scores and usage of each job, in order; pairs are batched across queries."""
         writes = 1  # the one token whose logits are read; an encoder writes none
         if self._shape.family == "encoder":
             writes = 0
@@ -74,8 +75,8 @@ class Pointwise:
             for scored in group:
                 scores.append(scored.score)
                 tokens.append(scored.tokens)
-                cut_passages += scored.cuts & 1
-                cut_queries += scored.cuts >> 1
+                cut_passages += scored.cut_passage
+                cut_queries += scored.cut_query
             written = [writes] * len(group)
             counts = {"passages": len(group), "cut_passages": cut_passages, "cut_queries": cut_queries}
             yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **counts)

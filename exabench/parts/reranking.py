@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Progress, Query, Run, Usage, silent
 from exabench.measure.runs import run_of
 from exabench.parts.own_rerankers import refuse_failures, scores_of
 from exabench.parts.rerankers import Job, Reranker, score_jobs
+
+MOST_UNREAD = 0.5
+"""The share of a language model's answers above which a ranking is refused: its order would be the first stage's."""
 
 
 class PairProgress:
@@ -60,8 +63,8 @@ def rerank(
 ) -> tuple[Run, dict[str, Usage]]:
     """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
 
-    `pairs` has begun the list. Raises BadInput for an answer that is not one finite number for each passage, and where
-    the reranker raises anything.
+    `pairs` has begun the list. Raises BadInput for an answer that is not one finite number for each passage, where the
+    reranker raises anything, and where more than MOST_UNREAD of a language model's answers could not be read.
     """
     pairs = pairs or PairProgress()
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
@@ -81,7 +84,35 @@ def rerank(
     with refuse_failures(name, query_id):
         for _ in outcomes:
             raise BadInput(f"reranker {name} answered more queries than it was given")
+    share = unread_share(usages.values())
+    if share > MOST_UNREAD:
+        raise BadInput(
+            f"{name}: {share:.0%} of the model's answers could not be read, so that its ranking would be the first "
+            "stage's; look at its replies: is the prompt one for this model, and has it tokens enough to answer?"
+        )
     return run_of(name, scores), usages
+
+
+def unread_share(usages: Iterable[Usage]) -> float:
+    """The share of a language model's answers that could not be read, from 0 to 1.
+
+    Answers in another form than was asked for are often read all the same: where passages that were left out are
+    counted, too, the share is not above theirs among all passages.
+    """
+    prompts = malformed = passages = missing = 0
+    counts_missing = False
+    for usage in usages:
+        prompts += usage.prompts
+        passages += usage.passages or 0
+        malformed += usage.repairs.get("malformed", 0)
+        missing += usage.repairs.get("missing", 0)
+        counts_missing = counts_missing or "missing" in usage.repairs
+    if not prompts:
+        return 0.0
+    share = malformed / prompts
+    if counts_missing and passages:
+        share = min(share, missing / passages)
+    return share
 
 
 def job_of(query_id: str, candidates: Run, queries: Mapping[str, Query], passages: Mapping[str, Passage]) -> Job:

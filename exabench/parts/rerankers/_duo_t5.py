@@ -45,7 +45,7 @@ class DuoT5(Pointwise):
         return _sums(super().score(query, passages), len(passages))
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
+        """Scores and usage of each job, in order; pairs are batched across queries."""
         jobs, again = tee(jobs)  # probabilities alone do not tell no passage from one
         for (probabilities, usage), (_, passages) in zip(super().score_many(jobs), again, strict=True):
             yield _sums(probabilities, len(passages)), usage

@@ -12,13 +12,13 @@ import numpy as np
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Progress, Query, silent
 from exabench.hub.client import model_folder
+from exabench.models.batch_store import BatchStore
 from exabench.models.costs import usage_of
 from exabench.models.devices import devices_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
 from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
 from exabench.models.templates import DualTemplate
-from exabench.models.vector_store import VectorStore
 from exabench.parts.rerankers import Job, Outcome
 
 TYPE = "bi-encoder"
@@ -26,7 +26,7 @@ WINDOW = 8_192  # pairs whose texts are encoded together
 
 
 class BiEncoder:
-    """A score is the similarity of two vectors; each distinct text is encoded once, whatever pairs it is part of.
+    """A score is the similarity of two vectors; each distinct text of a list is encoded once.
 
     Modules, prompts, `similarity` ("cosine", "dot", "euclidean", "manhattan") and `max_length` are the folder's own
     unless they are given, `pooling` too; `query_prompt` and `passage_prompt` stand before the texts. A text too long
@@ -81,8 +81,7 @@ class BiEncoder:
             "precision": precision,
             "unit": encoder.unit,
         }
-        self._store = VectorStore(scores, encoded_by)
-        self._vectors = (TextVectors(encoder, "query"), TextVectors(encoder, "passage", self._store))
+        self._store = BatchStore(scores, encoded_by)
         self._pairs = 0
         self._seconds = 0.0
         self.precision = precision
@@ -108,14 +107,19 @@ class BiEncoder:
         return scores
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead."""
+        """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead.
+
+        Batches hold only the texts of these jobs, so that a vector never depends on what was encoded before.
+        """
         source = iter(jobs)
+        queries = TextVectors(self._encoder, "query")
+        passages = TextVectors(self._encoder, "passage", self._store)
         while True:
             window = []
             pairs = 0
-            for query, passages in source:
-                window.append((query, passages))
-                pairs += len(passages)
+            for job in source:
+                window.append(job)
+                pairs += len(job[1])
                 if pairs >= WINDOW:
                     break
             if not window:
@@ -123,7 +127,7 @@ class BiEncoder:
             # The clock stands still while a window waits to be taken.
             started = time.perf_counter()
             found = self._store.found
-            scored = self._score_jobs(window, *self._vectors, self._progress)
+            scored = self._score_jobs(window, queries, passages, self._progress)
             if self._store.found == found:  # what was encoded by an earlier process says nothing of the speed
                 self._pairs += pairs
                 self._seconds += time.perf_counter() - started

@@ -1,0 +1,86 @@
+"""A language model whose answers could not be read ranks nothing: it fails; where some could not, a note says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from endpoint import Endpoint, Handler, serving
+from toys import write_submission
+
+import exabench
+from exabench.cli import main
+from exabench.core.errors import BadInput
+
+MOSTLY = "of the model's answers could not be read, so that its ranking would be the first stage's"
+
+
+def chat(answer: Callable[[str], str]) -> AbstractContextManager[Endpoint]:
+    """A chat server whose reply is a function of all that it was sent."""
+
+    def act(server: Endpoint, handler: Handler, body: Any) -> None:
+        sent = "\n".join(turn["content"] for turn in body["messages"])
+        message = {"role": "assistant", "content": answer(sent)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+        handler.send(200, {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
+
+    return serving(act)
+
+
+def lists_of(sent: str) -> int:
+    """How many passages a listwise prompt shows."""
+    return max(int(number) for number in re.findall(r"\[(\d+)\]", sent))
+
+
+def reversed_list(sent: str) -> str:
+    return " > ".join(f"[{number}]" for number in range(lists_of(sent), 0, -1))
+
+
+def in_prose(sent: str) -> str:
+    return "Here is the order.\n" + "\n".join(f"[{number}]" for number in range(1, lists_of(sent) + 1))
+
+
+def evaluated(part: str, server: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The notes of its result on mini."""
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    teacher = {"part": "openai", "model": "m", "base_url": server.url, "retries": 0}
+    options = {"method": "sliding", "k": 1} if part == "pairwise" else {}
+    table = exabench.evaluate(part, ["mini"], depth=5, teacher=teacher, **options)
+    [result] = table.values()
+    return list(result.measurement.notes)
+
+
+@pytest.mark.parametrize("part", ["listwise", "pairwise"])
+@pytest.mark.parametrize("reply", ["", "I cannot help with that."])
+def test_a_model_that_answers_nothing_of_use_has_no_result(part, reply, tmp_path, monkeypatch):
+    with chat(lambda sent: reply) as server, pytest.raises(BadInput, match=f"100% {MOSTLY}"):
+        evaluated(part, server, tmp_path, monkeypatch)
+
+
+def test_some_unread_answers_are_a_note_and_odd_forms_that_were_read_are_none(tmp_path, monkeypatch):
+    def some(sent: str) -> str:
+        return "" if crc32(sent.encode()) % 4 == 0 else reversed_list(sent)
+
+    for name, answer, noted in (("some", some, True), ("prose", in_prose, False), ("good", reversed_list, False)):
+        with chat(answer) as server:
+            notes = evaluated("listwise", server, tmp_path / name, monkeypatch)
+        assert any("could not be read" in note for note in notes) is noted, (name, notes)
+
+
+def test_an_api_that_answers_nothing_of_use_is_not_filed_on_a_board(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    board = tmp_path / "board"
+    assert main(["bench", "candidates", "mini", "--depth", "5", "--board", str(board)]) == 0
+    with chat(lambda sent: "") as server:
+        address = server.url.replace("127.0.0.1", "localhost")
+        changes = {"name": "me/silent", "kind": "api", "reranker": "listwise", "model": "m", "endpoint": address}
+        file = write_submission(tmp_path / "silent", **changes)
+        assert main(["bench", "submit", str(file), "--board", str(board)]) == 2
+    assert MOSTLY in capsys.readouterr().err
+    assert not list(board.glob("runs/me--silent/*"))

@@ -211,6 +211,12 @@ def test_a_folder_whose_pairs_are_turns_is_read_by_its_chat_template(tmp_path: P
         saved = tmp_path / f"saved{turn}"
         model.save_pretrained(str(saved), create_model_card=False)
         assert scores(saved) == pytest.approx(predicted(saved), abs=1e-5)
+    plain = classifier_folder(tmp_path / "plain", "qwen3")
+    own = (
+        "{{ messages[0].content }}<|im_end|>{% if messages[1].role == 'document' %}{{ messages[1].content }}{% endif %}"
+    )
+    (plain / "chat_template.jinja").write_text(f"<|im_start|>{own}<|im_end|>")
+    assert scores(plain) == pytest.approx(predicted(plain), abs=1e-5)
 
 
 def test_modules_that_are_not_known_or_not_whole_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -45,13 +45,19 @@ def has_adapter(folder: Path) -> bool:
     return any((folder / name).exists() for name in (ADAPTER, ADAPTER_WEIGHTS))
 
 
-def adapter_settings(folder: Path) -> dict[str, Any]:
-    """What peft.LoraConfig is given for the adapter in a folder. Raises BadInput for one that is not merged here."""
+def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What peft.LoraConfig is given for the adapter in a folder, and its tensors by their names in the file.
+
+    Raises BadInput for an adapter that is not merged here.
+    """
+    from safetensors.torch import load_file
+
     for name, other in ((ADAPTER, ADAPTER_WEIGHTS), (ADAPTER_WEIGHTS, ADAPTER)):
         if not (folder / name).is_file():
             advice = "an adapter is both files (weights as safetensors, pickles are never loaded)"
             raise BadInput(f"has {other} without {name}; {advice}", file=folder)
-    return check_adapter(read_json(folder / ADAPTER), folder / ADAPTER)
+    settings = check_adapter(read_json(folder / ADAPTER), folder / ADAPTER)
+    return settings, dict(load_file(folder / ADAPTER_WEIGHTS))
 
 
 def check_adapter(values: Any, file: str | Path | None = None) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def misfit(settings: Mapping[str, Any], added: Mapping[str, Shape], shapes: Mapp
         called = f"tensor {printable(name)!r}"
         if not name.startswith(INSIDE):
             return f"{called} is not of an adapter: its name does not begin with {INSIDE}"
-        inner = name.removeprefix(INSIDE)
+        inner = name.removeprefix(INSIDE).replace(".base_layer.", ".")  # of a bias that learnt with its layer
         part = _PART.fullmatch(inner)
         if part is None:
             own = shape_of(inner)
@@ -122,13 +128,6 @@ def without_adapter(folder: Path) -> Iterator[Path]:
             if file.is_file() and file.name not in (ADAPTER, ADAPTER_WEIGHTS):
                 (Path(place) / file.name).symlink_to(file.resolve())
         yield Path(place)
-
-
-def adapter_weights(folder: Path) -> dict[str, Any]:
-    """The adapter's tensors, by their names in the file."""
-    from safetensors.torch import load_file
-
-    return dict(load_file(folder / ADAPTER_WEIGHTS))
 
 
 def labels_of(weights: Mapping[str, Any]) -> int | None:

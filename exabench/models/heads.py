@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -491,6 +492,10 @@ def _reading_pairs(head: Classifier, folder: ModelFolder, tokenizer: Any) -> Cla
     Raises BadInput for settings that are not read here, and for modules that make no scores, or more than two.
     """
     settings = pair_settings(folder.path)
+    # Without modules.json, which says how pairs are read, a chat template that has a turn for a document does.
+    chat = str(tokenizer.chat_template or "")
+    if not (folder.path / "modules.json").is_file() and re.search(r"""['"]document['"]""", chat):
+        settings = replace(settings, chat=True)
     if settings.lower:
         own = tokenizer.backend_tokenizer.normalizer
         steps = [Lowercase()] if own is None else [Lowercase(), own]

@@ -20,11 +20,10 @@ from exabench.core.nouns import ModelFolder
 from exabench.core.packages import pip_line
 from exabench.models.adapters import (
     INSIDE,
-    adapter_settings,
-    adapter_weights,
     has_adapter,
     labels_of,
     merge_adapter,
+    read_adapter,
     without_adapter,
 )
 from exabench.models.values import PRECISIONS
@@ -163,7 +162,8 @@ def weights_of(
     the first weight that is missing, MissingExtra.
     """
     if kind is transformers.AutoModelForSequenceClassification and has_adapter(folder.path):
-        labels = labels_of(adapter_weights(folder.path))
+        _, added = read_adapter(folder.path)
+        labels = labels_of(added)
         if labels is not None:
             config["num_labels"] = labels
 
@@ -199,8 +199,7 @@ def read_whole(
     """
     added: Mapping[str, Any] = {}
     if has_adapter(folder):
-        settings = adapter_settings(folder)
-        added = adapter_weights(folder)
+        settings, added = read_adapter(folder)
         with without_adapter(folder) as base:
             model, report = read(str(base))
     else:

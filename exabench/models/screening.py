@@ -129,10 +129,8 @@ TOKENIZERS |= {"SentencePieceBackend", "TokenizersBackend"}
 DEPTH = 16  # of a settings file; those of the families above go 5 deep
 WORDS = _MOST[".jinja"]  # bytes of a chat template, which is a program of sorts, in a settings file as in its own
 
-_HEADS = (
-    r"(Text)?(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|ConditionalGeneration|CausalLM"
-)
-_HEADS += r"|MaskedLM|PreTraining|TextEncoding|TextModel|TokenClassification))"
+_HEADS = r"(Text)?(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|CausalLM|MaskedLM"
+_HEADS += r"|ConditionalGeneration|PreTraining|TextEncoding|TextModel|TokenClassification))"
 # settings that name code or a place to fetch it from
 _CODE = frozenset(
     "auto_map trust_remote_code custom_pipelines custom_code custom_generate quantization_config compression_config "
@@ -384,7 +382,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     shapes: dict[str, Shape] = {}  # of the model's tensors
     added: dict[str, Shape] = {}  # of the adapter's
     for name in sorted(shards):
-        found = _weights_of(name, files[name], read)
+        found = shapes_in(name, files[name], read)
         tensors += len(found)
         if tensors > TENSORS:
             raise SubmissionRefused("too-large", f"it has more than {TENSORS} tensors", file=name)
@@ -510,7 +508,7 @@ def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
 # -- weights -----------------------------------------------------------------------------------------------
 
 
-def _weights_of(file: str, size: int, read: Read) -> dict[str, Shape]:
+def shapes_in(file: str, size: int, read: Read) -> dict[str, Shape]:
     """The shapes of the tensors that a safetensors file of `size` bytes declares.
 
     Raises SubmissionRefused (unsafe-files, too-large, ...).

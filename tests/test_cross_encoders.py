@@ -25,8 +25,10 @@ from models import (
 )
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from toys import write_submission
 
 import exabench
+from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.recognition import recognise
@@ -146,6 +148,23 @@ def test_of_two_labels_the_one_counts_that_is_called_relevant(
         edited(folder, id2label=dict(enumerate(names)), label2id={name: place for place, name in enumerate(names)})
     assert scores(folder) == pytest.approx(logits_alone(folder).log_softmax(-1)[:, relevant].tolist(), abs=1e-5)
     assert why in recognise(str(folder)).why
+
+
+def test_a_submission_of_each_kind_gets_the_numbers_of_an_evaluation(board: Path, tmp_path: Path) -> None:
+    made = {
+        "modules": modular_folder(tmp_path / "modules"),
+        "head": classifier_folder(tmp_path / "head", "qwen3"),
+        "uncounted": classifier_folder(tmp_path / "uncounted", "ernie", labels=2),
+    }
+    for name, folder in made.items():
+        sent = {"name": f"acme/{name}", "kind": "model", "reranker": "cross_encoder", "model": str(folder)}
+        exabench.submit(write_submission(tmp_path / f"{name}-sent", **sent), [], board)
+    exabench.run_board(board, slugs=[f"acme--{name}" for name in made], trusted=True)
+    for name, folder in made.items():
+        [result] = Ledger(board).results(f"acme--{name}")
+        found = exabench.evaluate(str(folder), "mini", depth=20)["mini"]
+        assert result.measurement["nDCG@10"] == found["nDCG@10"]
+    assert exabench.check(board) == []
 
 
 # -- made of modules ---------------------------------------------------------------------------------------------------

@@ -123,14 +123,14 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     encoder = encoder_folder(tmp_path / "encoder")
     assert "config.json says BertModel: an encoder with neither a head that scores pairs" in refused(encoder)
     assert "with 3 labels; a reranker has one or two" in refused(classifier_folder(tmp_path / "nli", labels=3))
-    for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"), ("Transformer", "LogitScore")):
+    for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"),):
         folder = modular(copy(encoder, modules[-1]), *modules)
         assert f"modules.json: a cross-encoder of {', '.join(modules)}; it needs a class" in refused(folder)
     assert "which is not a reranker here" in refused(
         modular(copy(encoder, "sparse"), "Transformer", "SpladePooling", made_as="SparseEncoder")
     )
     odd = modular(copy(encoder, "odd"), "Transformer", "Pooling", "Odd", made_as="SentenceTransformer")
-    assert "modules.json lists Odd, and Transformer, Pooling, Normalize, Dense are read" in refused(odd)
+    assert "modules.json lists Odd, and Transformer, Pooling, Normalize, Dense, LogitScore are read" in refused(odd)
 
     adapter = copy(classifier, "adapter")
     (adapter / "adapter_config.json").write_text("{}")
@@ -142,11 +142,8 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
         assert told in refused(edited(copy(classifier, name), **changes))
     head = edited(copy(decoder, "head"), architectures=["Qwen3ForSequenceClassification"], num_labels=1)
     assert "a classification head on a decoder is not supported" in refused(head)
-    pair = copy(decoder, "pair")
-    for file in pair.glob("chat_template*"):
-        file.unlink()
-    (pair / "chat_template.jinja").write_text("{% if messages[1].role == 'document' %}{% endif %}")
-    assert "a chat template of query and document, which is not supported here" in refused(pair)
+    named = copy(decoder, "Qwen3-Reranker-0.6B")
+    assert "is named as those of qwen3-reranker, which is asked in its own way; if it is of a family" in refused(named)
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="is not a model folder: config.json is missing$"):  # no part reads it
         exabench.reranker("auto", model=str(tmp_path / "empty"))

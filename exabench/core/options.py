@@ -33,6 +33,7 @@ SHARED_MEANINGS = {
     "device": "Device, as in torch (cuda:0, cpu); empty: a GPU if there is one.",
     "devices": "Devices, as in torch, with one worker each; empty: all GPUs, else the CPU.",
     "endpoint": "Address of the server's scoring path.",
+    "family": "The family of models, which says what is asked and answered; default: that of the Hub id.",
     "fields": "The passage fields to read, in this order.",
     "first_stage": "The first stage, as a name or a table.",
     "k1": "BM25's k1: term-frequency saturation.",

@@ -60,6 +60,9 @@ class DualEncoder:
         self.folder = folder
         self._batch_tokens = batch_tokens or budget_of(device)
         listed = modules_in(place)
+        for kind, _ in listed:
+            if kind not in ("Transformer", *_CLASSES):
+                raise UnknownName("module", kind, ("Transformer", *_CLASSES), file=place / "modules.json")
 
         # Similarity and prompts. Where a folder names no similarity, sentence-transformers compares by the cosine; a
         # plain encoder, which it did not write, gets the dot product.

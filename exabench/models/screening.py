@@ -113,7 +113,7 @@ _CODE = frozenset(
 _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
 
 # modules of sentence-transformers
-MODULES = ("Transformer", "Pooling", "Normalize", "Dense")
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LogitScore")
 """The modules that exabench loads."""
 
 _MODULE_TYPE = re.compile(rf"sentence_transformers(\.[a-z_0-9]+)*\.({'|'.join(MODULES)})")

@@ -27,7 +27,7 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 class PairwiseOptions(TypedDict, total=False):
     """With a teacher: `method` is "allpairs" or "sliding". In a sliding comparison `k` passes go up the list.
 
-    With a model: `answers` are the words for the better and the worse first passage.
+    With a model: `answers` are the words for the better and the worse first passage; `family`: one of models/families.
     """
 
     method: Literal["allpairs", "sliding"]
@@ -35,6 +35,7 @@ class PairwiseOptions(TypedDict, total=False):
     words: int
     revision: str
     precision: str
+    family: str
     answers: Sequence[str]
     max_length: int
     batch_tokens: int

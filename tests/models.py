@@ -172,7 +172,9 @@ def logit_score_folder(
         kind_of = f"sentence_transformers.{inside}.{name}"
         modules.append({"idx": place, "name": str(place), "path": path, "type": kind_of})
     method = {"method": "forward", "method_output_name": "logits"}
-    form = {"text": method, "message": {**method, "format": told.get("format", "flat")}}
+    form = {"text": method}
+    if told.get("format", "flat"):
+        form["message"] = {**method, "format": told.get("format", "flat")}
     transformer = {"transformer_task": "text-generation", "module_output_name": "causal_logits"}
     transformer |= {"modality_config": form, "processing_kwargs": told.get("processing", {})}
     settings = {"model_type": "CrossEncoder", "prompts": told.get("prompts", {})}

@@ -96,7 +96,7 @@ def has_logit_score(folder: Path) -> bool:
 
 
 def read_logit_score(folder: Path) -> LogitScore | None:
-    """What a folder with a LogitScore says, or one whose chat template has the role document; None for any other.
+    """What a folder with a LogitScore says, or one whose chat template names both roles; None for any other.
 
     Raises BadInput for one that sentence-transformers would not read as a causal language model.
     """
@@ -108,7 +108,7 @@ def read_logit_score(folder: Path) -> LogitScore | None:
         if kinds != MODULES or listed[0][1]:
             raise BadInput(f"lists {', '.join(kinds)}; {' and '.join(MODULES)} are read", file=folder / "modules.json")
         tokens = _tokens_in(folder / listed[1][1] / "config.json")
-    elif "'document'" not in chat and '"document"' not in chat:
+    elif not all(f"'{role}'" in chat or f'"{role}"' in chat for role in ("query", "document")):
         return None
 
     file = folder / "sentence_bert_config.json"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_toml
 from exabench.core.records import Record, read
 
@@ -92,9 +92,9 @@ def families() -> Mapping[str, Family]:
 
 
 def family_named(name: str) -> Family:
-    """The family of that name. Raises UnknownName."""
+    """The family of that name. Raises BadInput with the names of all."""
     if name not in families():
-        raise UnknownName("family", name, families())
+        raise BadInput(f"unknown family {printable(name)!r}; choose from: {', '.join(families())}")
     return families()[name]
 
 
@@ -137,7 +137,7 @@ def family_of_config(architecture: str, model_type: str) -> Family | None:
 def usual_family(default: str, model: str, family: str = "") -> Family:
     """The family of a model: the one called `family`, else that of its Hub id, else the one called `default`.
 
-    Raises UnknownName, and BadInput for a family that another reranker reads than the default one.
+    Raises BadInput for an unknown family, and for one that another reranker reads than the default one.
     """
     usual = families()[default]
     found = family_of_id(model)

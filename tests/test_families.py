@@ -343,7 +343,7 @@ def test_a_chat_template_of_query_and_document_without_modules_reads_yes_and_no(
     for name in ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"):
         (folder / name).unlink()
     shutil.rmtree(folder / "1_LogitScore")
-    assert recognise(str(folder)).why == "its chat template takes a query and a document"
+    assert recognise(str(folder)).why.endswith("with a chat template of query and document")
     assert exabench.reranker("auto", model=str(folder)).score(QUERY, PASSAGES) == pytest.approx(expected, abs=1e-5)
     assert by_sentence_transformers(folder) == pytest.approx(expected, abs=1e-6)
 

@@ -142,8 +142,12 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
         assert told in refused(edited(copy(classifier, name), **changes))
     head = edited(copy(decoder, "head"), architectures=["Qwen3ForSequenceClassification"], num_labels=1)
     assert "a classification head on a decoder is not supported" in refused(head)
-    named = copy(decoder, "Qwen3-Reranker-0.6B")
-    assert "is named as those of qwen3-reranker, which is asked in its own way; if it is of a family" in refused(named)
+    for folder, family in (
+        (copy(decoder, "Qwen3-Reranker-0.6B"), "qwen3-reranker"),
+        (t5_folder(tmp_path / "ptt5-base-msmarco", t5_tokenizer()), "ptt5"),
+    ):
+        assert f"is named as those of {family}, which are asked in their own way; if it is of a fam" in refused(folder)
+    assert recognise(str(t5_folder(tmp_path / "monot5-mine", t5_tokenizer()))).reranker == "monot5"
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="is not a model folder: config.json is missing$"):  # no part reads it
         exabench.reranker("auto", model=str(tmp_path / "empty"))

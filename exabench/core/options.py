@@ -53,10 +53,10 @@ SHARED_MEANINGS = {
     "seed": "Seed of every random choice.",
     "shard": "Passages to encode and write together.",
     "sigma": "Steepness of the logistic function of score differences.",
-    "strategy": "How logits become a score: a part of the shelf `strategies`.",
+    "strategy": "How logits become a score: a part of the shelf `strategies`; empty: as the family does.",
     "teacher": "The engine that answers prompts, as a name or a table.",
     "temperature": "Divisor of the scores before the softmax.",
-    "template": "The text around query and passage, with {query} and {passage}.",
+    "template": "The text around query and passage, with {query} and {passage}; empty: the family's.",
     "words": "Maximum words of a passage in the prompt.",
 }
 """Options that mean the same in every part."""

@@ -116,18 +116,15 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
             if isinstance(options, Mapping):
                 name = str(values["reranker"])
                 return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
+    if (folder / "adapter_config.json").is_file():
+        refuse("adapter_config.json: LoRA adapters are not supported; merge it into its base model (peft)")
     # Before the settings: these models look like others there. What a folder says of itself is newer than its family.
-    if read_logit_score(folder) is not None:
-        why = "its chat template takes a query and a document"
-        if has_logit_score(folder):
-            why = f"modules.json lists {', '.join(_modules(folder))}"
-        return Recognised("yes_no", {}, why)
+    if has_logit_score(folder):
+        return Recognised("yes_no", {}, f"modules.json lists {', '.join(_modules(folder))}")
     of_id = family_of_id(model)
     if of_id is not None:
         return Recognised(of_id.reranker, {"family": of_id.name}, f"{model} is of the family {of_id.name}")
 
-    if (folder / "adapter_config.json").is_file():
-        refuse("adapter_config.json: LoRA adapters are not supported; merge it into its base model (peft)")
     file = folder / "config.json"
     if not file.is_file():
         raise BadInput("is not a model folder: config.json is missing", file=model)
@@ -172,12 +169,17 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     if "Pooling" in modules:
         return Recognised("bi_encoder", {}, f"modules.json lists {', '.join(modules)}")
     of_config = family_of_config(architecture, kind)
-    alike = family_of_name(folder.resolve().name)
-    if of_config is not None and alike not in (None, of_config) and alike.reranker == of_config.reranker:
-        refuse(f"{said}, and the folder is named as those of {alike.name}, which is asked in its own way")
-    if of_config is not None and of_config.reranker == "yes_no" and chat_template_in(folder):
-        return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
     if of_config is not None:
+        asks = of_config.reranker == "yes_no"
+        if asks and read_logit_score(folder) is not None:
+            return Recognised("yes_no", {}, f"{said}, with a chat template of query and document")
+        # A copy of a known reranker would give scores of the wrong tokens, and no sign of it.
+        name = Path(model).resolve().name
+        alike = family_of_name(name)
+        if alike is not None and alike != of_config and alike.reranker == of_config.reranker:
+            refuse(f"{said}, and {name} is named as those of {alike.name}, which are asked in their own way")
+        if asks and chat_template_in(folder):
+            return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
         return Recognised(of_config.reranker, {}, said)
     if family == "encoder":
         refuse(f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from exabench.core.errors import BadInput
+from exabench.hub.client import settings_of
 from exabench.models.answers import answer_ids, narrow_to_answers
 from exabench.models.families import usual_family
 from exabench.models.heads import Loaded, Options, load
@@ -40,16 +41,16 @@ class YesNo(Pointwise):
         chat: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        loaded = load(model, "decoder", **options)
-        tokenizer = loaded.tokenizer
         usual = usual_family("yes_no", model, family)
         own = None
         if not family:
-            own = read_logit_score(loaded.folder.path)
+            own = read_logit_score(settings_of(model, options.get("revision", ""), options.get("lock")))
         if own is not None:
             usual = own.family()
         asked = usual.asked(template=template, instruction=instruction, answers=answers, strategy=strategy)
 
+        loaded = load(model, "decoder", **options)
+        tokenizer = loaded.tokenizer
         cue = ""  # the answer follows the last piece of a list, or all of a folder's own chat template
         max_length = asked.max_length
         if own is not None and not asked.template:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exabench.bench.candidates import make_candidates as make_candidates
     from exabench.bench.comparison import compare as compare, comparison_table as comparison_table
+    from exabench.bench.convert import convert as convert
     from exabench.bench.evaluation import run_board as run_board
     from exabench.bench.model_evaluation import evaluate as evaluate
     from exabench.bench.mteb_results import import_mteb as import_mteb

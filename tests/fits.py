@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from models import classifier_folder, decoder_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
+from models import (
+    classifier_folder,
+    decoder_folder,
+    encoder_folder,
+    modular_folder,
+    rankt5_folder,
+    t5_folder,
+    t5_tokenizer,
+)
 
 from exabench.core.files import toml_text
 from exabench.core.nouns import silent
@@ -138,6 +146,8 @@ KINDS = {
     "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
     "bi_encoder": ("bi_encoder", encoder_folder),
     "decoder": ("yes_no", decoder_folder),
+    "head on a decoder": ("cross_encoder", lambda folder: classifier_folder(folder, "qwen3")),
+    "modules": ("cross_encoder", modular_folder),
 }
 
 

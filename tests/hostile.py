@@ -183,10 +183,8 @@ _UNSAFE: dict[str, Make] = {
     "attention from the Hub": said("config.json", _attn_implementation="someone/kernel"),
     "attention from the Hub, inside": said("config.json", _attn_implementation_internal="someone/kernel:flash"),
     "quantisation by code": said("config.json", quantization_config={"quant_method": "awq"}),
+    "a layer with an activation that is code": put("2_Dense/config.json", '{"activation_function": "torch.hub.load"}'),
     "an activation that is code": said("config.json", sentence_transformers={"activation_fn": "os.system"}),
-    "an adapter of another model": put(
-        "adapter_config.json", '{"peft_type": "LORA", "base_model_name_or_path": "someone/evil"}'
-    ),
     "a module elsewhere": put("modules.json", '[{"path": "../../x", "type": "sentence_transformers.models.Pooling"}]'),
     "a template of a megabyte": said("tokenizer_config.json", chat_template="{{ x }}" * 150_000),
     **{f"a shard: {name}": index(shard) for name, shard in _SHARDS.items()},
@@ -258,6 +256,8 @@ _MISSING: dict[str, Make] = {
     "a shard that is missing": index("model-00002-of-00002.safetensors"),
     "no weights": gone("model.safetensors"),
     "no config.json": gone("config.json"),
+    "an adapter without its weights": put("adapter_config.json", '{"peft_type": "LORA"}'),
+    "the weights of an adapter without its settings": put("adapter_model.safetensors", weights(TENSORS)),
 }
 
 FOLDERS: dict[str, Case] = {}

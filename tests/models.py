@@ -15,6 +15,8 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import save_file
+from sentence_transformers import CrossEncoder
+from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -58,7 +60,19 @@ DECODERS: dict[str, dict[str, Any]] = {
     "gemma2": {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 3.0, "sliding_window": 8},
     "granite": {"num_key_value_heads": 2, "logits_scaling": 4.0},
 }
+UNCOUNTED_DECODERS: dict[str, dict[str, Any]] = {
+    "smollm3": {"num_key_value_heads": 2},
+    "olmo3": {"num_key_value_heads": 2, "sliding_window": 8},
+    "glm4": {"num_key_value_heads": 2, "head_dim": 8},
+    "qwen3_moe": {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2},
+}
 CLASSIFIERS = tuple(_ENCODERS)
+UNCOUNTED: dict[str, dict[str, Any]] = {  # encoders that transformers classifies and whose FLOPs are not counted
+    "ernie": {},
+    "eurobert": {"num_key_value_heads": 2, "pad_token_id": 0},
+    "gte": {},
+    "xlm-roberta-xl": {"max_position_embeddings": 514, "pad_token_id": 1, "type_vocab_size": 1},
+}
 
 
 def texts() -> Iterator[str]:
@@ -215,20 +229,43 @@ def rankt5_folder(folder: Path, tokenizer: Any, *, seed: int = 0) -> Path:
     return _written(folder, {**config, "model_type": "t5", "architectures": ["T5EncoderModel"]}, weights, tokenizer)
 
 
-def classifier_folder(folder: Path, kind: str = "bert", *, labels: int = 1, seed: int = 0) -> Path:
-    """A cross-encoder of any architecture, on BERT's word pieces."""
+def classifier_folder(folder: Path, kind: str = "bert", *, labels: int = 1, seed: int = 0, **more: Any) -> Path:
+    """A cross-encoder of any architecture, on BERT's word pieces; a decoder on a byte-level vocabulary."""
     auto = transformers.AutoModelForSequenceClassification
-    return _drawn(folder, auto, kind, bert_tokenizer(), seed, {**_ENCODERS[kind], "num_labels": labels})
+    if kind in DECODERS or kind in UNCOUNTED_DECODERS:
+        sizes = {"vocab_size": 1_280, "pad_token_id": 0, **DECODERS.get(kind, {}), **UNCOUNTED_DECODERS.get(kind, {})}
+        return _drawn(folder, auto, kind, bpe_tokenizer(), seed, {**sizes, "num_labels": labels, **more})
+    sizes = {**_ENCODERS, **UNCOUNTED}[kind]
+    return _drawn(folder, auto, kind, bert_tokenizer(), seed, {**sizes, "num_labels": labels, **more})
+
+
+def modular_folder(folder: Path, kind: str = "modernbert", *, pooling: str = "cls", seed: int = 0, **more: Any) -> Path:
+    """A cross-encoder made of modules, as sentence-transformers saves the Ettin rerankers."""
+    encoder = encoder_folder(folder.with_name(f"{folder.name}-encoder"), kind, seed=seed)
+    torch.manual_seed(seed)
+    width = 32
+    modules = [
+        Transformer(str(encoder)),
+        Pooling(width, pooling),
+        Dense(width, width, bias=False, activation_function=torch.nn.GELU()),
+        LayerNorm(width),
+        Dense(width, 1, activation_function=torch.nn.Identity(), module_output_name="scores"),
+    ]
+    CrossEncoder(modules=modules, device="cpu", **more).save_pretrained(str(folder), create_model_card=False)
+    return folder
 
 
 def encoder_folder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
-    """An encoder with no head, and nothing that says how its states are pooled."""
+    """A model with no head, and nothing that says how its states are pooled; a decoder gives states too."""
+    if kind in DECODERS:
+        sizes = {"vocab_size": 1_280, "pad_token_id": 0, **DECODERS[kind]}
+        return _drawn(folder, transformers.AutoModel, kind, bpe_tokenizer(), seed, sizes)
     return _drawn(folder, transformers.AutoModel, kind, bert_tokenizer(), seed, _ENCODERS[kind])
 
 
 def decoder_folder(folder: Path, kind: str = "llama", *, tokenizer: Any = None, seed: int = 0) -> Path:
     """A causal language model, on a byte-level vocabulary where no other is given."""
-    sizes = {"vocab_size": 1_280, "pad_token_id": 0, **DECODERS[kind]}
+    sizes = {"vocab_size": 1_280, "pad_token_id": 0, **{**DECODERS, **UNCOUNTED_DECODERS}[kind]}
     return _drawn(folder, transformers.AutoModelForCausalLM, kind, tokenizer or bpe_tokenizer(), seed, sizes)
 
 

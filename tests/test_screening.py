@@ -13,15 +13,19 @@ from pathlib import Path
 
 import hostile
 import pytest
+import transformers
 from hub_client import point_at
 from hub_double import HubDouble
 from hypothesis import given, strategies as st
 from models import (
     CLASSIFIERS,
     DECODERS,
+    UNCOUNTED,
+    UNCOUNTED_DECODERS,
     classifier_folder,
     decoder_folder,
     minilm_folder,
+    modular_folder,
     rankt5_folder,
     t5_folder,
     t5_tokenizer,
@@ -99,17 +103,25 @@ def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
     assert screen_folder(minilm_folder()).parameters == 22_713_728
     for kind in CLASSIFIERS:
         assert screen_folder(classifier_folder(tmp_path / kind, kind)).parameters
-    for kind in DECODERS:
+    for kind in UNCOUNTED:
+        assert screen_folder(classifier_folder(tmp_path / kind, kind, labels=2)).parameters
+    for kind in (*DECODERS, *UNCOUNTED_DECODERS):
         assert screen_folder(decoder_folder(tmp_path / kind, kind)).vocabulary == 1_280
+    assert screen_folder(classifier_folder(tmp_path / "head", "qwen3")).vocabulary == 1_280
+    assert screen_folder(modular_folder(tmp_path / "modules")).parameters
     for kind in ("t5", "mt5"):
         assert screen_folder(t5_folder(tmp_path / kind, t5_tokenizer(), kind=kind)).vocabulary == 1_152
     assert screen_folder(rankt5_folder(tmp_path / "rankt5", t5_tokenizer())).parameters
 
 
-def test_the_families_that_are_let_in_are_those_whose_cost_is_known():
+def test_the_families_that_are_let_in_are_those_of_transformers_and_all_whose_cost_is_known():
+    for kind, prefix in FAMILIES.items():
+        named = type(transformers.AutoConfig.for_model(kind)).__name__
+        assert named in (f"{prefix}Config", f"{prefix}TextConfig")
     with pytest.raises(BadInput) as caught:
         shape_of({})
-    assert str(caught.value).endswith(f"choose from: {', '.join(sorted(FAMILIES))}")
+    _, _, counted = str(caught.value).rpartition("choose from: ")
+    assert set(counted.split(", ")) < set(FAMILIES)
 
 
 def test_old_libraries_are_refused_with_the_reason(monkeypatch):

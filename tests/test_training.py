@@ -16,6 +16,7 @@ from hub_client import point_at
 from hub_double import HubDouble
 from models import CLASSIFIERS, classifier_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
 
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import only_writer, read_json
@@ -465,6 +466,11 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
     run.learner.save(tmp_path / "saved", done.weights)
     read = reranker(part, model=str(tmp_path / "saved"), devices=("cpu",), max_length=64).score(query, passages)
     assert read == pytest.approx(now, abs=1e-5)
+    if kind in ("bert", "modules"):  # whoever has sentence-transformers reads it alike
+        pairs = [(query.text, passage.flat()) for passage in passages]
+        theirs = CrossEncoder(str(tmp_path / "saved"), device="cpu", max_length=64)
+        found = theirs.predict(pairs, activation_fn=torch.nn.Identity())
+        assert [float(score) for score in found] == pytest.approx(now, abs=1e-5)
     before = reranker(part, model=str(tmp_path / "m"), devices=("cpu",), max_length=64).score(query, passages)
     assert max(abs(one - other) for one, other in zip(before, now, strict=True)) > 1e-3
 

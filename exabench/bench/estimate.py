@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,12 +14,12 @@ import numpy as np
 from exabench.bench.candidates import read_evaluator
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.model_evaluation import check_candidates, tasks_of
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Query, Task
 from exabench.hub.client import settings_of
 from exabench.models.families import families, usual_family
-from exabench.models.flops import exact, shape_of
+from exabench.models.flops import Shape, exact, shape_of
 from exabench.models.logit_score import read_logit_score
 from exabench.parts.recognition import MODEL_PARTS
 from exabench.tasks.collections import open_collection, read_checked_qrels
@@ -101,9 +102,15 @@ def estimate(
             prompts *= max(0.0, pairs / max(1, queries) - 1)
         elif name == "bi_encoder":  # each distinct text once
             prompts = float(_count(collection.passages(), pairs) + queries)
-        flops = float(np.mean(reader.flops(lengths))) * prompts
-        basis += f"; lengths of {len(lengths)} pairs of the collection; speed of matrix products timed here"
+        basis += f"; lengths of {len(lengths)} pairs of the collection"
         tokens = float(np.mean(lengths))
+        each = reader.flops(lengths)
+        if each is None:
+            basis += "; the FLOPs of such a model are not counted"
+            estimates.append(Estimate(task.name, queries, pairs, tokens, basis=basis))
+            continue
+        basis += "; speed of matrix products timed here"
+        flops = float(np.mean(each)) * prompts
         estimates.append(Estimate(task.name, queries, pairs, tokens, flops, flops / reader.speed, basis))
     return estimates
 
@@ -117,7 +124,9 @@ class _Reader:
 
         folder = ModelFolder(str(options["model"]), settings_of(options["model"], str(options.get("revision", ""))), "")
         config = read_json(folder.path / "config.json")
-        self._shape = shape_of(config)
+        self._shape: Shape | None = None
+        with contextlib.suppress(UnknownName):  # its FLOPs are not counted
+            self._shape = shape_of(config)
         with loading(folder, "a tokenizer"):
             self._tokenizer = tokenizer_of(folder)
         self._part = part
@@ -135,8 +144,11 @@ class _Reader:
             self._template = "".join(usual.asked(**given).template)
             limit = usual.max_length or limit
         self._limit = min(int(options.get("max_length") or limit), self._tokenizer.model_max_length)
-        device = str((options.get("devices") or [""])[0])
-        self.speed = matrix_speed(self._shape.width, self._shape.ffn, device, str(options.get("precision", "float32")))
+        self.speed = 0.0
+        if self._shape is not None:
+            device = str((options.get("devices") or [""])[0])
+            precision = str(options.get("precision", "float32"))
+            self.speed = matrix_speed(self._shape.width, self._shape.ffn, device, precision)
 
     def lengths(self, queries: Iterator[Query], passages: Iterator[Passage]) -> np.ndarray:
         """The tokens of some pairs of the collection, cut as they would be."""
@@ -157,7 +169,12 @@ class _Reader:
         return np.array(lengths or [0])
 
     def flops(self, lengths: np.ndarray) -> Any:
-        """The FLOPs of inputs of these lengths; two rows of the vocabulary, or labels, are read of each."""
+        """The FLOPs of inputs of these lengths; two rows of the vocabulary, or labels, are read of each.
+
+        None where those of such a model are not counted.
+        """
+        if self._shape is None:
+            return None
         # A decoder answers with one token, whose logits are the score; an encoder writes nothing.
         written = np.ones_like(lengths)
         if self._shape.family == "encoder":

@@ -12,6 +12,7 @@ import click
 from exabench.cli._command import (
     DEPTH,
     EXISTING_FILE,
+    EXISTING_FOLDER,
     PATH,
     CommandGroup,
     Count,
@@ -764,6 +765,19 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
     with only_writer(open_board(board)):
         file = withdraw(board, slug.replace("/", "--"), reason)
     answer({"file": file}, str(file))
+
+
+@bench.command(examples=("exabench bench convert old-reranker --to new-reranker",))
+@click.argument("folder", type=EXISTING_FOLDER, help="A model folder whose weights are pickles (pytorch_model.bin).")
+@to_option("The new folder, with safetensors.", required=True)
+def convert(folder: Path, to: Path) -> None:
+    """Turn the pickled weights of the model in FOLDER into safetensors, unpickled inside the sandbox."""
+    from exabench.bench.convert import convert
+
+    with progress("converting") as report:
+        done = convert(folder, to, progress=report)
+    files = [f"{pickle}: {digest}" for pickle, digest in done.pickles.items()]
+    answer(asdict(done), *files, f"{done.folder}: {done.revision}")
 
 
 @bench.command(

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import random
 import re
+import shlex
 import tempfile
 import time
 import zipfile
@@ -35,6 +36,8 @@ WEIGHTS = "*.safetensors"
 MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
 # Reports of a training are next to them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
+ADAPTER = "adapter_config.json"  # of a LoRA adapter, next to the weights of its base model
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 CARD = "README.md"  # read for the licence alone, so an edit of it does not change the model's digest
 # Suffixes of files into which torch, numpy, joblib, dill and others may have pickled objects.
 _PICKLES = ".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split()
@@ -120,12 +123,32 @@ def settings_of(model: str, revision: str = "", lock: str | Path | None = None) 
     return folder
 
 
+def check_described(folder: Path, name: str | Path = "") -> None:
+    """Raise BadInput for a model folder without config.json, called `name`, an adapter without its base too."""
+    if (folder / "config.json").is_file():
+        return
+    name = name or folder
+    if not (folder / ADAPTER).is_file():
+        raise BadInput("is not a model folder: config.json is missing", file=name)
+    values = read_json(folder / ADAPTER)
+    base = ""
+    if isinstance(values, dict) and values.get("base_model_name_or_path"):
+        base = f" {printable(str(values['base_model_name_or_path']))}"
+    raise BadInput(
+        f"holds an adapter without its base model: put the files of the model{base} (config.json, safetensors, "
+        "tokenizer) into the same folder, which is then one model with one digest",
+        file=name,
+    )
+
+
 def _check_model(folder: Path) -> None:
     """Raise BadInput for a folder without settings or weights, or whose weights are not all in it."""
-    if not (folder / "config.json").is_file():
-        raise BadInput("is not a model folder: config.json is missing", file=folder)
-    if not any(folder.glob("*.safetensors")):
-        raise BadInput("has no safetensors weights; convert them first (pickles are never loaded)", file=folder)
+    check_described(folder)
+    if not any(file.name != ADAPTER_WEIGHTS for file in folder.glob("*.safetensors")):
+        wrong = "has no safetensors weights (pickles are never loaded)"
+        if any(folder.glob("pytorch_model*.bin")):
+            wrong += f"; convert them first: exabench bench convert {shlex.quote(str(folder))} --to NEW"
+        raise BadInput(wrong, file=folder)
     for index in sorted(folder.rglob("*.index.json")):
         value = read_json(index)
         shards = isinstance(value, dict) and value.get("weight_map")

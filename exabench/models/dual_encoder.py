@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import AutoConfig
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batches import budget_of, padded_batches, tokenise
 from exabench.models.devices import DevicePool, on_device
-from exabench.models.loading import dtype_of, loading, quantise, refuse_missing, token_limit
+from exabench.models.loading import dtype_of, loading, quantise, read_whole, token_limit
+from exabench.models.modules import load_module
 from exabench.models.screening import modules_in
 from exabench.models.tokens import text_key
 from exabench.models.values import INT8, POOLINGS, SIMILARITIES
@@ -29,7 +32,6 @@ PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus"
 """Sides of a dual encoder, and the names of their prompts in a folder, the first that exists counts."""
 
 _WHAT = "a dual encoder"
-_CLASSES = {"Pooling": Pooling, "Normalize": Normalize, "Dense": Dense}
 
 
 class DualEncoder:
@@ -60,9 +62,6 @@ class DualEncoder:
         self.folder = folder
         self._batch_tokens = batch_tokens or budget_of(device)
         listed = modules_in(place)
-        for kind, _ in listed:
-            if kind not in ("Transformer", *_CLASSES):
-                raise UnknownName("module", kind, ("Transformer", *_CLASSES), file=place / "modules.json")
 
         # Similarity and prompts. Where a folder names no similarity, sentence-transformers compares by the cosine; a
         # plain encoder, which it did not write, gets the dot product.
@@ -101,10 +100,7 @@ class DualEncoder:
             transformer = _WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)
             modules = [transformer]
             for kind, inside in listed[1:]:
-                if kind == "Dense" and not (place / inside / "model.safetensors").is_file():
-                    wrong = f"module {inside!r} has no model.safetensors (pickles are never loaded)"
-                    raise BadInput(wrong, file=place)
-                module = _CLASSES[kind].load(path, subfolder=inside, local_files_only=True)
+                module = load_module(place, kind, inside)
                 if kind == "Pooling" and pooling:
                     module = Pooling(module.embedding_dimension, pooling, module.include_prompt)
                 modules.append(module)
@@ -249,9 +245,18 @@ def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarr
 
 
 class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers is not typed for mypy here
-    """A Transformer that refuses a folder without all of its weights, which are then random in the one above."""
+    """A Transformer that refuses a folder without all of its weights, which are then random in the one above, and
+    merges an adapter as every other model does here."""
+
+    def _load_config(self, path: str, backend: str, options: dict[str, Any]) -> tuple[Any, bool]:
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False), False
 
     def _load_model(self, path: str, *given: Any, **options: Any) -> Any:
-        model, report = super()._load_model(path, *given, output_loading_info=True, **options)
-        refuse_missing(report, path, _WHAT, unread="pooler")  # no pooling reads the pooler's output
-        return model
+        def read(base: str) -> tuple[Any, Any]:
+            found: tuple[Any, Any] = super(_WholeTransformer, self)._load_model(
+                base, *given, output_loading_info=True, **options
+            )
+            return found
+
+        # no pooling reads the pooler's output
+        return read_whole(Path(path), read, _WHAT, lambda model, name: "pooler" in name)

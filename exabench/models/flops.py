@@ -70,10 +70,16 @@ class Shape:
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
-    """The Shape of the model that a Hugging Face config.json describes. Raises BadInput for one it does not know."""
+    """The Shape of the model that a Hugging Face config.json describes.
+
+    Raises UnknownName for a model whose FLOPs are not counted here, BadInput for sizes that are none.
+    """
     kind = str(config.get("model_type") or "")
     if kind not in (*_ENCODERS, *_DECODERS, *_T5):
         raise UnknownName("model_type in config.json", kind, (*_ENCODERS, *_DECODERS, *_T5))
+    # The decoder of such a T5 reads the whole input once more.
+    if kind in _T5 and "ForSequenceClassification" in str(config.get("architectures")):
+        raise UnknownName("use of a T5", "ForSequenceClassification", ("ForConditionalGeneration", "EncoderModel"))
 
     def whole(key: str, default: int | None = None) -> int:
         key = _OTHER_KEYS.get(kind, {}).get(key, key)
@@ -194,10 +200,10 @@ def exact(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens, *, rows: i
     """The matrix products that one prompt needs: projections, scores, feed-forward, vocabulary rows.
 
     `rows` are the rows of the vocabulary (or the labels of a classifier) computed at each of the `output_tokens`
-    steps; an encoder makes them once, whatever `output_tokens` says. A decoder reads the prompt once, keeps its keys,
-    and never reads its last output. A query meets only the keys that it may see, and a key-value head serves many
-    query heads without saving a score. Not counted: look-ups, norms, softmax, biases, padding, and what a batch
-    shares (the projections of DeBERTa's position table).
+    steps; an encoder makes them once, whatever `output_tokens` says, and so does a decoder that writes nothing (a
+    classifier). A decoder reads the prompt once, keeps its keys, and never reads its last output. A query meets only
+    the keys that it may see, and a key-value head serves many query heads without saving a score. Not counted:
+    look-ups, norms, softmax, biases, padding, and what a batch shares (the projections of DeBERTa's position table).
     """
     s = np.asarray(prompt_tokens, np.float64)
     o = np.asarray(output_tokens, np.float64)
@@ -212,7 +218,7 @@ def exact(shape: Shape, prompt_tokens: Tokens, output_tokens: Tokens, *, rows: i
         near = np.minimum(read, shape.window)
         near_pairs = near * (near + 1) / 2 + (read - near) * near  # a token sees itself and the window before it
         scores = shape.local_layers * near_pairs + full_layers * (read * (read + 1) / 2)
-        return _plain(shape.layers * dense * read + 4 * a * scores + output * o)
+        return _plain(shape.layers * dense * read + 4 * a * scores + output * np.maximum(o, 1))
 
     near = np.minimum(shape.window, np.maximum(s - 1, 0))  # on either side; scores are query x key pairs
     scores = shape.local_layers * (s * (2 * near + 1) - near * (near + 1)) + full_layers * s**2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from typing import Any, TypedDict, Unpack
 import torch
 import transformers
 from safetensors import safe_open
+from tokenizers import normalizers
+from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from exabench.core.errors import BadInput, UnknownName
@@ -31,6 +34,7 @@ from exabench.models.loading import (
     tokenizer_of,
     weights_of,
 )
+from exabench.models.modules import PairSettings, is_modular, load_modules, pair_settings, save_modules, scores_of
 from exabench.models.templates import ModelInput
 from exabench.models.values import INT8, PRECISIONS
 
@@ -67,6 +71,8 @@ class Head(ABC):
     """
 
     kind = ""
+    writes = 1
+    """Tokens that it writes of which the logits are read; 0 of one that only reads."""
     model: Any
     limit: int
     pad: int
@@ -99,12 +105,24 @@ class Head(ABC):
             weight = weight[list(self.chosen)]
         return weight.float()
 
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The layers that score behind the model and that it does not know, by name."""
+        return {}
+
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
         model = on_device(self.model, device)
         if model is self.model:
             return self
         return replace(self, model=model)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write model and layers with these `weights`: those of the model begin with `model.`, those of a layer with
+        its name."""
+        # a layer of its own stands next to the layers of the model
+        flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+        self.model.save_pretrained(folder, state_dict=flat)
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,21 @@ class Decoder(Head):
             logits = cap * torch.tanh(logits / cap)
         return logits
 
+    def check(self, folder: ModelFolder) -> None:
+        """Raises BadInput where the model's own logits are others, because its family changes them in another way."""
+        ids = torch.arange(1, 9, device=self.model.device)[None]
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        with torch.inference_mode():
+            own = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, -1].float()
+            apart = (self.logits(ids, mask, None) - own).abs().max()
+        # what rounding moves, as a share of the largest: 1e-4 in float32, 5e-2 in two bytes
+        most = 1e-4 if self.model.dtype == torch.float32 else 5e-2
+        if not apart <= most * own.abs().max():
+            kind = self.model.config.model_type
+            raise BadInput(
+                f"a {kind} makes its logits in a way that is not known here; use another model", file=folder.path
+            )
+
     def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
         lengths = mask.sum(1)
@@ -181,9 +214,15 @@ class Decoder(Head):
 
 @dataclass(frozen=True)
 class Classifier(Head):
-    """A model with a classification head of one or two labels."""
+    """A model with a classification head of one or two labels; `settings` say how it reads a pair.
+
+    An encoder's head reads what the encoder is made for. A decoder's, a layer called `score`, reads the last token
+    that is not padding, as transformers does it; here it may be any token where the config does not name the padding.
+    """
 
     kind = "classifier"
+    writes = 0
+    settings: PairSettings = PairSettings()
 
     @property
     def rows(self) -> int:
@@ -192,11 +231,29 @@ class Classifier(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The labels' logits."""
-        features = {"input_ids": ids, "attention_mask": mask}
-        known = getattr(self.model.config, "type_vocab_size", 0) or 0
-        if types is not None and known > 1:  # RoBERTa has a row for one type alone, and ModernBERT takes none
-            features["token_type_ids"] = types
-        return self.model(**features).logits.float()
+        features = {"input_ids": ids, "attention_mask": mask, **_types_of(self.model, types)}
+        score = getattr(self.model, "score", None)
+        if not isinstance(score, nn.Linear):
+            return self.model(**features).logits.float()
+        states = self.model.base_model(**features, use_cache=False).last_hidden_state
+        real = mask
+        padding = self.model.config.get_text_config().pad_token_id
+        if padding is not None:
+            real = mask & (ids != padding)
+        last = (torch.arange(ids.shape[1], device=ids.device) * real).argmax(1)
+        state = states[torch.arange(len(ids), device=ids.device), last]
+        bias = None
+        if score.bias is not None:
+            bias = score.bias.float()
+        return _linear(state.float(), score.weight.float(), bias)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """The same, and how it reads pairs where that is not what every such model does."""
+        if self.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
+            self.model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
+        super().save(folder, weights)
+        if self.settings != PairSettings():
+            save_modules(folder, (), self.settings, self.limit)
 
 
 @dataclass(frozen=True)
@@ -204,12 +261,18 @@ class Encoder(Head):
     """RankT5's encoder: `dense`, a linear layer in float32, makes one number of the first token's state."""
 
     kind = "encoder"
+    writes = 0
     dense: Any = None
 
     @property
     def rows(self) -> int:
         """One number."""
         return 1
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The linear layer."""
+        return {"dense": self.dense}
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
@@ -219,6 +282,52 @@ class Encoder(Head):
         """The numbers `[n, 1]`."""
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         return _linear(states[:, 0].float(), self.dense.weight, self.dense.bias)
+
+
+@dataclass(frozen=True)
+class Modular(Classifier):
+    """A cross-encoder of sentence-transformers (5.4 and newer): an encoder, and `modules` that score its states.
+
+    The modules are those of modules.json behind the Transformer; they compute in float32 and give `labels` scores.
+    """
+
+    kind = "modular"
+    modules: Any = None
+    labels: int = 1
+
+    @property
+    def rows(self) -> int:
+        """The number of scores that the last module gives."""
+        return self.labels
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The modules."""
+        return {"modules_behind": self.modules}
+
+    def on(self, device: str) -> Any:
+        """This head, or a replica of it, on another device."""
+        there = super().on(device)
+        if there is self:
+            return self
+        return replace(there, modules=copy.deepcopy(self.modules).to(device))
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The scores `[n, rows]`."""
+        states = self.model(input_ids=ids, attention_mask=mask, **_types_of(self.model, types)).last_hidden_state
+        with torch.autocast(states.device.type, enabled=False):
+            return scores_of(self.modules, states.float(), mask)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write model and modules with these `weights`, as sentence-transformers lays them out."""
+        own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+        self.model.save_pretrained(folder, state_dict=own)
+        modules = copy.deepcopy(self.modules)  # those that learn stay as they are
+        inside = "modules_behind."
+        modules.load_state_dict(
+            {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}
+        )
+        save_modules(folder, modules, self.settings, self.limit)
 
 
 @dataclass(frozen=True)
@@ -249,6 +358,14 @@ class DualHead(Head):
         return vectors
 
 
+def _types_of(model: Any, types: Tensor | None) -> dict[str, Tensor]:
+    """The token types as a model takes them: RoBERTa has a row for one type alone, and ModernBERT takes none."""
+    known = getattr(model.config, "type_vocab_size", 0) or 0
+    if types is None or known < 2:
+        return {}
+    return {"token_type_ids": types}
+
+
 def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The product in the precision that it is given in, autocast or not."""
     with torch.autocast(states.device.type, enabled=False):
@@ -257,29 +374,41 @@ def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 # -- loading -------------------------------------------------------------------------------------------------
 
-KINDS: dict[str, tuple[Any, type[Head], str, str]] = {
-    # kind: the transformers class, the head, the family of flops.shape_of, and an example to name
-    "seq2seq": (transformers.AutoModelForSeq2SeqLM, Seq2Seq, "encoder-decoder", "a T5"),
+UNKNOWN = "unknown"
+"""What stands for the family of a model whose FLOPs are not counted."""
+
+KINDS: dict[str, tuple[Any, type[Head], Sequence[str], str]] = {
+    # kind: the transformers class, the head, the families of flops.shape_of, and an example to name
+    "seq2seq": (transformers.AutoModelForSeq2SeqLM, Seq2Seq, ("encoder-decoder",), "a T5"),
     "classifier": (
         transformers.AutoModelForSequenceClassification,
         Classifier,
-        "encoder",
+        ("encoder", "decoder", UNKNOWN),
         "a BERT with a classification head",
     ),
-    "decoder": (transformers.AutoModelForCausalLM, Decoder, "decoder", "a Llama"),
-    "encoder": (transformers.T5EncoderModel, Encoder, "encoder", "the encoder of a T5"),
+    "modular": (
+        transformers.AutoModel,
+        Modular,
+        ("encoder", "decoder", UNKNOWN),
+        "a cross-encoder made of modules",
+    ),
+    "decoder": (transformers.AutoModelForCausalLM, Decoder, ("decoder", UNKNOWN), "a Llama"),
+    "encoder": (transformers.T5EncoderModel, Encoder, ("encoder",), "the encoder of a T5"),
 }
 ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory: where it came from, its tokenizer, its head, its sizes, and how many weights it has."""
+    """A model in memory: where it came from, its tokenizer, its head, its sizes, and how many weights it has.
+
+    `shape` is None where the FLOPs of such a model are not counted.
+    """
 
     folder: ModelFolder
     tokenizer: Any
     head: Head
-    shape: Shape
+    shape: Shape | None
     parameters: int
     precision: str
     devices: tuple[str, ...]
@@ -311,10 +440,11 @@ class Options(TypedDict, total=False):
 def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
     """The model of a folder, a package or the Hub (see hub.model_folder) as a head of `kind`, on the first device.
 
-    `kind` is seq2seq, classifier, decoder, or encoder (a T5 encoder with one dense layer); `precision`
-    float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices: every GPU, else (and
-    in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one line, for a folder
-    without tokenizer, another architecture, weights that are missing or damaged, or more than two labels.
+    `kind` is seq2seq, classifier (which may be made of modules), decoder, or encoder (a T5 encoder with one dense
+    layer); `precision` float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices:
+    every GPU, else (and in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one
+    line, for a folder without tokenizer, another architecture, weights that are missing or damaged, or more than two
+    labels.
     """
     precision = options.get("precision", "float32")
     known = (*PRECISIONS, INT8)
@@ -322,25 +452,63 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         raise UnknownName("precision", precision, known)
     devices = devices_of(options.get("devices", ()), precision)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
-    model_class, head_class, family, what = KINDS[kind]
-    shape = read_shape(folder, (family,), what)
+    if kind == "classifier" and is_modular(folder.path):
+        kind = "modular"
+    model_class, head_class, families, what = KINDS[kind]
+    shape = read_shape(folder, families, what)
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
         loaded = weights_of(model_class, folder, what, DTYPES.get(precision, torch.float32))
         check_vocabulary(tokenizer, loaded, folder)
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
-        parameters = sum(tensor.numel() for tensor in loaded.parameters())
-        loaded = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
-
-        positions = positions_of(loaded)
-        limit = ANY_LENGTH
-        if positions is not None:
-            limit = int(min(positions, tokenizer.model_max_length))
-        head = head_class(loaded, limit, pad_of(tokenizer, loaded))
+        head = head_class(loaded, _limit_of(tokenizer, loaded), pad_of(tokenizer, loaded))
         if isinstance(head, Encoder):
             head = replace(head, dense=_dense_layer(folder).to(devices[0]))
+        elif isinstance(head, Classifier):
+            head = _reading_pairs(head, folder, tokenizer)
+        elif isinstance(head, Decoder) and shape is None:
+            head.check(folder)
+        parameters = sum(tensor.numel() for tensor in loaded.parameters())
+        if isinstance(head, Modular):
+            parameters += sum(tensor.numel() for tensor in head.modules.parameters())
+            head.modules.to(devices[0])
+        placed = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+        head = replace(head, model=placed)
     return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
+
+
+def _limit_of(tokenizer: Any, model: Any) -> int:
+    """The most tokens of one input."""
+    positions = positions_of(model)
+    if positions is None:
+        return ANY_LENGTH
+    return int(min(positions, tokenizer.model_max_length))
+
+
+def _reading_pairs(head: Classifier, folder: ModelFolder, tokenizer: Any) -> Classifier:
+    """The head with the settings by which its folder reads pairs, and the modules that make its scores.
+
+    Raises BadInput for settings that are not read here, and for modules that make no scores, or more than two.
+    """
+    settings = pair_settings(folder.path)
+    # Without modules.json, which says how pairs are read, a chat template that has a turn for a document does.
+    chat = str(tokenizer.chat_template or "")
+    if not (folder.path / "modules.json").is_file() and re.search(r"""['"]document['"]""", chat):
+        settings = replace(settings, chat=True)
+    if settings.lower:
+        own = tokenizer.backend_tokenizer.normalizer
+        steps = [Lowercase()] if own is None else [Lowercase(), own]
+        tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(steps)
+    head = replace(head, settings=settings, limit=min(head.limit, settings.most or head.limit))
+    if not isinstance(head, Modular):
+        return head
+    modules = load_modules(folder.path)
+    state = torch.zeros(1, 1, head.model.config.get_text_config().hidden_size)
+    labels = scores_of(modules, state, torch.ones(1, 1)).shape[-1]  # which fails here where sizes do not fit
+    if labels > 2:
+        raise BadInput(f"has {labels} scores for a pair; a reranker has one or two", file=folder.path)
+    return replace(head, modules=modules, labels=labels)
 
 
 def _dense_layer(folder: ModelFolder) -> Any:
@@ -357,8 +525,11 @@ def _dense_layer(folder: ModelFolder) -> Any:
     return dense.requires_grad_(False)
 
 
-def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Shape:
-    """The shape that the folder's config.json describes. Raises BadInput for a model of none of the `families`."""
+def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Shape | None:
+    """The shape that the folder's config.json describes, None where the FLOPs of such a model are not counted.
+
+    Raises BadInput for a model of none of the `families`.
+    """
     file = folder.path / "config.json"
     config = read_json(file)
     if not isinstance(config, Mapping):
@@ -367,6 +538,8 @@ def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Sh
     try:
         shape = shape_of(config)
     except BadInput as error:
+        if isinstance(error, UnknownName) and UNKNOWN in families:
+            return None
         raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
     if shape.family not in families:
         wanted = f"this reranker needs {example} ({families[0]})"
@@ -376,7 +549,7 @@ def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Sh
 
 def pad_of(tokenizer: Any, model: Any) -> int:
     """The id that fills up shorter inputs; 0 where neither tokenizer nor model names one."""
-    for id in (tokenizer.pad_token_id, model.config.pad_token_id):
+    for id in (tokenizer.pad_token_id, getattr(model.config.get_text_config(), "pad_token_id", None)):
         if isinstance(id, int):
             return id
     return 0

@@ -18,7 +18,7 @@ from exabench.core.errors import BadInput
 from exabench.core.files import json_text, write
 from exabench.core.nouns import Passage, Query
 from exabench.models.batches import pad_rows
-from exabench.models.heads import Encoder, Loaded, inputs_of
+from exabench.models.heads import Loaded, inputs_of
 from exabench.models.loading import silence
 from exabench.models.logit_score import copy_settings
 from exabench.models.strategies import Strategy
@@ -40,8 +40,8 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
 
     def __init__(self, head: Any, strategy: Strategy | None, answers: tuple[int, ...]) -> None:
         super().__init__()
-        if isinstance(head, Encoder):  # one more layer, which the model does not know
-            self.dense = head.dense
+        for name, layer in head.layers.items():
+            self.add_module(name, layer)
         self.model = head.model
         self._head = head
         self._strategy = strategy
@@ -132,13 +132,8 @@ class Learner:
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
-        # `dense`, where there is such a layer, is next to the layers of the model
-        flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-        model = self.module.model
-        if self.kind == "classifier" and self._head.rows == 1:  # else CrossEncoder puts a sigmoid over its scores
-            model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
         with silence():
-            model.save_pretrained(folder, state_dict=flat)
+            self._head.save(folder, weights)
         self._tokenizer.save_pretrained(folder)
         if self.settings_of is not None:
             copy_settings(self.settings_of, folder)

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
-from exabench.core.errors import REASON, BadInput, UnknownName, printable
+from exabench.core.errors import REASON, BadInput, MissingExtra, UnknownName, printable
 from exabench.core.nouns import ModelFolder
+from exabench.core.packages import pip_line
+from exabench.models.adapters import (
+    INSIDE,
+    has_adapter,
+    labels_of,
+    merge_adapter,
+    read_adapter,
+    without_adapter,
+)
 from exabench.models.values import PRECISIONS
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in PRECISIONS}
 """What torch calls the PRECISIONS."""
 
+_PROBE = "the sky is blue"
 _NO_LIMIT = 10**9
 _UNLIMITED_READS = 512  # tokens read of a text where neither the tokenizer nor the model names a limit
 TOKENIZERS = (
@@ -58,7 +68,7 @@ def loading(folder: ModelFolder, what: str) -> Iterator[None]:
         with silence(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except BadInput:
+    except (BadInput, MissingExtra):
         raise
     except Exception as error:  # a broken folder makes libraries raise almost anything
         raise BadInput(f"cannot be loaded as {what} ({_reason(error)})", file=folder.path) from error
@@ -98,33 +108,112 @@ def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
 
 
 def tokenizer_of(folder: ModelFolder) -> Any:
-    """The folder's tokenizer."""
-    return transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    """The folder's tokenizer. A SentencePiece model without tokenizer.json must be read as sentencepiece reads it.
+
+    Raises BadInput where it is not, MissingExtra where a package that reads it is not installed.
+    """
+    pieces = _sentencepiece_model(folder.path)
+    if pieces is not None:
+        try:
+            import google.protobuf  # noqa: F401  # transformers reads the model by it, and without it says "tiktoken"
+            from sentencepiece import SentencePieceProcessor
+        except ImportError as error:
+            needed = f"reading {pieces.name} without a tokenizer.json needs a package"
+            raise MissingExtra(f"{folder.path}: {needed}: {pip_line('protobuf')}") from error
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    if pieces is not None:
+        own = SentencePieceProcessor(str(pieces))
+        wanted = []
+        for id in own.encode(_PROBE):
+            wanted.append(tokenizer.unk_token if own.is_unknown(id) else own.id_to_piece(id))
+        read = tokenizer.convert_ids_to_tokens(tokenizer(_PROBE, add_special_tokens=False)["input_ids"])
+        if read != wanted:
+            what = f"{pieces.name} is read here as {' '.join(read)[:40]!r}, not as {' '.join(wanted)[:40]!r}"
+            raise BadInput(f"{what}, which sentencepiece makes of it: add the model's tokenizer.json", file=folder.path)
+    return tokenizer
 
 
-def weights_of(kind: Any, folder: ModelFolder, what: str, precision: torch.dtype) -> Any:
+def _sentencepiece_model(folder: Path) -> Path | None:
+    """The SentencePiece model that a folder's tokenizer is made of, None where it has a tokenizer.json or another."""
+    if (folder / "tokenizer.json").is_file():
+        return None
+    for name in TOKENIZERS:
+        file = folder / name
+        if name.endswith(".model") and file.is_file():
+            with open(file, "rb") as stream:
+                if stream.read(1) == b"\n":  # the first field of such a model; some tokenizer.model are of tiktoken
+                    return file
+    return None
+
+
+def weights_of(
+    kind: Any,
+    folder: ModelFolder,
+    what: str,
+    precision: torch.dtype,
+    *,
+    new_head: bool = False,
+    **config: Any,
+) -> Any:
     """The folder's model as the transformers class `kind`, in evaluation mode and with every weight it needs.
 
-    Raises BadInput that names the first weight that is missing.
+    An adapter in the folder is merged into it, with the head for classification that it may bring. With `new_head` a
+    head that the folder lacks is drawn at random; `config` overrides what config.json says. Raises BadInput that names
+    the first weight that is missing, MissingExtra.
     """
-    model, report = kind.from_pretrained(
-        folder.path,
-        dtype=precision,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    refuse_missing(report, folder.path, what)
-    return model.eval().requires_grad_(False)
+    if kind is transformers.AutoModelForSequenceClassification and has_adapter(folder.path):
+        _, added = read_adapter(folder.path)
+        labels = labels_of(added)
+        if labels is not None:
+            config["num_labels"] = labels
+
+    def read(path: str) -> tuple[Any, Mapping[str, Any]]:
+        model, report = kind.from_pretrained(
+            path,
+            dtype=precision,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **config,
+        )
+        return model, report
+
+    def is_new(model: Any, name: str) -> bool:
+        # the head, and a pooler that may belong to it
+        return new_head and (not name.startswith(f"{model.base_model_prefix}.") or "pooler" in name)
+
+    return read_whole(folder.path, read, what, is_new)
 
 
-def refuse_missing(report: Mapping[str, Any], folder: str | Path, what: str, *, unread: str = "\0") -> None:
-    """Raise BadInput where `from_pretrained` reports weights that the folder lacks, but for names with `unread`."""
-    missing = sorted(key for key in report["missing_keys"] if unread not in key)
+def read_whole(
+    folder: Path,
+    read: Callable[[str], tuple[Any, Mapping[str, Any]]],
+    what: str,
+    unread: Callable[[Any, str], bool] = lambda model, name: False,
+) -> Any:
+    """The model that `read` makes of a folder, with the folder's adapter merged, in evaluation mode.
+
+    `read` gives a model and the report of `from_pretrained` for a path. Raises BadInput where weights are missing, but
+    for those that `unread(model, name)` lets go, and MissingExtra.
+    """
+    added: Mapping[str, Any] = {}
+    if has_adapter(folder):
+        settings, added = read_adapter(folder)
+        with without_adapter(folder) as base:
+            model, report = read(str(base))
+    else:
+        model, report = read(str(folder))
+    missing = []
+    for name in sorted(report["missing_keys"]):
+        if not unread(model, name) and f"{INSIDE}{name}" not in added:
+            missing.append(name)
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise BadInput(f"has no weights for {missing[0]}{more}: it is not {what}, or is incomplete", file=folder)
+    if added:
+        model = merge_adapter(model, folder, added, settings)
+    return model.eval().requires_grad_(False)
 
 
 def quantise(model: Any, device: str) -> Any:
@@ -139,6 +228,8 @@ def quantise(model: Any, device: str) -> Any:
     output = model.get_output_embeddings()
     if output is not None:
         smaller.set_output_embeddings(output)  # a few rows of it are read, in float32
+    if isinstance(getattr(model, "score", None), torch.nn.Linear):
+        smaller.score = model.score  # the classification head of a decoder, as small
     return smaller
 
 

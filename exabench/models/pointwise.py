@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query, Usage
+from exabench.models.adapters import has_adapter
 from exabench.models.costs import usage_of
 from exabench.models.engine import Engine
 from exabench.models.heads import Loaded, Options
@@ -35,6 +36,7 @@ class Pointwise:
         self._fields = tuple(fields)
         self._shape = loaded.shape
         self._rows = loaded.head.rows
+        self._writes = loaded.head.writes
         self.precision = loaded.precision
         self.parameters = loaded.parameters
         max_length = options.get("max_length") or 512
@@ -50,6 +52,8 @@ class Pointwise:
             "precision": loaded.precision,
             "max_length": max_length,
         }
+        if has_adapter(loaded.folder.path):  # which earlier versions left out where peft was not installed
+            scored_by["adapter"] = "merged"
         self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(fields)}
         function = STRATEGIES[strategy]()
         self._engine = Engine(
@@ -63,9 +67,6 @@ class Pointwise:
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries and paid for once."""
-        writes = 1  # the one token whose logits are read; an encoder writes none
-        if self._shape.family == "encoder":
-            writes = 0
         for group in self._engine.score_groups(self._texts(query, passages) for query, passages in jobs):
             scores = []
             tokens = []
@@ -76,7 +77,7 @@ class Pointwise:
                 tokens.append(scored.tokens)
                 cut_passages += scored.cuts & 1
                 cut_queries += scored.cuts >> 1
-            written = [writes] * len(group)
+            written = [self._writes] * len(group)
             counts = {"passages": len(group), "cut_passages": cut_passages, "cut_queries": cut_queries}
             yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **counts)
 

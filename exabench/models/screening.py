@@ -21,6 +21,8 @@ from typing import Any
 
 from exabench.core.errors import PATH, BadInput, UnknownName, printable
 from exabench.core.files import from_json, read_json
+from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS
+from exabench.models.adapters import Shape, check_adapter, misfit
 
 ERROR_CLASSES = {
     "invalid-submission": "the submission itself is wrong",
@@ -70,7 +72,7 @@ _MAGIC = re.compile(
 )
 
 # settings
-FAMILIES = {  # model_type: how its classes begin; those that a head of exabench reads
+FAMILIES = {  # model_type: how its classes begin; those that a head of exabench was tried with
     "albert": "Albert",
     "bert": "Bert",
     "camembert": "Camembert",
@@ -92,6 +94,31 @@ FAMILIES = {  # model_type: how its classes begin; those that a head of exabench
     "phi3": "Phi3",
     "qwen2": "Qwen2",
     "qwen3": "Qwen3",
+    "arcee": "Arcee",
+    "ernie": "Ernie",
+    "eurobert": "EuroBert",
+    "exaone4": "Exaone4",
+    "glm": "Glm",
+    "glm4": "Glm4",
+    "gpt2": "GPT2",
+    "gpt_neox": "GPTNeoX",
+    "gte": "Gte",
+    "megatron-bert": "MegatronBert",
+    "ministral": "Ministral",
+    "mixtral": "Mixtral",
+    "nemotron": "Nemotron",
+    "nomic_bert": "NomicBert",
+    "olmo": "Olmo",
+    "olmo3": "Olmo3",
+    "phi": "Phi",
+    "qwen2_moe": "Qwen2Moe",
+    "qwen3_moe": "Qwen3Moe",
+    "rembert": "RemBert",
+    "roberta-prelayernorm": "RobertaPreLayerNorm",
+    "smollm3": "SmolLM3",
+    "stablelm": "StableLm",
+    "starcoder2": "Starcoder2",
+    "xlm-roberta-xl": "XLMRobertaXL",
     "mt5": "MT5",
     "t5": "T5",
     "umt5": "UMT5",
@@ -102,8 +129,8 @@ TOKENIZERS |= {"SentencePieceBackend", "TokenizersBackend"}
 DEPTH = 16  # of a settings file; those of the families above go 5 deep
 WORDS = _MOST[".jinja"]  # bytes of a chat template, which is a program of sorts, in a settings file as in its own
 
-_HEADS = r"(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|ConditionalGeneration|CausalLM"
-_HEADS += r"|MaskedLM|PreTraining|TextEncoding|TextModel|TokenClassification))"
+_HEADS = r"(Text)?(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|CausalLM|MaskedLM"
+_HEADS += r"|ConditionalGeneration|PreTraining|TextEncoding|TextModel|TokenClassification))"
 # settings that name code or a place to fetch it from
 _CODE = frozenset(
     "auto_map trust_remote_code custom_pipelines custom_code custom_generate quantization_config compression_config "
@@ -113,8 +140,13 @@ _CODE = frozenset(
 _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
 
 # modules of sentence-transformers
-MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LogitScore")
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout", "LogitScore")
 """The modules that exabench loads."""
+
+ACTIVATIONS = tuple("ELU GELU Hardswish Identity LeakyReLU Mish ReLU SELU SiLU Sigmoid Softplus Tanh".split())
+"""The activations of a Dense module that exabench loads."""
+
+_ACTIVATION = re.compile(rf"torch\.nn\.(modules\.(activation|linear)\.)?({'|'.join(ACTIVATIONS)})")
 
 _MODULE_TYPE = re.compile(rf"sentence_transformers(\.[a-z_0-9]+)*\.({'|'.join(MODULES)})")
 _MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
@@ -251,8 +283,11 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             weights_size += size
     if "config.json" not in files:
         raise SubmissionRefused("missing-files", "config.json is missing: this is not a model folder")
-    if not shards:
-        raise SubmissionRefused("missing-files", "there are no safetensors weights")
+    if not set(shards) - {ADAPTER_WEIGHTS}:
+        raise SubmissionRefused("missing-files", "there are no safetensors weights of a model")
+    if (ADAPTER in files) != (ADAPTER_WEIGHTS in files):
+        what = f"an adapter is {ADAPTER} and {ADAPTER_WEIGHTS}, and only one of them is there"
+        raise SubmissionRefused("missing-files", what)
     if weights_size > limits.weights:
         raise SubmissionRefused(
             "too-large", f"its weights have {weights_size} bytes; at most {limits.weights} are allowed"
@@ -275,6 +310,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             raise _unsafe(f"is not a {kind} by its first bytes", name)
 
     # every JSON file but vocabularies
+    adapter: Mapping[str, Any] | None = None
     for name in sorted(files):
         last = name.rpartition("/")[2]
         if not name.endswith(".json") or last in _UNREAD:
@@ -297,10 +333,13 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
         else:
             # Nothing in it, however deep, names code, or a place to fetch it from.
             for key, inner in _pairs(value):
-                if key in _CODE and inner not in (None, False):
+                if key in _CODE and inner not in (None, False) and name != ADAPTER:
                     raise _unsafe(f"says {key}, which may run or fetch code", name)
                 if key in _ATTENTION and inner not in (None, "eager", "sdpa"):
                     raise _unsafe(f"asks for {key} {printable(str(inner))!r}; only eager and sdpa are supported", name)
+                is_path = key == "activation_function" and isinstance(inner, str) and "." in inner
+                if is_path and activation_named(inner) is None:
+                    raise _unsafe(f"names activation_function {printable(inner)!r}, which may be any code", name)
                 if key == "chat_template" and len(json.dumps(inner)) > WORDS:
                     raise _unsafe(f"has a chat template of more than {WORDS} bytes", name)
                 if key == "tokenizer_class" and inner is not None and str(inner) not in TOKENIZERS:
@@ -323,6 +362,11 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             for key, inner in _pairs(value):
                 if key == "activation_fn" and not re.fullmatch(r"torch\.nn\.modules\.(\w+\.)*\w+", str(inner)):
                     raise _unsafe(f"names activation_fn {printable(str(inner))!r}, which may be any code", name)
+        elif name == ADAPTER:
+            try:
+                adapter = check_adapter(value)
+            except BadInput as error:
+                raise SubmissionRefused("unsupported-model", str(error), file=name) from error
         elif name == "modules.json":
             try:
                 _check_modules(value, "")
@@ -335,13 +379,25 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     tensors = 0
     parameters = 0
     vocabulary = 0
+    shapes: dict[str, Shape] = {}  # of the model's tensors
+    added: dict[str, Shape] = {}  # of the adapter's
     for name in sorted(shards):
-        tensors_here, parameters_here, rows = _weights_of(name, files[name], read)
-        tensors += tensors_here
-        parameters += parameters_here
-        vocabulary = max(vocabulary, rows)
+        found = shapes_in(name, files[name], read)
+        tensors += len(found)
         if tensors > TENSORS:
             raise SubmissionRefused("too-large", f"it has more than {TENSORS} tensors", file=name)
+        for tensor, shape in found.items():
+            parameters += math.prod(shape)
+            if tensor.endswith(_EMBEDDINGS) and shape:
+                vocabulary = max(vocabulary, shape[0])
+        if name == ADAPTER_WEIGHTS:
+            added = found
+        elif "/" not in name:
+            shapes |= found
+    if adapter is not None:
+        wrong = misfit(adapter, added, shapes)
+        if wrong is not None:
+            raise _unsafe(wrong, ADAPTER_WEIGHTS)
     if vocabulary > limits.vocabulary:
         what = f"its vocabulary has {vocabulary} rows; at most {limits.vocabulary} are allowed"
         raise SubmissionRefused("too-large", what)
@@ -391,6 +447,12 @@ def _parse_json(data: bytes, file: str) -> Any:
     if level:
         raise _unsafe(f"is nested deeper than {DEPTH} levels", file)
     return value
+
+
+def activation_named(path: str) -> str | None:
+    """The one of ACTIVATIONS that a dotted path names, None where it names anything else."""
+    named = _ACTIVATION.fullmatch(path)
+    return named and named[3]
 
 
 def modules_in(folder: Path) -> list[tuple[str, str]]:
@@ -446,8 +508,8 @@ def _refuse_doubles(pairs: list[tuple[str, Any]]) -> None:
 # -- weights -----------------------------------------------------------------------------------------------
 
 
-def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
-    """Tensors, numbers and rows of the largest embedding of tokens that a safetensors file of `size` bytes declares.
+def shapes_in(file: str, size: int, read: Read) -> dict[str, Shape]:
+    """The shapes of the tensors that a safetensors file of `size` bytes declares.
 
     Raises SubmissionRefused (unsafe-files, too-large, ...).
     """
@@ -474,8 +536,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
 
     # each tensor: its three declarations agree with one another
     places = []
-    parameters = 0
-    vocabulary = 0
+    shapes: dict[str, Shape] = {}
     for name, tensor in header.items():
         if len(name) > 512 or not name.isprintable():
             raise wrong("a tensor's name is too long, or cannot be printed")
@@ -493,9 +554,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
         if math.prod(shape) * _SIZES[dtype] != offsets[1] - offsets[0]:
             raise wrong(f"{called} has another size than its shape")
         places.append((offsets[0], offsets[1], name))
-        parameters += math.prod(shape)
-        if name.endswith(_EMBEDDINGS) and shape:
-            vocabulary = max(vocabulary, shape[0])
+        shapes[name] = tuple(shape)
 
     # the tensors fill the file without holes
     end = 0
@@ -507,7 +566,7 @@ def _weights_of(file: str, size: int, read: Read) -> tuple[int, int, int]:
         raise wrong(f"it declares {8 + length + end} bytes and has {size}")
     if read(file, max(0, size - 22), size)[:4] == b"PK\x05\x06":
         raise wrong("it is a zip archive as well")
-    return len(header), parameters, vocabulary
+    return shapes
 
 
 def _are_counts(value: Any, most: int) -> bool:

@@ -330,13 +330,22 @@ def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any, trimmed: Col
     return edges
 
 
-def pair_template(tokenizer: Any) -> Template:
-    """Query and passage as the tokenizer makes a pair of them: [CLS] q [SEP] p [SEP] in a BERT."""
+def pair_template(tokenizer: Any, prompt: str = "") -> Template:
+    """Query and passage as the tokenizer makes a pair of them: [CLS] q [SEP] p [SEP] in a BERT.
+
+    A `prompt` stands before the query, and stays where the query is cut.
+    """
 
     def encode(texts: Sequence[str]) -> Any:
-        return tokenizer(texts[QUERY], texts[PASSAGE])
+        return tokenizer(prompt + texts[QUERY], texts[PASSAGE])
 
-    template = _glue_template("pair", encode, [QUERY, PASSAGE], _BARE, tokenizer)
+    edges = list(_BARE)
+    name = "pair"
+    if prompt:
+        name = f"pair with {prompt}"
+        rows = [ids_of(tokenizer, f"{prompt}{word}") for word in _WORDS]
+        edges[QUERY] = Edges(before=prompt, head=os.path.commonprefix(rows))
+    template = _glue_template(name, encode, [QUERY, PASSAGE], edges, tokenizer)
     if template is None:
         raise BadInput("this tokenizer does not keep the two texts of a pair in order; use a reranker with a template")
     return template

@@ -3,9 +3,10 @@
 | what the folder holds | reranker |
 |---|---|
 | training.json: a model that exabench trained | the one that it was trained as, with its options |
-| modules.json with a LogitScore, or a chat template of query and document | yes_no, as the folder says |
+| modules.json with a LogitScore, or a causal model's chat template of query and document | yes_no, as the folder says |
 | a Hub id of a family (models/families) | the one that reads the family |
-| a classification head of one or two labels on an encoder | cross_encoder |
+| a classification head of one or two labels | cross_encoder |
+| a cross-encoder made of modules | cross_encoder |
 | modules.json with a pooling | bi_encoder |
 | an architecture of a family: a T5 that writes, its encoder, a causal language model | monot5, rankt5, yes_no |
 
@@ -21,10 +22,13 @@ from typing import Any, NamedTuple, NoReturn
 
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_json
-from exabench.hub.client import local_model, settings_of
+from exabench.hub.client import ADAPTER, check_described, local_model, settings_of
+from exabench.models.adapters import check_adapter
 from exabench.models.families import families, family_named, family_of_config, family_of_id, family_of_name
 from exabench.models.flops import shape_of
+from exabench.models.labels import relevant_label
 from exabench.models.logit_score import chat_template_in, has_logit_score, read_logit_score
+from exabench.models.modules import is_modular
 from exabench.models.screening import MODULES
 from exabench.parts.rerankers import RERANKERS
 
@@ -116,8 +120,6 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
             if isinstance(options, Mapping):
                 name = str(values["reranker"])
                 return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
-    if (folder / "adapter_config.json").is_file():
-        refuse("adapter_config.json: LoRA adapters are not supported; merge it into its base model (peft)")
     # Before the settings: these models look like others there. What a folder says of itself is newer than its family.
     if has_logit_score(folder):
         return Recognised("yes_no", {}, f"modules.json lists {', '.join(_modules(folder))}")
@@ -125,10 +127,8 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     if of_id is not None:
         return Recognised(of_id.reranker, {"family": of_id.name}, f"{model} is of the family {of_id.name}")
 
-    file = folder / "config.json"
-    if not file.is_file():
-        raise BadInput("is not a model folder: config.json is missing", file=model)
-    config = read_json(file)
+    check_described(folder, model)
+    config = read_json(folder / "config.json")
     if not isinstance(config, Mapping):
         refuse("config.json is not the description of a model")
     architectures = config.get("architectures") or []
@@ -139,8 +139,14 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     said = f"config.json says {printable(architecture)}"
     if config.get("auto_map"):
         refuse(f"{said} and needs its own code (auto_map), which is never run")
+    unknown = ""
     try:
         family = shape_of(config).family
+    except UnknownName as error:
+        unknown = str(error)
+        family = ""
+        if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+            family = "decoder"
     except BadInput as error:
         refuse(f"{said}, which is not supported here ({error})")
 
@@ -152,16 +158,28 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     modules = _modules(folder)
     if made_as in ("SparseEncoder", "MultiVectorEncoder"):
         refuse(f"config_sentence_transformers.json says {made_as}, which is not a reranker here (first stage: splade)")
+    if is_modular(folder):
+        return Recognised("cross_encoder", {}, f"modules.json lists {', '.join(modules)}")
     if made_as == "CrossEncoder" and len(modules) > 1:
-        refuse(f"modules.json: a cross-encoder of {', '.join(modules)}; it needs a classification head")
+        refuse(f"modules.json: a cross-encoder of {', '.join(modules)}, none of which gives scores")
 
+    if (folder / ADAPTER).is_file():
+        adapter = read_json(folder / ADAPTER)
+        check_adapter(adapter, folder / ADAPTER)
+        if adapter.get("task_type") == "SEQ_CLS" and not architecture.endswith(_CLASSIFIER):
+            return Recognised("cross_encoder", {}, f"{said}, and {ADAPTER} brings a classification head (SEQ_CLS)")
     if architecture.endswith(_CLASSIFIER):
-        labels = config.get("num_labels") or len(config.get("id2label") or {}) or 2  # 2: as transformers takes it
+        names = config.get("id2label")
+        if not isinstance(names, Mapping):
+            names = {}
+        labels = config.get("num_labels") or len(names) or 2  # 2: as transformers takes it
         if labels not in (1, 2):
             refuse(f"{said} with {labels} labels; a reranker has one or two")
-        if family != "encoder":
-            refuse(f"{said}: a classification head on a {family} is not supported")
-        return Recognised("cross_encoder", {}, f"{said} with {labels} label{'s' * (labels > 1)}")
+        why = f"{said} with 1 label"
+        if labels == 2:
+            _, which = relevant_label(names)
+            why = f"{said} with 2 labels; {which}"
+        return Recognised("cross_encoder", {}, why)
     # Only here: a cross-encoder's own modules.json says nothing that its head does not.
     strange = sorted(set(modules) - set(MODULES))
     if strange:
@@ -183,6 +201,8 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         return Recognised(of_config.reranker, {}, said)
     if family == "encoder":
         refuse(f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling")
+    if unknown:
+        refuse(f"{said}, which is not supported here ({unknown})")
     refuse(f"{said}, a {family} that does not generate text")
 
 

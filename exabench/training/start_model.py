@@ -14,7 +14,8 @@ from exabench.core.files import read_json, replacing_folder
 from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
 from exabench.models.learner import Learner
-from exabench.models.loading import dtype_of, loading, silence, tokenizer_of
+from exabench.models.loading import dtype_of, loading, silence, tokenizer_of, weights_of
+from exabench.models.modules import is_modular
 from exabench.parts.assembly import reranker
 from exabench.parts.rerankers import RERANKERS
 from exabench.training.recipe import Plan, Steps
@@ -51,6 +52,7 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
         if not isinstance(config, dict):
             raise BadInput("is not the description of a model", file=found.path / "config.json")
         has_head = any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ())
+        has_head = has_head or is_modular(found.path)
     if has_head:
         options["revision"] = found.revision
         start: Any = reranker(plan.reranker, model=plan.model, **options)
@@ -61,20 +63,8 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
             with loading(found, what), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(plan.seed)
                 tokenizer = tokenizer_of(found)
-                model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-                    found.path,
-                    num_labels=1,
-                    dtype=dtype,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                )
-            # The head is new, and so may be a pooler that belongs to it; all else must have been in the folder.
-            inside = f"{model.base_model_prefix}."
-            missing = [name for name in report["missing_keys"] if name.startswith(inside) and "pooler" not in name]
-            if missing:
-                raise BadInput(f"has no weights for {min(missing)}: it is not {what}", file=found.path)
+                kind = transformers.AutoModelForSequenceClassification
+                model = weights_of(kind, found, what, dtype, new_head=True, num_labels=1)
             with replacing_folder(with_head) as fresh, silence():
                 model.save_pretrained(fresh)
                 tokenizer.save_pretrained(fresh)

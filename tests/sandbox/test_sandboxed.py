@@ -13,8 +13,9 @@ import pytest
 import torch
 from hub_client import point_at
 from hub_double import HubDouble
-from models import MINILM, classifier_folder, decoder_folder, logit_score_folder
+from models import MINILM, classifier_folder, decoder_folder, logit_score_folder, modular_folder
 from safetensors.torch import load_file, save_file
+from test_adapters import adapted
 from toys import contents
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
@@ -50,6 +51,22 @@ def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
         about = (inside.identity, inside.precision, inside.parameters, inside.reads)
         assert inside.pairs_per_second is None or inside.pairs_per_second > 0
     assert about == (outside.identity, outside.precision, outside.parameters, outside.reads)
+
+
+@pytest.mark.parametrize("kind", ["modules", "a head on a decoder", "an encoder of unknown cost", "an adapter"])
+def test_cross_encoders_of_every_kind_score_inside_as_outside(kind, tmp_path):
+    if kind == "modules":
+        folder = modular_folder(tmp_path / "m")
+    elif kind == "a head on a decoder":
+        folder = classifier_folder(tmp_path / "m", "qwen3")
+    elif kind == "an encoder of unknown cost":
+        folder = classifier_folder(tmp_path / "m", "ernie", labels=2)
+    else:
+        folder = adapted(classifier_folder(tmp_path / "base"), tmp_path / "m", "SEQ_CLS", target_modules=["query"])
+    outside = reranker("cross_encoder", model=str(folder), scores=None)
+    with closing(SandboxedReranker("cross_encoder", str(folder))) as inside:
+        assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+        assert inside.identity == outside.identity
 
 
 def test_a_pretrained_model_measures_over_mini_as_it_does_outside():

@@ -6,6 +6,7 @@ SubmissionRefused.
 
 from __future__ import annotations
 
+from exabench.bench.sandbox._conversion import unpickle
 from exabench.bench.sandbox._jail import JailedProcess, JailLimits, check_jail, jail_command
 from exabench.bench.sandbox._reranker import Conversation, SandboxedReranker, fetch_screened
 from exabench.bench.sandbox._seccomp import seccomp_filter
@@ -19,4 +20,5 @@ __all__ = [
     "fetch_screened",
     "jail_command",
     "seccomp_filter",
+    "unpickle",
 ]

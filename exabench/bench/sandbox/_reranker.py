@@ -127,7 +127,7 @@ class Speed(Record, frozen=True):
 _T = TypeVar("_T", bound=Record)
 
 
-def _read_answer(line: bytes, kind: type[_T]) -> _T:
+def read_answer(line: bytes, kind: type[_T]) -> _T:
     """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
     try:
         value = json.loads(line)
@@ -167,14 +167,14 @@ class Conversation:
         self.pairs_per_second: float | None = None
         self._jailed.send(_line(setup))
         with self._ending_on_error():
-            self._about = _read_answer(self._jailed.exchange(lambda: limits.load), About)
+            self._about = read_answer(self._jailed.exchange(lambda: limits.load), About)
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given. Raises SubmissionRefused."""
         with self._ending_on_error():
             self._jailed.send(_question(0, query, passages))
             line = self._jailed.exchange(lambda: self._limits.query)
-            return _read_answer(line, Scores).for_passages(len(passages))
+            return read_answer(line, Scores).for_passages(len(passages))
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage | None]]:
         """Scores and usage of each job, in order; jobs are read as the model asks for them.
@@ -199,14 +199,14 @@ class Conversation:
                 line = self._jailed.exchange(lambda: self._limits.query * max(1, len(sizes)), lambda: next(lines, b""))
                 if not sizes:
                     break
-                answer = _read_answer(line, Scores)
+                answer = read_answer(line, Scores)
                 usage = None
                 if answer.usage is not None:
                     usage = Usage(**as_builtins(answer.usage))
                 yield answer.for_passages(sizes.popleft()), usage
             if not asked_all:
                 raise SubmissionRefused("crashed", "the model sent an answer to no request")
-            self.pairs_per_second = _read_answer(line, Speed).pairs_per_second
+            self.pairs_per_second = read_answer(line, Speed).pairs_per_second
 
     def close(self) -> None:
         """End the jail."""

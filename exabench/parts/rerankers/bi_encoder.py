@@ -15,7 +15,7 @@ from exabench.hub.client import model_folder
 from exabench.models.costs import usage_of
 from exabench.models.devices import devices_of
 from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
-from exabench.models.heads import POOLINGS, DualHead, Loaded, pad_of, read_shape
+from exabench.models.heads import POOLINGS, UNKNOWN, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
 from exabench.models.templates import DualTemplate
 from exabench.models.vector_store import VectorStore
@@ -59,7 +59,7 @@ class BiEncoder:
         self._progress = progress
         folder = model_folder(model, revision, lock)
         self._fields = tuple(fields)
-        self._shape = read_shape(folder, ("encoder", "decoder"), "a BERT")
+        self._shape = read_shape(folder, ("encoder", "decoder", UNKNOWN), "a BERT")
         self._devices = devices_of(devices, precision)
         encoder = DualEncoder(
             folder,

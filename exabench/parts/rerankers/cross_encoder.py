@@ -1,22 +1,28 @@
-"""Cross-encoders: a classifier of one or two labels that reads query and passage as a pair (monoBERT, MiniLM)."""
+"""Cross-encoders: one or two labels, or scores, of query and passage read as a pair (monoBERT, MiniLM, Ettin)."""
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
+from exabench.core.errors import BadInput
 from exabench.models.answers import check_strategy
 from exabench.models.heads import Options, load
+from exabench.models.labels import relevant_label
+from exabench.models.modules import PairSettings
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import pair_template
+from exabench.models.templates import Template, chat_template, pair_template, text_template
 
 TYPE = "cross-encoder"
 
 
 class CrossEncoder(Pointwise):
-    """Nogueira and Cho 2019: the pair in the model's own format, and its logit, or its log-softmax of label 1 of two.
+    """Nogueira and Cho 2019: the pair in the model's own format, and its logit, or its log-softmax of the relevant
+    label of two.
 
-    Any BERT, RoBERTa, ELECTRA, ALBERT, DeBERTa or ModernBERT with a head for sequence classification.
-    `strategy` overrides how two labels become a score ("softmax", "difference").
+    Any model that transformers loads with a head for sequence classification, encoder or decoder, and cross-encoders
+    made of modules (sentence-transformers 5.4). `strategy` overrides how two labels become a score ("softmax",
+    "difference"). `template` is a text with {query} and {passage} for a model that was trained on one; without it the
+    pair is read as the folder says, or as its tokenizer makes a pair.
     """
 
     head = "classifier"
@@ -26,10 +32,34 @@ class CrossEncoder(Pointwise):
         model: str,
         *,
         strategy: str = "",
+        template: str = "",
         **options: Unpack[Options],
     ) -> None:
         loaded = load(model, "classifier", **options)
-        one = loaded.head.rows == 1
-        strategy = strategy or ("logit" if one else "log_softmax")
-        check_strategy(strategy, loaded.head.rows, rows=("answers",))
-        super().__init__(loaded, pair_template(loaded.tokenizer), strategy, (0,) if one else (1, 0), **options)
+        head: Any = loaded.head
+        answers: tuple[int, ...] = (0,)
+        usual = "logit"
+        if head.rows == 2:
+            relevant, _ = relevant_label(head.model.config.id2label)
+            answers = (relevant, 1 - relevant)
+            usual = "log_softmax"
+        strategy = strategy or usual
+        check_strategy(strategy, head.rows, rows=("answers",))
+        super().__init__(loaded, _template_of(loaded.tokenizer, head.settings, template), strategy, answers, **options)
+
+
+def _template_of(tokenizer: Any, settings: PairSettings, template: str) -> Template:
+    """How a pair is read: by the template that is given, the folder's chat template, or as the tokenizer makes a pair.
+
+    Raises BadInput where the chat template leaves the query or the passage out.
+    """
+    if template:
+        return text_template(template, tokenizer)
+    if not settings.chat:
+        return pair_template(tokenizer, settings.prompt)
+    if not tokenizer.chat_template:
+        raise BadInput("this model reads pairs by its chat template, and its tokenizer has none; give a template")
+    turns = [{"role": "query", "content": "{query}"}, {"role": "document", "content": "{passage}"}]
+    if settings.prompt:
+        turns.insert(0, {"role": "system", "content": settings.prompt})
+    return chat_template(turns, tokenizer, add_generation_prompt=settings.turn)

@@ -81,12 +81,10 @@ class YesNo(Pointwise):
 
 
 def _own_template(own: LogitScore, tokenizer: Any, instruction: str) -> Template:
-    """The input of a folder with a LogitScore: its chat template, or without one a pair of texts."""
+    """The input of a folder with a LogitScore: its chat template, or without one a pair of texts behind its prompt."""
     if own.chat:
         return chat_template(own.turns(instruction), tokenizer, **own.settings)
-    if instruction or own.prompt:
-        raise BadInput("this model has no chat template to put an instruction into; remove instruction")
-    return pair_template(tokenizer)
+    return pair_template(tokenizer, instruction or own.prompt)
 
 
 def _in_a_turn(question: str | Sequence[str], tokenizer: Any) -> Template:

@@ -1,0 +1,187 @@
+"""Cross-encoders made of modules (sentence-transformers 5.4 and newer): what their settings say, and the modules behind
+the encoder. https://sbert.net/docs/cross_encoder/usage/custom_models.html
+
+A table says which modules and activations are loaded; a dotted path of a folder is compared with it, never imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exabench.core.errors import BadInput, UnknownName, printable
+from exabench.core.files import json_text, read_json, write
+from exabench.models.screening import ACTIVATIONS, activation_named, modules_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BASE = "sentence_transformers.base.modules"
+_SENTENCE = "sentence_transformers.sentence_transformer.modules"
+PLACES = {
+    "Transformer": f"{_BASE}.transformer",
+    "Dense": f"{_BASE}.dense",
+    "Normalize": f"{_BASE}.normalize",
+    "Pooling": f"{_SENTENCE}.pooling",
+    "LayerNorm": f"{_SENTENCE}.layer_norm",
+    "Dropout": f"{_SENTENCE}.dropout",
+}
+"""The modules that are loaded, and where sentence-transformers keeps the class of each."""
+
+_WITH_WEIGHTS = ("Dense", "LayerNorm")
+_SCORES = "scores"
+"""The feature that holds the scores, behind the last module."""
+
+_PAIRS = "sentence_bert_config.json"
+# Settings of a Transformer that are read here, or that say how fast it runs; any other may change what it computes.
+_READ = frozenset(
+    "max_seq_length do_lower_case transformer_task modality_config module_output_name processing_kwargs "
+    "unpad_inputs".split()
+)
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How a cross-encoder of sentence-transformers reads a pair.
+
+    `prompt` stands before the query. Where `chat`, the two texts are the turns "query" and "document" of its chat
+    template, with the assistant's turn begun behind them where `turn`. `lower`: texts in small letters; `most`: tokens
+    of a pair, 0 for as many as the model holds.
+    """
+
+    prompt: str = ""
+    chat: bool = False
+    turn: bool = False
+    lower: bool = False
+    most: int = 0
+
+
+def is_modular(folder: Path) -> bool:
+    """Does a folder hold a cross-encoder whose scores are made by a module, rather than by a classification head?"""
+    try:
+        listed = modules_in(folder)
+    except BadInput:
+        return False
+    return any(
+        kind == "Dense" and _settings(folder / inside).get("module_output_name") == _SCORES for kind, inside in listed
+    )
+
+
+def pair_settings(folder: Path) -> PairSettings:
+    """How a folder that sentence-transformers saved as a CrossEncoder reads a pair; the defaults for any other.
+
+    Raises BadInput for a setting that would change what the encoder computes and is not read here.
+    """
+    of_model = _settings(folder, "config_sentence_transformers.json")
+    if not (folder / "modules.json").is_file() or of_model.get("model_type") != "CrossEncoder":
+        return PairSettings()
+    file = folder / _PAIRS
+    own = _settings(folder, _PAIRS)
+    for name, value in own.items():
+        harmless = isinstance(value, Mapping) and set(value) <= {"attn_implementation", "dtype", "torch_dtype"}
+        if name not in _READ and value and not harmless:
+            raise BadInput(
+                f"says {printable(name)}, which is not read here: remove it, or use another model", file=file
+            )
+    prompts = of_model.get("prompts")
+    prompt = ""
+    if isinstance(prompts, Mapping):
+        prompt = str(prompts.get(of_model.get("default_prompt_name")) or "")
+    most = own.get("max_seq_length") or 0
+    if not isinstance(most, int) or most < 0:
+        raise BadInput(f"max_seq_length is a number of tokens, not {printable(str(most))!r}", file=file)
+    begins = [{"chat_template": {"add_generation_prompt": turn}} for turn in (False, True)]
+    processing = own.get("processing_kwargs") or begins[False]
+    if processing not in begins:
+        raise BadInput("says processing_kwargs, of which only chat_template.add_generation_prompt is read", file=file)
+    return PairSettings(
+        prompt=prompt,
+        chat="message" in (own.get("modality_config") or {}),
+        turn=processing == begins[True],
+        lower=bool(own.get("do_lower_case")),
+        most=most,
+    )
+
+
+def load_module(folder: Path, kind: str, inside: str) -> Any:
+    """One module of a model folder, in float32, from safetensors only. Raises BadInput, UnknownName."""
+    place = folder / inside
+    if kind not in PLACES:
+        raise UnknownName("module", kind, PLACES, file=folder / "modules.json")
+    if kind in _WITH_WEIGHTS and not (place / "model.safetensors").is_file():
+        raise BadInput(f"module {inside!r} has no model.safetensors (pickles are never loaded)", file=folder)
+    named = _settings(place).get("activation_function")
+    if named is not None and activation_named(str(named)) is None:
+        raise UnknownName("activation_function", str(named), ACTIVATIONS, file=place / "config.json")
+    module_class = getattr(importlib.import_module(PLACES[kind]), kind)
+    return module_class.load(str(folder), subfolder=inside, local_files_only=True)
+
+
+def load_modules(folder: Path) -> Any:
+    """The modules behind the Transformer, which is the first, as a ModuleList in evaluation mode."""
+    from torch import nn
+
+    first, *others = modules_in(folder)
+    if first != ("Transformer", ""):
+        raise BadInput("its first module is not a Transformer in the folder itself", file=folder / "modules.json")
+    modules = nn.ModuleList()
+    for kind, inside in others:
+        module = load_module(folder, kind, inside)
+        if not getattr(module, "include_prompt", True) and pair_settings(folder).prompt:
+            raise BadInput("leaves its prompt out of the pooling, which is not supported here", file=folder / inside)
+        modules.append(module)
+    return modules.float().eval().requires_grad_(False)
+
+
+def scores_of(modules: Any, states: Tensor, mask: Tensor) -> Tensor:
+    """The scores `[n, labels]` that modules make of an encoder's states `[n, length, width]`, padding masked."""
+    features = {"token_embeddings": states, "attention_mask": mask.long()}
+    for module in modules:
+        features = module(features)
+    return features[_SCORES]
+
+
+def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int) -> None:
+    """Write modules and settings of a cross-encoder next to its encoder, as sentence-transformers lays them out.
+
+    Without modules it is a model with a classification head.
+    """
+    listed = [{"idx": 0, "name": "0", "path": "", "type": f"{PLACES['Transformer']}.Transformer"}]
+    for place, module in enumerate(modules, start=1):
+        kind = type(module).__name__
+        path = f"{place}_{kind}"
+        (folder / path).mkdir()
+        module.save(str(folder / path))
+        listed.append({"idx": place, "name": str(place), "path": path, "type": f"{PLACES[kind]}.{kind}"})
+    write(folder / "modules.json", json_text(listed))
+
+    task, gives, feature = "sequence-classification", "logits", _SCORES
+    if len(listed) > 1:
+        task, gives, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
+    read_as: dict[str, Any] = {"text": {"method": "forward", "method_output_name": gives}}
+    own: dict[str, Any] = {"transformer_task": task, "module_output_name": feature}
+    if settings.chat:
+        read_as["message"] = {**read_as["text"], "format": "flat"}
+        own["processing_kwargs"] = {"chat_template": {"add_generation_prompt": settings.turn}}
+    # no do_lower_case: where texts are in small letters, the tokenizer that is saved makes them so
+    own |= {"modality_config": read_as, "max_seq_length": limit}
+    write(folder / _PAIRS, json_text(own))
+    of_model: dict[str, Any] = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.linear.Identity"}
+    of_model |= {"prompts": {}, "default_prompt_name": None}
+    if settings.prompt:
+        of_model |= {"prompts": {"query": settings.prompt}, "default_prompt_name": "query"}
+    write(folder / "config_sentence_transformers.json", json_text(of_model))
+
+
+def _settings(folder: Path, name: str = "config.json") -> Mapping[str, Any]:
+    """The settings in a JSON file, none without one. Raises BadInput."""
+    file = folder / name
+    if not file.is_file():
+        return {}
+    values = read_json(file)
+    if not isinstance(values, Mapping):
+        raise BadInput("is not an object of settings", file=file)
+    return values

@@ -41,8 +41,8 @@ class _Piece(Record, frozen=True):
 def unpickle(files: Mapping[Path, Path], progress: Progress = silent) -> None:
     """Write the tensors of each pickle of `files` into the safetensors file that it stands for.
 
-    Raises SubmissionRefused (no-sandbox) where nothing can be jailed here, BadInput for a pickle that is no table of
-    tensors.
+    Raises SubmissionRefused (no-sandbox) where nothing can be jailed here, BadInput for a pickle that is not a table
+    of tensors.
     """
     check_libraries()
     check_jail()

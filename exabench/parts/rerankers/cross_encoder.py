@@ -1,4 +1,4 @@
-"""Cross-encoders: one or two labels, or scores, of query and passage read as a pair (monoBERT, MiniLM, Ettin)."""
+"""Cross-encoders: a model reads query and passage as a pair and scores it (monoBERT, MiniLM, Ettin, heads on Qwen)."""
 
 from __future__ import annotations
 

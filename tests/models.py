@@ -56,6 +56,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mistral": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gemma": {"num_key_value_heads": 1, "head_dim": 8},
     "gemma2": {"num_key_value_heads": 2, "head_dim": 8, "final_logit_softcapping": 3.0, "sliding_window": 8},
     "granite": {"num_key_value_heads": 2, "logits_scaling": 4.0},
 }
@@ -131,8 +132,11 @@ def bert_tokenizer() -> Any:
 
 
 @cache
-def bpe_tokenizer() -> Any:
-    """A byte-level vocabulary with the splitting rule of Llama 3 and Qwen, and a chat template."""
+def bpe_tokenizer(more: str = "") -> Any:
+    """A byte-level vocabulary with the splitting rule of Llama 3 and Qwen, and a chat template.
+
+    `more` is read when it is trained.
+    """
     rule = (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
         r"|\s+(?!\S)|\s+"
@@ -143,12 +147,59 @@ def bpe_tokenizer() -> Any:
     made.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_of])
     made.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    learnt = [*texts(), *[" yes no yes\nyes\nno\nno yes Answer:.\n.\n?\n?\n"] * 50]
+    learnt = [*texts(), *[" yes no yes\nyes\nno\nno yes Answer:.\n.\n?\n?\n"] * 50, *[more] * 50]
     told = {"vocab_size": 1200, "special_tokens": special, "initial_alphabet": bytes_of.alphabet()}
     made.train_from_iterator(learnt, trainers.BpeTrainer(show_progress=False, **told))
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT
     )
+
+
+@cache
+def gemma_tokenizer() -> Any:
+    """A vocabulary that, as Gemma's, cuts nowhere before it merges: a space is a sign, and a dot joins a line's end."""
+    made = Tokenizer(vocabularies.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")  # for the training alone
+    bytes_of = [f"<0x{number:02X}>" for number in range(256)]
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *bytes_of]
+    learnt = [*texts(), *["A: sky.\nB: Yes. No.\n Yes yes no 'Yes' 'No'. Yes"] * 50]
+    made.train_from_iterator(learnt, trainers.BpeTrainer(show_progress=False, vocab_size=1_200, special_tokens=special))
+    made.pre_tokenizer = None
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    made.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", 2)]
+    )
+    special_names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special_names)
+
+
+def logit_score_folder(
+    folder: Path, template: str, *, tokens: tuple[int, ...], kind: str = "qwen3", seed: int = 0, **told: Any
+) -> Path:
+    """A causal reranker as sentence-transformers writes it: chat template, LogitScore, and what else it is told."""
+    decoder_folder(folder, kind, seed=seed)
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    modules = []
+    for place, (name, path) in enumerate({"Transformer": "", "LogitScore": "1_LogitScore"}.items()):
+        inside = {"Transformer": "base.modules.transformer", "LogitScore": "cross_encoder.modules.logit_score"}[name]
+        kind_of = f"sentence_transformers.{inside}.{name}"
+        modules.append({"idx": place, "name": str(place), "path": path, "type": kind_of})
+    method = {"method": "forward", "method_output_name": "logits"}
+    form = {"text": method}
+    if told.get("format", "flat"):
+        form["message"] = {**method, "format": told.get("format", "flat")}
+    transformer = {"transformer_task": "text-generation", "module_output_name": "causal_logits"}
+    transformer |= {"modality_config": form, "processing_kwargs": told.get("processing", {})}
+    settings = {"model_type": "CrossEncoder", "prompts": told.get("prompts", {})}
+    settings |= {"default_prompt_name": told.get("prompt_name"), "activation_fn": "torch.nn.modules.linear.Identity"}
+    scored = dict(zip(("true_token_id", "false_token_id"), (*tokens, None), strict=False))
+    files = {"modules.json": modules, "sentence_bert_config.json": transformer, "1_LogitScore/config.json": scored}
+    files["config_sentence_transformers.json"] = settings
+    for name, values in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(values), encoding="utf-8")
+    return folder
 
 
 def t5_folder(
@@ -212,10 +263,10 @@ def encoder_folder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:
     return _drawn(folder, transformers.AutoModel, kind, bert_tokenizer(), seed, _ENCODERS[kind])
 
 
-def decoder_folder(folder: Path, kind: str = "llama", *, seed: int = 0) -> Path:
-    """A causal language model on a byte-level vocabulary."""
+def decoder_folder(folder: Path, kind: str = "llama", *, tokenizer: Any = None, seed: int = 0) -> Path:
+    """A causal language model, on a byte-level vocabulary where no other is given."""
     sizes = {"vocab_size": 1_280, "pad_token_id": 0, **{**DECODERS, **UNCOUNTED_DECODERS}[kind]}
-    return _drawn(folder, transformers.AutoModelForCausalLM, kind, bpe_tokenizer(), seed, sizes)
+    return _drawn(folder, transformers.AutoModelForCausalLM, kind, tokenizer or bpe_tokenizer(), seed, sizes)
 
 
 def _drawn(folder: Path, auto: Any, kind: str, tokenizer: Any, seed: int, sizes: dict[str, Any]) -> Path:

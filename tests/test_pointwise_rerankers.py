@@ -26,9 +26,9 @@ from sentence_transformers import CrossEncoder
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
+from exabench.models.families import families
 from exabench.models.flops import exact, shape_of
 from exabench.parts.rerankers import RERANKERS
-from exabench.parts.rerankers.yes_no import TEMPLATE
 
 QUERY = Query("q", "Why is the sky blue?")
 PASSAGES = [
@@ -188,7 +188,7 @@ def test_yes_no_compares_the_next_tokens_logits(chat, folders):
     yes, no = (token(tokenizer, piece) for piece in (("yes", "no") if chat else ("Ġyes", "Ġno")))
     expected = []
     for passage in PASSAGES:
-        text = TEMPLATE.replace("{query}", QUERY.text).replace("{passage}", passage.flat().strip())
+        text = families()["yes_no"].template.replace("{query}", QUERY.text).replace("{passage}", passage.flat())
         turns = [{"role": "user", "content": text}]
         if chat:
             text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

@@ -123,26 +123,28 @@ def test_what_cannot_be_told_is_refused_in_one_line_that_lists_the_parts(tmp_pat
     encoder = encoder_folder(tmp_path / "encoder")
     assert "config.json says BertModel: an encoder with neither a head that scores pairs" in refused(encoder)
     assert "with 3 labels; a reranker has one or two" in refused(classifier_folder(tmp_path / "nli", labels=3))
-    for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"), ("Transformer", "LogitScore")):
+    for modules in (("Transformer", "Pooling", "Dense", "LayerNorm", "Dense"),):
         folder = modular(copy(encoder, modules[-1]), *modules)
         assert f"modules.json: a cross-encoder of {', '.join(modules)}, none of which gives scores" in refused(folder)
     assert "which is not a reranker here" in refused(
         modular(copy(encoder, "sparse"), "Transformer", "SpladePooling", made_as="SparseEncoder")
     )
     odd = modular(copy(encoder, "odd"), "Transformer", "Pooling", "Odd", made_as="SentenceTransformer")
-    assert "modules.json lists Odd, and Transformer, Pooling, Normalize, Dense, LayerNorm, Dropout are read" in refused(
-        odd
+    assert (
+        "modules.json lists Odd, and Transformer, Pooling, Normalize, Dense, LayerNorm, Dropout, LogitScore are read"
+        in refused(odd)
     )
 
     code = edited(copy(classifier, "code"), auto_map={"AutoModel": "x.Y"})
     assert "needs its own code (auto_map), which is never run" in refused(code)
     mamba = edited(copy(encoder, "mamba"), model_type="mamba")
     assert "which is not supported here (unknown model_type" in refused(mamba)
-    pair = copy(decoder, "pair")
-    for file in pair.glob("chat_template*"):
-        file.unlink()
-    (pair / "chat_template.jinja").write_text("{% if messages[1].role == 'document' %}{% endif %}")
-    assert "a chat template of query and document, which is not supported here" in refused(pair)
+    for folder, family in (
+        (copy(decoder, "Qwen3-Reranker-0.6B"), "qwen3-reranker"),
+        (t5_folder(tmp_path / "ptt5-base-msmarco", t5_tokenizer()), "ptt5"),
+    ):
+        assert f"is named as those of {family}, which are asked in their own way; if it is of a fam" in refused(folder)
+    assert recognise(str(t5_folder(tmp_path / "monot5-mine", t5_tokenizer()))).reranker == "monot5"
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="is not a model folder: config.json is missing$"):  # no part reads it
         exabench.reranker("auto", model=str(tmp_path / "empty"))

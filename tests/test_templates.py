@@ -12,7 +12,8 @@ from hypothesis import example, given, strategies as st
 from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer, texts
 
 from exabench.core.errors import BadInput
-from exabench.models.answers import answer_ids, answer_words, spellings
+from exabench.models.answers import answer_ids, spellings
+from exabench.models.families import usual_family
 from exabench.models.templates import FIELDS, ids_of, pair_template, text_template
 
 MONOT5 = "Query: {query} Document: {passage} Relevant:"
@@ -92,13 +93,14 @@ def test_a_pair_is_the_tokenizers_own_pair(query, passage):
     assert (made.ids.dtype, made.types.dtype) == (np.int32, np.int8)
 
 
-@given(written.map(str.strip), written.map(str.strip))
+@given(written, written)
 @example("", "")
 @example("Is it.", "Yes.\n\nNo?")
-def test_a_byte_level_vocabulary_glues_to_the_whole_text_of_stripped_fields(query, passage):
+@example(" why\n", "\t two  spaces ")
+def test_a_byte_level_vocabulary_glues_to_the_whole_text(query, passage):
     tokenizer = bpe_tokenizer()
     template = text_template(YES_NO, tokenizer)
-    assert glued(template, tokenizer, f" {query}\n", passage).ids.tolist() == whole(YES_NO, tokenizer, (query, passage))
+    assert glued(template, tokenizer, query, passage).ids.tolist() == whole(YES_NO, tokenizer, (query, passage))
 
 
 lengths = st.integers(0, 40)
@@ -163,21 +165,23 @@ def test_a_template_whose_fields_are_not_there_once_and_apart_is_refused(text, s
 
 
 @pytest.mark.parametrize(
-    ("reranker", "model", "positive_first"),
+    ("default", "model", "positive_first"),
     [
         ("monot5", "unicamp-dl/mt5-base-mmarco-v2", ("yes", "no")),
         ("monot5", "unicamp-dl/monoptt5-3b", ("Sim", "Não")),
         ("monot5", "unicamp-dl/ptt5-base-pt-msmarco-100k-v2", ("sim", "não")),
         ("monot5", "unicamp-dl/mt5-13b-mmarco-100k", ("▁true", "▁")),
+        ("monot5", "unicamp-dl/mt5-3B-mmarco-en-pt", ("▁true", "▁")),
         ("monot5", "/home/me/folder", ("true", "false")),
         ("rankt5", "Soyoung97/RankT5-base", ("<extra_id_10>",)),
         ("yes_no", "any/thing", ("yes", "no")),
     ],
 )
-def test_the_registry_knows_the_words_of_a_family(reranker, model, positive_first):
-    assert answer_words(reranker, model) == positive_first
+def test_a_family_says_what_its_models_answer(default, model, positive_first):
+    family = usual_family(default, model)
+    assert family.answers == positive_first
     for given_words in (("good", "bad"), "good, bad"):
-        assert answer_words(reranker, model, given_words) == ("good", "bad")
+        assert family.asked(answers=given_words).answers == ("good", "bad")
 
 
 def test_an_answer_is_one_token_as_it_follows_the_cue_and_every_spelling_of_it_is_found():

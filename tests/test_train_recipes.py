@@ -15,6 +15,7 @@ from exabench.data.builders import BUILDERS
 from exabench.data.builders.imported import FAMILY_OF
 from exabench.data.building import data_recipe
 from exabench.measure.metric_values import MetricName
+from exabench.models.families import families
 from exabench.models.heads import Options
 from exabench.models.strategies import STRATEGIES
 from exabench.parts.losses import LOSSES
@@ -125,7 +126,7 @@ def test_the_tables_of_judged_queries_are_known_as_such():
 
 
 def test_a_baseline_without_explanations_has_the_prompt_of_exaranker_but_for_the_wish_for_one():
-    own = inspect.getmodule(RERANKERS["exaranker"]).TEMPLATE
+    own = families()["exaranker"].template
     plans = [plan for name, plan in PLANS.items() if name.endswith("-bin")]
     assert {f"{plan.options['template']} Give an explanation." for plan in plans} == {own}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,9 @@ from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Query, Task
 from exabench.hub.client import settings_of
+from exabench.models.families import families, usual_family
 from exabench.models.flops import Shape, exact, shape_of
+from exabench.models.logit_score import read_logit_score
 from exabench.parts.recognition import MODEL_PARTS
 from exabench.tasks.collections import open_collection, read_checked_qrels
 
@@ -130,9 +131,19 @@ class _Reader:
             self._tokenizer = tokenizer_of(folder)
         self._part = part
         # Parts that score pairs cut them to 512 tokens unless told otherwise; a tokenizer may know of fewer.
-        self._limit = min(int(options.get("max_length") or 512), self._tokenizer.model_max_length)
-        module = importlib.import_module(f"exabench.parts.rerankers.{part}")
-        self._template = str(options.get("template") or getattr(module, "TEMPLATE", ""))
+        limit = 512
+        self._template = ""
+        own = None
+        if part == "yes_no":
+            own = read_logit_score(folder.path)
+        if own is not None:
+            limit = own.max_length or self._tokenizer.model_max_length
+        elif part in families():  # those are the parts with a template
+            usual = usual_family(part, folder.name, str(options.get("family", "")))
+            given = {name: options[name] for name in ("template", "instruction") if name in options}
+            self._template = "".join(usual.asked(**given).template)
+            limit = usual.max_length or limit
+        self._limit = min(int(options.get("max_length") or limit), self._tokenizer.model_max_length)
         self.speed = 0.0
         if self._shape is not None:
             device = str((options.get("devices") or [""])[0])

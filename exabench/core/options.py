@@ -33,6 +33,7 @@ SHARED_MEANINGS = {
     "device": "Device, as in torch (cuda:0, cpu); empty: a GPU if there is one.",
     "devices": "Devices, as in torch, with one worker each; empty: all GPUs, else the CPU.",
     "endpoint": "Address of the server's scoring path.",
+    "family": "The family of models, which says what is asked and answered; default: that of the Hub id.",
     "fields": "The passage fields to read, in this order.",
     "first_stage": "The first stage, as a name or a table.",
     "k1": "BM25's k1: term-frequency saturation.",
@@ -52,10 +53,10 @@ SHARED_MEANINGS = {
     "seed": "Seed of every random choice.",
     "shard": "Passages to encode and write together.",
     "sigma": "Steepness of the logistic function of score differences.",
-    "strategy": "How logits become a score: a part of the shelf `strategies`.",
+    "strategy": "How logits become a score: a part of the shelf `strategies`; empty: as the family does.",
     "teacher": "The engine that answers prompts, as a name or a table.",
     "temperature": "Divisor of the scores before the softmax.",
-    "template": "The text around query and passage, with {query} and {passage}.",
+    "template": "The text around query and passage, with {query} and {passage}; empty: the family's.",
     "words": "Maximum words of a passage in the prompt.",
 }
 """Options that mean the same in every part."""

@@ -1,50 +1,49 @@
-"""Answer words: which ones a checkpoint was trained to say, and their ids in its own tokenizer."""
+"""Answers: the ids of the words that a model says in its own tokenizer, and the logits that are computed for them."""
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import read_toml
 from exabench.models.heads import Loaded
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import ids_of
 
-REGISTRY = Path(__file__).with_name("answers.toml")
-
-
-def answer_words(reranker: str, model: str, answers: Sequence[str] = ()) -> tuple[str, ...]:
-    """The words, positive first: `answers` (a list, or one text with commas), else by the longest matching pattern.
-
-    A local folder has no Hub id and so gets the reranker's own words ("*"): give `answers` for another family.
-    """
-    if isinstance(answers, str):
-        answers = [word.strip() for word in answers.split(",")]
-    families = read_toml(REGISTRY)[reranker]
-    matching = [pattern for pattern in families if fnmatch.fnmatchcase(model, pattern)]
-    return tuple(answers or families[max(matching, key=len)])
-
 
 def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[int, ...]:
-    """The one token that each word is when it follows the text `after`. Raises BadInput where it is more or unknown."""
-    before = ids_of(tokenizer, after)
+    """The one token that each word is when it follows the text `after`. Raises BadInput where it is more or unknown.
+
+    A word is read as it is written, right behind that text. Only where the text ends in a letter, a digit or a colon,
+    a word without a space before it is read with one, if the tokenizer has that as one token.
+    """
     answers = []
     for word in words:
-        if word.startswith("▁"):  # a token of the vocabulary itself
-            ids = [tokenizer.convert_tokens_to_ids(word)]
-        else:
-            # with the text before it, as some tokens exist only behind a space or a line's end
-            ids = ids_of(tokenizer, after + word)
-            if ids[: len(before)] == before:
-                ids = ids[len(before) :]
-        if len(ids) != 1 or ids[0] is None or ids[0] == tokenizer.unk_token_id:
+        spellings = [word]
+        if not word[:1].isspace() and (after[-1:].isalnum() or after.endswith(":")):
+            spellings = [f" {word}", word]
+        for spelling in spellings:
+            ids = _ids_behind(tokenizer, spelling, after)
+            if len(ids) == 1:
+                break
+        if len(ids) != 1:
             wrong = f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}"
             raise BadInput(f"{wrong}; give other answers")
         answers.append(ids[0])
     return tuple(answers)
+
+
+def _ids_behind(tokenizer: Any, word: str, after: str) -> list[int]:
+    """The ids of a word when it follows a text; none for an unknown token."""
+    if word.startswith("▁"):  # a token of the vocabulary itself
+        ids = [tokenizer.convert_tokens_to_ids(word)]
+    else:
+        # with the text before it, as some tokens exist only behind a space or a line's end
+        before = ids_of(tokenizer, after)
+        ids = ids_of(tokenizer, after + word)
+        if ids[: len(before)] == before:
+            ids = ids[len(before) :]
+    return [] if ids == [tokenizer.unk_token_id] or ids == [None] else ids
 
 
 def narrow_to_answers(loaded: Loaded, strategy: str, ids: tuple[int, ...]) -> tuple[Loaded, tuple[int, ...]]:

@@ -20,6 +20,7 @@ from exabench.core.nouns import Passage, Query
 from exabench.models.batches import pad_rows
 from exabench.models.heads import Loaded, inputs_of
 from exabench.models.loading import silence
+from exabench.models.logit_score import copy_settings
 from exabench.models.strategies import Strategy
 from exabench.models.templates import DualTemplate, ModelInput, Template, ids_of
 from exabench.models.tokens import bare_ids
@@ -84,6 +85,7 @@ class Learner:
         self._fields = fields
         self.module = Scorer(loaded.head, strategy, answers)
         self.module.requires_grad_(True)
+        self.settings_of: Path | None = None  # the folder whose settings of a LogitScore fit what is learnt
 
     @property
     def blank(self) -> ModelInput:
@@ -133,6 +135,8 @@ class Learner:
         with silence():
             self._head.save(folder, weights)
         self._tokenizer.save_pretrained(folder)
+        if self.settings_of is not None:
+            copy_settings(self.settings_of, folder)
 
 
 class DualLearner(Learner):

@@ -109,6 +109,8 @@ def pair_settings(folder: Path) -> PairSettings:
 def load_module(folder: Path, kind: str, inside: str) -> Any:
     """One module of a model folder, in float32, from safetensors only. Raises BadInput, UnknownName."""
     place = folder / inside
+    if kind not in PLACES:
+        raise UnknownName("module", kind, PLACES, file=folder / "modules.json")
     if kind in _WITH_WEIGHTS and not (place / "model.safetensors").is_file():
         raise BadInput(f"module {inside!r} has no model.safetensors (pickles are never loaded)", file=folder)
     named = _settings(place).get("activation_function")

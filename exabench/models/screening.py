@@ -140,7 +140,7 @@ _CODE = frozenset(
 _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_experts_implementation"}
 
 # modules of sentence-transformers
-MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout")
+MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout", "LogitScore")
 """The modules that exabench loads."""
 
 ACTIVATIONS = tuple("ELU GELU Hardswish Identity LeakyReLU Mish ReLU SELU SiLU Sigmoid Softplus Tanh".split())

@@ -4,21 +4,22 @@ Texts are tokenised one by one, once for a collection, and glued between a templ
 the ids of the whole text tokenised at once, because a text is cut out only where tokenizers cut too: at spaces. What
 stands right against a field (the quotation marks of ExaRanker, the space that a byte-level vocabulary keeps with its
 word) goes with the text into the tokenizer (Edges). Where some tokenizer would still merge across the seam,
-the glued ids are the input by definition.
+the glued ids are the input by definition. A template that is a list of pieces is tokenised piece by piece.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.models.tokens import bare_ids
 
 QUERY = 0
@@ -30,6 +31,9 @@ _NO_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
 # ones, which keep a space with the word behind it, the space before them and the line's end after them too.
 _TOUCHING = re.compile(rf"(\S*?){_FIELD}((?:{_NO_FIELD}\S)*)")
 _TOUCHING_WITH_BLANKS = re.compile(rf"(\s*\S*?){_FIELD}((?:{_NO_FIELD}\S)*\n*)")
+_WHOLE_PIECE = re.compile(rf"(.*){_FIELD}(.*)", re.DOTALL)  # of a piece with one field, all goes with it
+BEGINNING = "{bos}"
+"""The piece of a template that stands for the tokenizer's first token, where it has one that is not its padding."""
 # Each row fills the fields of a template once. The first is made of words that no template uses.
 _PROBES = (
     ("zebra", "violin", "marble"),
@@ -189,35 +193,107 @@ class DualTemplate:
         return inputs
 
 
-def fields_named(text: str, needs: Sequence[str] = ("query", "passage")) -> list[str]:
+def fields_named(template: str | Sequence[str], needs: Sequence[str] = ("query", "passage")) -> list[str]:
     """The fields that a template names, in its order. Raises BadInput where one that it `needs` is missing or twice."""
+    text = "".join(template)
     names = re.findall(_FIELD, text)
     if not set(needs) <= set(names) or len(set(names)) < len(names):
         raise BadInput(f"template {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
     return names
 
 
+def after_fields(text: str) -> str:
+    """The text after the last field of a template: the words that the answer follows."""
+    *_, end = re.split(_FIELD, text)
+    return end
+
+
 def text_template(
-    text: str, tokenizer: Any, *, special: bool = True, needs: Sequence[str] = ("query", "passage")
+    text: str | Sequence[str], tokenizer: Any, *, special: bool = True, needs: Sequence[str] = ("query", "passage")
 ) -> Template:
     """The template that `text` spells with {query}, {passage} and {passage_b}; `special`: with bos, eos and the like.
 
-    Raises BadInput where a field that it `needs` is missing, one is there twice, or so close to the next word that it
-    cannot be cut out.
+    A list of pieces is tokenised piece by piece, without special tokens but BEGINNING. Raises BadInput where a field
+    that it `needs` is missing, one is there twice, or so close to the next word that it cannot be cut out.
     """
-    fields = [FIELDS.index(name) for name in fields_named(text, needs)]
+    names = fields_named(text, needs)
+    if isinstance(text, str):
 
-    def encode(texts: Sequence[str]) -> Any:
-        """The whole text at once, its fields filled in: what glued ids are checked against."""
-        filled = re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], text)
-        return tokenizer(filled, add_special_tokens=special)
+        def encode(texts: Sequence[str]) -> Any:
+            return tokenizer(_filled(text, texts), add_special_tokens=special)
 
-    # Which signs must go with a field into the tokenizer is its own affair, so both ways are tried, and the one whose
-    # glued ids are those of the whole text on more of the probes is taken; the first where both are as good.
+        return _best_template(text, encode, tokenizer)
+
+    fields = [FIELDS.index(name) for name in names]
+    literals: list[list[int]] = [[]]
+    edges = list(_BARE)
+    for piece in text:
+        if piece == BEGINNING:
+            first = tokenizer.bos_token_id
+            if first is not None and first != tokenizer.pad_token_id:
+                literals[-1].append(first)
+        elif not fields_named(piece, ()):
+            literals[-1].extend(ids_of(tokenizer, piece))
+        else:
+            part = text_template(piece, tokenizer, special=False, needs=())
+            literals[-1].extend(part.literals[0].tolist())
+            literals.extend(literal.tolist() for literal in part.literals[1:])
+            for field in part.fields:
+                edges[field] = part.edges[field]
+    ids = [np.array(literal, np.int32) for literal in literals]
+    return Template(json.dumps(list(text), ensure_ascii=False), fields, ids, None, [0] * len(fields), edges)
+
+
+def chat_template(turns: Sequence[Mapping[str, Any]], tokenizer: Any, **settings: Any) -> Template:
+    """The template of chat turns whose contents hold {query} and {passage}, as the tokenizer's chat template has them.
+
+    `settings` are given to the chat template. Raises BadInput where it refuses the turns, or loses a field.
+    """
+
+    def render(texts: Sequence[str], tokenize: bool) -> Any:
+        try:
+            return tokenizer.apply_chat_template(
+                _filled(turns, texts), **settings, tokenize=tokenize, return_dict=tokenize
+            )
+        except Exception as error:  # a template is a program, which may raise anything
+            first_line, *_ = str(error).split("\n")
+            reason = f"{type(error).__name__}: {printable(first_line, REASON)}"
+            raise BadInput(f"the chat template of this model cannot be used ({reason})") from error
+
+    fields = [f"{{{name}}}" for name in FIELDS]
+    text = render(fields, False)
+    fields_named(text)
+    padded = render([f" {field} " for field in fields], False)
+    trimmed = {place for place, field in enumerate(fields) if f" {field} " not in padded}
+    return _best_template(text, lambda texts: render(texts, True), tokenizer, trimmed)
+
+
+def _filled(inside: Any, texts: Sequence[str]) -> Any:
+    """A text, or what holds texts however deep, with these texts in its fields."""
+    if isinstance(inside, str):
+        return re.sub(_FIELD, lambda match: texts[FIELDS.index(match[1])], inside)
+    if isinstance(inside, Mapping):
+        return {key: _filled(value, texts) for key, value in inside.items()}
+    return [_filled(value, texts) for value in inside]
+
+
+def _best_template(
+    text: str, encode: Callable[[Sequence[str]], Any], tokenizer: Any, trimmed: Collection[int] = ()
+) -> Template:
+    """The template of a text that `encode` tokenises whole, its fields filled in: what glued ids are checked with.
+
+    Fields that are `trimmed` lose the spaces around them first. Raises BadInput as `text_template`.
+    """
+    fields = [FIELDS.index(name) for name in fields_named(text, ())]
+    # Which signs must go with a field into the tokenizer is its own affair, so all ways are tried, and the one whose
+    # glued ids are those of the whole text on more of the probes is taken; the first where several are as good.
+    ways = [_TOUCHING, _TOUCHING_WITH_BLANKS]
+    if len(fields) == 1:
+        ways = [_WHOLE_PIECE]
     best = None
     most_exact = 0
-    for touching in (_TOUCHING, _TOUCHING_WITH_BLANKS):
-        edges = _edges_of(text, touching, tokenizer)
+    for touching in ways:
+        edges = _edges_of(text, touching, tokenizer, trimmed)
         template = _glue_template(text, encode, fields, edges, tokenizer)
         if template is None:
             continue
@@ -234,8 +310,8 @@ def text_template(
     return best
 
 
-def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edges]:
-    """The edges of every field, of what `touching` finds around it.
+def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any, trimmed: Collection[int]) -> list[Edges]:
+    """The edges of every field, of what `touching` finds around it; fields that are `trimmed` lose their own spaces.
 
     What is between two fields without a space belongs to the first of them. The ids of an edge are those that stay
     the same whatever word is in the field.
@@ -249,8 +325,8 @@ def _edges_of(text: str, touching: re.Pattern[str], tokenizer: Any) -> list[Edge
             head = os.path.commonprefix(rows)  # of any sequences, not of paths alone
         if after:
             tail = os.path.commonprefix([row[::-1] for row in rows])[::-1]
-        strips = touching is _TOUCHING_WITH_BLANKS  # spaces around such a field are the template's: the text's own go
-        edges[FIELDS.index(name)] = Edges(before, after, head, tail, strips)
+        field = FIELDS.index(name)
+        edges[field] = Edges(before, after, head, tail, field in trimmed)
     return edges
 
 

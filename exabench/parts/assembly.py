@@ -6,7 +6,7 @@ A part's option may be a part itself: a name, or a table that names it as `part`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
 from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
 from exabench.core.shelf import Shelf
+from exabench.models.families import family_named
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import fields_named
 from exabench.models.values import BACKENDS, INT8, POOLINGS, PRECISIONS, SIMILARITIES, VECTORS
@@ -193,8 +194,12 @@ def check_values(options: Mapping[str, Any]) -> None:
         if isinstance(value, str) and value and value not in choices:  # an empty one leaves it to the model
             raise UnknownName(name, value, choices)
     template = options.get("template")
-    if isinstance(template, str):
+    in_pieces = isinstance(template, Sequence) and all(isinstance(piece, str) for piece in template)
+    if template and in_pieces:
         fields_named(template)
+    family = options.get("family")
+    if isinstance(family, str) and family:
+        family_named(family)
     for size in ("max_length", "batch_tokens"):  # 0 leaves it to the model or the device
         value = options.get(size)
         if isinstance(value, int) and value < 0:

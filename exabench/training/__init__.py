@@ -21,10 +21,11 @@ from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.options import make
 from exabench.core.recipe import Recipe
-from exabench.hub.client import check_model, is_repo
+from exabench.hub.client import check_model, is_repo, settings_of
 from exabench.models.costs import hardware
 from exabench.parts.assembly import check_part
 from exabench.parts.losses import LOSSES
+from exabench.parts.recognition import with_family
 from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import check_data
@@ -117,6 +118,7 @@ def train(
                 write(lock, json_text({**locked, **source}))
             groups, held_out, sources = groups_of(plan, loss.needs, lock)
             learner, base = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
+            start = settings_of(plan.model, plan.revision, lock)
         if plan.steps.sharded:
             ranks.shard(learner.module)
         order = Order(len(groups), plan.seed, plan.steps.groups)
@@ -141,7 +143,7 @@ def train(
             "licence": plan.licence,
             "kind": learner.kind,
             "reranker": plan.reranker,
-            "options": plan.options,
+            "options": with_family(plan.reranker, plan.model, plan.options, start),
             "recipe": plan.recipe.values,
             "fingerprint": fingerprint,
             "base": base,

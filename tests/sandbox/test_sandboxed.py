@@ -11,9 +11,12 @@ from typing import Any
 import hostile
 import pytest
 import torch
-from models import MINILM, classifier_folder, decoder_folder, modular_folder
+from hub_client import point_at
+from hub_double import HubDouble
+from models import MINILM, classifier_folder, decoder_folder, logit_score_folder, modular_folder
 from safetensors.torch import load_file, save_file
 from test_adapters import adapted
+from toys import contents
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
 from exabench.bench.sandbox import JailLimits, SandboxedReranker
@@ -132,3 +135,23 @@ def test_an_honest_decoder_with_its_own_template_scores(tmp_path):
     outside = reranker("yes_no", model=str(folder), scores=None, chat=True)
     with closing(SandboxedReranker("yes_no", str(folder), {"chat": True})) as inside:
         assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+
+
+def test_a_causal_reranker_of_sentence_transformers_scores_as_its_folder_says(tmp_path):
+    turns = "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>\n{% endfor %}"
+    folder = logit_score_folder(tmp_path / "m", turns, tokens=(7, 9))
+    outside = reranker("yes_no", model=str(folder), scores=None)
+    with closing(SandboxedReranker("yes_no", str(folder))) as inside:
+        assert inside.identity["answers"] == [7, 9]
+        assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+
+
+def test_the_family_of_a_hub_id_is_known_in_the_jail_which_sees_no_id(tmp_path, monkeypatch):
+    id = "Qwen/Qwen3-Reranker-0.6B"
+    with HubDouble() as hub:
+        point_at(hub.url, tmp_path / "home", monkeypatch)
+        commit = hub.commit(f"models/{id}", contents(decoder_folder(tmp_path / "m", "qwen3")))
+        outside = reranker("yes_no", model=id, revision=commit, scores=None)
+        with closing(SandboxedReranker("yes_no", id, {"revision": commit})) as inside:
+            assert inside.identity == outside.identity and "<Instruct>" in inside.identity["template"]
+            assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))

@@ -28,6 +28,7 @@ from exabench.models.screening import (
     screen_folder,
     screen_repo,
 )
+from exabench.parts.recognition import with_family
 
 WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
 
@@ -246,6 +247,7 @@ class SandboxedReranker(Conversation):
         own = dict(options or {})
         revision = str(own.pop("revision", ""))
         folder = fetch_screened(model, revision, lock, SizeLimits(weights=limits.weights))
+        own = with_family(part, model, own, folder.path)
         super().__init__(WORKER, folder.path, limits, {"part": part, "options": own})
         self.precision = self._about.precision or ""
         self.parameters = self._about.parameters

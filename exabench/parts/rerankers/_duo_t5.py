@@ -7,13 +7,12 @@ from itertools import permutations, tee
 from typing import Unpack
 
 from exabench.core.nouns import Passage, Query
-from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
+from exabench.models.answers import answer_ids, narrow_to_answers
+from exabench.models.families import usual_family
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 from exabench.parts.rerankers import Job, Outcome
-
-TEMPLATE = "Query: {query} Document0: {passage} Document1: {passage_b} Relevant:"
 
 
 class DuoT5(Pointwise):
@@ -27,15 +26,16 @@ class DuoT5(Pointwise):
         self,
         model: str,
         *,
+        family: str = "",
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
+        asked = usual_family("duot5", model, family).asked(answers=answers)
         loaded = load(model, "seq2seq", **options)
-        # duoT5 was trained to say what monoT5 says.
-        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
-        narrowed, columns = narrow_to_answers(loaded, "softmax", ids)
-        asking = text_template(TEMPLATE, loaded.tokenizer)
-        super().__init__(narrowed, asking, "softmax", columns, **options)
+        ids = answer_ids(loaded.tokenizer, asked.answers)
+        narrowed, columns = narrow_to_answers(loaded, asked.strategy, ids)
+        asking = text_template(asked.template, loaded.tokenizer)
+        super().__init__(narrowed, asking, asked.strategy, columns, **options)
         self.identity["reranker"] = "pairwise"  # the name of the shelf, not of this file
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:

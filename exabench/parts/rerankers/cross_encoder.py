@@ -10,7 +10,7 @@ from exabench.models.heads import Options, load
 from exabench.models.labels import relevant_label
 from exabench.models.modules import PairSettings
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import Template, pair_template, text_template
+from exabench.models.templates import Template, chat_template, pair_template, text_template
 
 TYPE = "cross-encoder"
 
@@ -62,5 +62,4 @@ def _template_of(tokenizer: Any, settings: PairSettings, template: str) -> Templ
     turns = [{"role": "query", "content": "{query}"}, {"role": "document", "content": "{passage}"}]
     if settings.prompt:
         turns.insert(0, {"role": "system", "content": settings.prompt})
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=settings.turn)
-    return text_template(text, tokenizer, special=False)
+    return chat_template(turns, tokenizer, add_generation_prompt=settings.turn)

@@ -9,14 +9,14 @@ import torch
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
-from exabench.models.answers import answer_ids, answer_words, narrow_to_answers, spellings
+from exabench.models.answers import answer_ids, narrow_to_answers, spellings
+from exabench.models.families import usual_family
 from exabench.models.heads import Options, inputs_of, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 from exabench.models.tokens import bare_ids
 
 TYPE = "cross-encoder"
-TEMPLATE = 'Is the question: "{query}" answered by the document: "{passage}"? Give an explanation.'
 
 
 class ExaRanker(Pointwise):
@@ -30,20 +30,23 @@ class ExaRanker(Pointwise):
         self,
         model: str,
         *,
-        strategy: str = "first_token",
-        template: str = TEMPLATE,
+        family: str = "",
+        strategy: str = "",
+        template: str = "",
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
+        usual = usual_family("exaranker", model, family)
+        asked = usual.asked(template=template, answers=answers, strategy=strategy)
         loaded = load(model, "seq2seq", **options)
         tokenizer = loaded.tokenizer
-        words = answer_words("exaranker", model, answers)
-        positive, *negative = answer_ids(tokenizer, words)
+        positive, *negative = answer_ids(tokenizer, asked.answers)
         ids = [positive]
         for id in negative:
             ids.extend(spellings(tokenizer, id))  # "False" as the first token says no less than "false"
-        narrowed, columns = narrow_to_answers(loaded, strategy, tuple(ids))
-        super().__init__(narrowed, text_template(template, tokenizer), strategy, columns, **options)
+        narrowed, columns = narrow_to_answers(loaded, asked.strategy, tuple(ids))
+        asking = text_template(asked.template, tokenizer)
+        super().__init__(narrowed, asking, asked.strategy, columns, **options)
 
     def explain(self, query: Query, passage: Passage, max_tokens: int = 256) -> str:
         """The label and the explanation that the model writes for this pair, greedily; its first token is the score's.

@@ -5,33 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
+from exabench.models.answers import answer_ids, narrow_to_answers
+from exabench.models.families import usual_family
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 
 TYPE = "cross-encoder"
-TEMPLATE = "Query: {query} Document: {passage} Relevant:"
 
 
 class MonoT5(Pointwise):
     """Nogueira et al. 2020, section 3: the first token after the cue, `true` against `false`.
 
     `strategy` "softmax" gives the paper's probability, "log_softmax" its logarithm (castorini/pygaggle), "difference"
-    TWOLAR's score. `answers`, positive first, override the registry's words for the checkpoint's family.
+    TWOLAR's score. The `family`, by default that of the Hub id, says what is asked, answered and scored
+    (models/families); `answers`, positive first, `template` and `strategy` replace what it says.
     """
 
     def __init__(
         self,
         model: str,
         *,
-        strategy: str = "log_softmax",
-        template: str = TEMPLATE,
+        family: str = "",
+        strategy: str = "",
+        template: str = "",
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
+        usual = usual_family("monot5", model, family)
+        asked = usual.asked(template=template, answers=answers, strategy=strategy)
         loaded = load(model, "seq2seq", **options)
-        ids = answer_ids(loaded.tokenizer, answer_words("monot5", model, answers))
-        narrowed, columns = narrow_to_answers(loaded, strategy, ids)
-        asking = text_template(template, loaded.tokenizer)
-        super().__init__(narrowed, asking, strategy, columns, **options)
+        ids = answer_ids(loaded.tokenizer, asked.answers)
+        narrowed, columns = narrow_to_answers(loaded, asked.strategy, ids)
+        asking = text_template(asked.template, loaded.tokenizer)
+        super().__init__(narrowed, asking, asked.strategy, columns, **options)

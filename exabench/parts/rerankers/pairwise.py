@@ -28,7 +28,7 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 class PairwiseOptions(TypedDict, total=False):
     """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list) or "heapsort" (of the best `k`).
 
-    With a model: `answers` are the words for the better and the worse first passage.
+    With a model: `answers` are the words for the better and the worse first passage; `family`: one of models/families.
     """
 
     method: Literal["allpairs", "sliding", "heapsort"]
@@ -36,6 +36,7 @@ class PairwiseOptions(TypedDict, total=False):
     words: int
     revision: str
     precision: str
+    family: str
     answers: Sequence[str]
     max_length: int
     batch_tokens: int

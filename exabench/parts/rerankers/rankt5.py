@@ -7,13 +7,13 @@ from typing import Unpack
 
 from exabench.core.files import read_json
 from exabench.hub.client import model_folder
-from exabench.models.answers import answer_ids, answer_words, check_strategy, narrow_to_answers
+from exabench.models.answers import answer_ids, check_strategy, narrow_to_answers
+from exabench.models.families import usual_family
 from exabench.models.heads import Options, load
 from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 
 TYPE = "cross-encoder"
-TEMPLATE = "Query: {query} Document: {passage}"
 
 
 class RankT5(Pointwise):
@@ -27,20 +27,23 @@ class RankT5(Pointwise):
         self,
         model: str,
         *,
-        strategy: str = "logit",
-        template: str = TEMPLATE,
+        family: str = "",
+        strategy: str = "",
+        template: str = "",
         answers: Sequence[str] = (),
         **options: Unpack[Options],
     ) -> None:
+        usual = usual_family("rankt5", model, family)
+        asked = usual.asked(template=template, answers=answers, strategy=strategy)
         folder = model_folder(model, options.get("revision", ""), options.get("lock"))
         architectures = read_json(folder.path / "config.json").get("architectures") or ()
         is_encoder = any("EncoderModel" in str(name) for name in architectures)
         loaded = load(model, "encoder" if is_encoder else "seq2seq", **options)
         columns: tuple[int, ...] = (0,)
         if is_encoder:
-            check_strategy(strategy, 1, rows=("answers",))
+            check_strategy(asked.strategy, 1, rows=("answers",))
         else:
-            ids = answer_ids(loaded.tokenizer, answer_words("rankt5", model, answers))
-            loaded, columns = narrow_to_answers(loaded, strategy, ids)
-        asking = text_template(template, loaded.tokenizer)
-        super().__init__(loaded, asking, strategy, columns, **options)
+            ids = answer_ids(loaded.tokenizer, asked.answers)
+            loaded, columns = narrow_to_answers(loaded, asked.strategy, ids)
+        asking = text_template(asked.template, loaded.tokenizer)
+        super().__init__(loaded, asking, asked.strategy, columns, **options)

@@ -3,47 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 from exabench.core.errors import BadInput
-from exabench.models.answers import answer_ids, answer_words, narrow_to_answers
-from exabench.models.heads import Options, load
+from exabench.hub.client import settings_of
+from exabench.models.answers import answer_ids, narrow_to_answers
+from exabench.models.families import usual_family
+from exabench.models.heads import Loaded, Options, load
+from exabench.models.learner import Learner
+from exabench.models.logit_score import LogitScore, read_logit_score
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import text_template
+from exabench.models.templates import Template, after_fields, chat_template, pair_template, text_template
 
 TYPE = "pointwise LLM"
-TEMPLATE = (
-    "Passage: {passage}\nQuery: {query}\nDoes the passage answer the query? Say yes or no, and nothing else.\nAnswer:"
-)
 
 
 class YesNo(Pointwise):
-    """The logits of "yes" and "no" after the cue, one against the other; nothing is generated.
+    """The logit of the answer after the cue, or of one answer against the other; nothing is generated.
 
-    `chat` puts the tokenizer's chat template around the question. The answers are tokens as they follow the cue: with
-    a space before them, or as the first word of the assistant's turn.
+    `family` is one of models/families, by default the one of the Hub id. A folder that sentence-transformers wrote
+    with a LogitScore is read as it reads it: its chat template, its prompt, its tokens and its longest input.
+    `template` may be a list of pieces that are tokenised one by one, the answer being the next one. `instruction`
+    replaces {instruction} in the template, or is the system turn of a folder's own chat template.
+    `answers` follow the template as they are written: a space is put before them only where it ends in a letter, a
+    digit or a colon. `chat` puts the tokenizer's chat template around the question.
     """
 
     def __init__(
         self,
         model: str,
         *,
-        strategy: str = "difference",
-        template: str = TEMPLATE,
-        chat: bool = False,
+        family: str = "",
+        strategy: str = "",
+        template: str | Sequence[str] = "",
+        instruction: str = "",
         answers: Sequence[str] = (),
+        chat: bool = False,
         **options: Unpack[Options],
     ) -> None:
+        usual = usual_family("yes_no", model, family)
+        own = None
+        if not family:
+            own = read_logit_score(settings_of(model, options.get("revision", ""), options.get("lock")))
+        if own is not None:
+            usual = own.family()
+        asked = usual.asked(template=template, instruction=instruction, answers=answers, strategy=strategy)
+
         loaded = load(model, "decoder", **options)
         tokenizer = loaded.tokenizer
-        if chat and not tokenizer.chat_template:
-            raise BadInput("this model's tokenizer has no chat template; remove chat")
-        if chat:
-            turns = [{"role": "user", "content": template}]
-            template = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        asking = text_template(template, tokenizer, special=not chat)
-        _, cue = asking.text.rsplit("}", 1)  # what stands after the last field: the words that the answer follows
-        words = [word if chat else f" {word}" for word in answer_words("yes_no", model, answers)]
-        ids = answer_ids(tokenizer, words, after=cue)
-        narrowed, columns = narrow_to_answers(loaded, strategy, ids)
-        super().__init__(narrowed, asking, strategy, columns, **options)
+        cue = ""  # the answer follows the last piece of a list, or all of a folder's own chat template
+        max_length = asked.max_length
+        if own is not None and not asked.template:
+            asking = _own_template(own, tokenizer, instruction)
+            max_length = max_length or loaded.head.limit
+        elif chat:
+            asking = _in_a_turn(asked.template, tokenizer)
+            cue = after_fields(asking.text)
+        else:
+            asking = _plain_template(asked.template, tokenizer)
+            if isinstance(asked.template, str):
+                cue = after_fields(asked.template)
+        options["max_length"] = options.get("max_length") or max_length
+
+        ids = asked.answer_ids or answer_ids(tokenizer, asked.answers, cue)
+        _check_ids(ids, loaded)
+        narrowed, columns = narrow_to_answers(loaded, asked.strategy, ids)
+        super().__init__(narrowed, asking, asked.strategy, columns, **options)
+        self._settings_of = None  # sentence-transformers reads what was fitted as it reads the folder
+        if own is not None and asked == usual:
+            self._settings_of = loaded.folder.path
+
+    def learner(self) -> Learner:
+        """Its model, to be fitted; what a LogitScore says of it is kept."""
+        learner = super().learner()
+        learner.settings_of = self._settings_of
+        return learner
+
+
+def _own_template(own: LogitScore, tokenizer: Any, instruction: str) -> Template:
+    """The input of a folder with a LogitScore: its chat template, or without one a pair of texts behind its prompt."""
+    if own.chat:
+        return chat_template(own.turns(instruction), tokenizer, **own.settings)
+    return pair_template(tokenizer, instruction or own.prompt)
+
+
+def _in_a_turn(question: str | Sequence[str], tokenizer: Any) -> Template:
+    """The question as the user's turn, in the tokenizer's chat template."""
+    if not tokenizer.chat_template:
+        raise BadInput("this model's tokenizer has no chat template; remove chat")
+    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    if not isinstance(question, str) or any(mark in question for mark in marks):
+        raise BadInput("the template already has turns, and chat would put them into another one; remove chat")
+    return chat_template([{"role": "user", "content": question}], tokenizer, add_generation_prompt=True)
+
+
+def _plain_template(text: str | Sequence[str], tokenizer: Any) -> Template:
+    """The text with the tokenizer's special tokens around it, but where it begins with the first of them itself."""
+    begins = tokenizer.bos_token
+    return text_template(text, tokenizer, special=not begins or not "".join(text).startswith(begins))
+
+
+def _check_ids(ids: Sequence[int], loaded: Loaded) -> None:
+    held = loaded.head.model.get_output_embeddings().weight.shape[0]
+    for id in ids:
+        if id >= held:
+            raise BadInput(f"its score is the logit of token {id}, but it has {held} tokens", file=loaded.folder.path)

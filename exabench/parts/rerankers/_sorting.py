@@ -17,7 +17,7 @@ BestOf = Callable[[Sequence[int]], Conversation[int]]
 def heap_sort(n: int, k: int, children: int, best_of: BestOf) -> Conversation[list[int]]:
     """The order of passages 0..n-1, best first, by a heap whose nodes have so many `children`."""
     heap = list(range(n))
-    for node in range(n // children, -1, -1):
+    for node in range(n // children, -1, -1):  # from the last node with a child to the root
         yield from _sink(heap, node, children, best_of)
     top: list[int] = []
     while heap and len(top) < k:
@@ -36,10 +36,10 @@ def _sink(heap: list[int], node: int, children: int, best_of: BestOf) -> Convers
         if len(family) < 2:
             return
         best = yield from best_of([heap[place] for place in family])
-        place = family[[heap[one] for one in family].index(best)]
+        place = heap.index(best)
         if place == node:
             return
-        heap[node], heap[place] = heap[place], heap[node]
+        _swap(heap, node, place)
         node = place
 
 
@@ -55,9 +55,14 @@ def bubble_sort(n: int, k: int, children: int, best_of: BestOf) -> Conversation[
             window = order[start:end]
             if len(window) > 1:
                 best = yield from best_of(window)
-                place = order.index(best)
-                order[start], order[place] = order[place], order[start]
+                _swap(order, start, order.index(best))
     return _with_the_others(order[:k], n)
+
+
+def _swap(order: list[int], one: int, other: int) -> None:
+    passage = order[one]
+    order[one] = order[other]
+    order[other] = passage
 
 
 def _with_the_others(top: list[int], n: int) -> list[int]:

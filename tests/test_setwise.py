@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -12,6 +13,7 @@ from toys import Answering, in_order, words_of, worths
 import exabench
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Query, Usage
+from exabench.parts.rerankers import RERANKERS
 from exabench.parts.rerankers.pairwise import Pairwise
 from exabench.parts.rerankers.setwise import Setwise
 
@@ -113,3 +115,27 @@ def test_setwise_is_reached_by_name_and_keeps_what_makes_its_scores() -> None:
     made = exabench.reranker("setwise", teacher={"part": "replay", "file": "mini/replies-listwise.jsonl"}, k=3)
     assert made.identity["reranker"] == "setwise" and made.identity["strategy"] == "heapsort, best of 4, top 3"
     assert made.identity["prompt"].startswith("setwise")
+
+
+PROMPTS = {
+    "listwise": ("{% set answer_tokens_per_passage = 9 %}", "[1] > [2] > [3]", 27),
+    "setwise": ("{% set answer_tokens = 5 %}", "A", 5),
+    "pairwise": ("{% set answer_tokens_per_passage = 4 %}", "Passage A", 8),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_language_model_can_be_asked_by_a_prompt_of_the_user_s(tmp_path: Path, name: str) -> None:
+    setting, answer, most = PROMPTS[name]
+    file = tmp_path / "mine.jinja"
+    file.write_text(f"{setting}Mine: {{{{ query }}}} of {{{{ passages | join('; ') }}}}")
+    teacher = Answering(lambda prompt: answer)
+    made = RERANKERS[name](teacher, prompt=str(file))
+    [(_, usage)] = made.score_many([(QUERY, worths(1, 2, 3))])
+    asked = [prompt for batch in teacher.batches for prompt in batch]
+    assert usage.repairs["malformed"] == 0 and {prompt.max_tokens for prompt in asked} == {most}
+    assert all(prompt.turns[0][1].startswith(f"Mine: {QUERY.text} of worth ") for prompt in asked)
+    assert made.identity["prompt"].startswith("mine@sha256:")
+    file.write_text("Mine: {{ query }}")
+    with pytest.raises(BadInput, match=r"mine.jinja: does not say {% set answer_tokens"):
+        RERANKERS[name](teacher, prompt=str(file))

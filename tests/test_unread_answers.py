@@ -17,7 +17,7 @@ import exabench
 from exabench.cli import main
 from exabench.core.errors import BadInput
 
-MOSTLY = "of the model's answers could not be read, so that its ranking would be the first stage's"
+MOSTLY = "of the model's answers could not be read, so that its ranking would not be the model's"
 
 
 def chat(answer: Callable[[str], str]) -> AbstractContextManager[Endpoint]:

@@ -156,7 +156,7 @@ def unread_answers(usages: Iterable[Usage]) -> str:
     share = unread_share(usages)
     if share <= _SOME_UNREAD:
         return ""
-    return f"{share:.1%} of the model's answers could not be read, and changed no order"
+    return f"{share:.1%} of the model's answers could not be read"
 
 
 def cut_passages(cost: Cost, model: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from exabench.parts.own_rerankers import refuse_failures, scores_of
 from exabench.parts.rerankers import Job, Reranker, score_jobs
 
 MOST_UNREAD = 0.5
-"""The share of a language model's answers above which a ranking is refused: its order would be the first stage's."""
+"""The share of a language model's answers above which a ranking is refused: its order would not be the model's."""
 
 
 class PairProgress:
@@ -87,8 +87,8 @@ def rerank(
     share = unread_share(usages.values())
     if share > MOST_UNREAD:
         raise BadInput(
-            f"{name}: {share:.0%} of the model's answers could not be read, so that its ranking would be the first "
-            "stage's; look at its replies: is the prompt one for this model, and has it tokens enough to answer?"
+            f"{name}: {share:.0%} of the model's answers could not be read, so that its ranking would not be the "
+            "model's; look at its replies: is the prompt one for this model, and has it tokens enough to answer?"
         )
     return run_of(name, scores), usages
 

@@ -24,9 +24,11 @@ class Listwise(Asking):
     """A teacher orders `window` passages at a time; each next window lies `step` higher, the last one at the head.
 
     `style` is "rankgpt" (a conversation, answered `[2] > [1]`) or "lrl" (assignments, answered `[PASSAGE2,
-    PASSAGE1]`), `words` how much of a passage is shown, `passes` how often the list is gone through. A score is the
-    number of passages at or below the final place. An answer that is not a permutation is repaired, and the repairs
-    counted by kind (permutation.py). Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
+    PASSAGE1]`); a `prompt` file that is given query and passages takes its place (docs/evaluate.md). `words` is how
+    much of a passage is shown, `passes` how often the list is gone through. A score is the number of passages at or
+    below the final place. An answer that is not a permutation is repaired, and the repairs counted by kind
+    (permutation.py).
+    Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156.
     """
 
     part = "listwise"
@@ -41,6 +43,7 @@ class Listwise(Asking):
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
         passes: int = 1,
+        prompt: str = "",
     ) -> None:
         if window < 2 or not 1 <= step <= window or passes < 1 or words < 1:
             raise BadInput(
@@ -51,7 +54,8 @@ class Listwise(Asking):
         self._step = step
         self._passes = passes
         strategy = f"windows of {window}, step {step}, {passes} pass{'es' * (passes > 1)}"
-        super().__init__(teacher, prompt_file(style), strategy, words=words, fields=fields)
+        super().__init__(teacher, prompt_file(prompt or style), strategy, words=words, fields=fields)
+        self._tokens_per_passage = self._prompt.number("answer_tokens_per_passage")
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
@@ -62,7 +66,7 @@ class Listwise(Asking):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
             name = f"{query.id}:{start + 1}-{end}:{len(replies)}"
-            answer_tokens = self._prompt.number("answer_tokens_per_passage") * len(inside)
+            answer_tokens = self._tokens_per_passage * len(inside)
             [reply] = yield [Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)]
             reading = read_permutation(reply.answer, len(inside))
             order[start:end] = [inside[place] for place in reading.order]

@@ -28,12 +28,15 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 class PairwiseOptions(TypedDict, total=False):
     """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list) or "heapsort" (of the best `k`).
 
+    `prompt` is a prompt file that is given query and passages, and asks for Passage A or Passage B.
+
     With a model: `answers` are the words for the better and the worse first passage; `family`: one of models/families.
     """
 
     method: Literal["allpairs", "sliding", "heapsort"]
     k: int
     words: int
+    prompt: str
     revision: str
     precision: str
     family: str
@@ -98,13 +101,15 @@ class PromptedPairs(Asking):
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
+        prompt: str = "prp",
     ) -> None:
         if k < 1 or words < 1:
             raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
         self._method = method
         self._k = k
         strategy = {"sliding": f"sliding, {k} passes", "heapsort": f"heapsort, top {k}"}.get(method, method)
-        super().__init__(teacher, prompt_file("prp"), strategy, words=words, fields=fields)
+        super().__init__(teacher, prompt_file(prompt), strategy, words=words, fields=fields)
+        self._answer_tokens = 2 * self._prompt.number("answer_tokens_per_passage")
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
@@ -154,13 +159,12 @@ class PromptedPairs(Asking):
         """
         if not pairs:
             return []
-        answer_tokens = self._prompt.number("answer_tokens_per_passage") * 2
         prompts = []
         for a, b in pairs:
             for first, second in ((a, b), (b, a)):
                 turns = self._prompt.turns(query=query.text, passages=[texts[first], texts[second]])
                 name = f"{query.id}:{first + 1},{second + 1}:{len(replies)}"
-                prompts.append(Prompt(name, turns, answer_tokens))
+                prompts.append(Prompt(name, turns, self._answer_tokens))
         answers = yield prompts
         replies.extend(answers)
 

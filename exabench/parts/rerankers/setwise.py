@@ -26,7 +26,8 @@ _ANSWER = re.compile(r"\W*+(?:passage[\s_]*+)?([a-w])\W*+", re.IGNORECASE)
 class Setwise(Asking):
     """A teacher names the best of `children` + 1 passages at a time, which sorts the best `k` to the head.
 
-    `method` is "heapsort" (few calls) or "bubblesort" (passes from the bottom), `words` how much of a passage is shown.
+    `method` is "heapsort" (few calls) or "bubblesort" (passes from the bottom), `words` how much of a passage is shown,
+    `prompt` a prompt file that is given query and passages and asks for the label of one of them, A to W.
     A score falls with the final place; passages behind the best `k` keep the order they came in. An answer that is
     not one label counts as the first of its passages, as in llm-rankers, and as malformed. Zhuang et al. 2024, arXiv
     2310.09497.
@@ -43,6 +44,7 @@ class Setwise(Asking):
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
+        prompt: str = "setwise",
     ) -> None:
         if not 1 <= children < len(LABELS) or k < 1 or words < 1:
             raise BadInput(
@@ -53,7 +55,8 @@ class Setwise(Asking):
         self._children = children
         self._k = k
         strategy = f"{method}, best of {children + 1}, top {k}"
-        super().__init__(teacher, prompt_file("setwise"), strategy, words=words, fields=fields)
+        super().__init__(teacher, prompt_file(prompt), strategy, words=words, fields=fields)
+        self._answer_tokens = self._prompt.number("answer_tokens")
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
@@ -67,8 +70,7 @@ class Setwise(Asking):
             if asked not in known:
                 turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in places])
                 name = f"{query.id}:{','.join(str(place + 1) for place in places)}"
-                tokens = self._prompt.number("answer_tokens")
-                [reply] = yield [Prompt(name, turns, tokens, pattern=self._prompt.pattern)]
+                [reply] = yield [Prompt(name, turns, self._answer_tokens, pattern=self._prompt.pattern)]
                 replies.append(reply)
                 chosen = _place_of(reply, len(places))
                 malformed += chosen is None

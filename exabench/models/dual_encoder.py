@@ -260,7 +260,7 @@ class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transfor
     merges an adapter as every other model does here."""
 
     def _load_config(self, path: str, backend: str, options: dict[str, Any]) -> tuple[Any, bool]:
-        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False), False
+        return AutoConfig.from_pretrained(path, **{**options, "trust_remote_code": False}), False
 
     def _load_model(self, path: str, *given: Any, **options: Any) -> Any:
         def read(base: str) -> tuple[Any, Any]:

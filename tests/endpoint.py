@@ -2,12 +2,13 @@
 
 `endpoint` speaks OpenAI's chat completions, quick, counted, and faulty on demand: the answer to a prompt is a function
 of its last turn alone, so it equals what was recorded; whether a request fails depends on that text and on how often it
-was asked.
+was asked. `chat` answers as a test says.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -103,6 +104,23 @@ def completion(body: Any) -> dict[str, Any]:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer_to(text)}}
     usage = {"prompt_tokens": len(text), "completion_tokens": 3, "total_tokens": len(text) + 3}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def chat(answer: Callable[[str], str]) -> AbstractContextManager[Endpoint]:
+    """Serves completions whose text is a function of all that was sent."""
+
+    def act(server: Endpoint, handler: Handler, body: Any) -> None:
+        whole = completion(body)
+        whole["choices"][0]["message"]["content"] = answer("\n".join(turn["content"] for turn in body["messages"]))
+        handler.send(200, whole)
+
+    return serving(act)
+
+
+def reversed_list(sent: str) -> str:
+    """A listwise answer that says the opposite order of the one that is shown."""
+    most = max(int(number) for number in re.findall(r"\[(\d+)\]", sent))
+    return " > ".join(f"[{number}]" for number in range(most, 0, -1))
 
 
 def endpoint(

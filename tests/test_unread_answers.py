@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import pytest
-from endpoint import Endpoint, Handler, serving
+from endpoint import Endpoint, chat, reversed_list
 from toys import write_submission
 
 import exabench
@@ -20,30 +16,8 @@ from exabench.core.errors import BadInput
 MOSTLY = "of the model's answers could not be read, so that its ranking would not be the model's"
 
 
-def chat(answer: Callable[[str], str]) -> AbstractContextManager[Endpoint]:
-    """A chat server whose reply is a function of all that it was sent."""
-
-    def act(server: Endpoint, handler: Handler, body: Any) -> None:
-        sent = "\n".join(turn["content"] for turn in body["messages"])
-        message = {"role": "assistant", "content": answer(sent)}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        handler.send(200, {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage})
-
-    return serving(act)
-
-
-def lists_of(sent: str) -> int:
-    """How many passages a listwise prompt shows."""
-    return max(int(number) for number in re.findall(r"\[(\d+)\]", sent))
-
-
-def reversed_list(sent: str) -> str:
-    return " > ".join(f"[{number}]" for number in range(lists_of(sent), 0, -1))
-
-
 def in_prose(sent: str) -> str:
-    return "Here is the order.\n" + "\n".join(f"[{number}]" for number in range(1, lists_of(sent) + 1))
+    return "Here is the order.\n" + reversed_list(sent).replace(" > ", "\n")
 
 
 def evaluated(part: str, server: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:

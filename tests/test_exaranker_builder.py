@@ -124,7 +124,7 @@ def test_a_row_has_the_fields_of_its_family_and_the_published_strings_which_the_
     builder, made = item(OTHER)
     assert builder.row(made, [reply("It is\n\nnot.")])["target"] == "false. Explanation: It isnot."
     builder, made = item(Pair(Query("q", "{query}"), Passage("p", "{passage}"), True, "So."))
-    template = (PACKAGE / "parts" / "rerankers" / "exaranker.py").read_text(encoding="utf-8")
+    template = (PACKAGE / "models" / "families" / "exaranker.toml").read_text(encoding="utf-8")
     assert builder.row(made, [])["input"] in template
 
 

@@ -345,5 +345,6 @@ def test_scores_that_a_sigmoid_squashed_are_told_and_grades_are_not():
     squashed = {passage_id: 1 / (1 + math.exp(-logit)) for passage_id, logit in logits.items()}
     [said] = [note for note in notes_on({"q0": squashed, "q1": {"d0": 0.5, "d1": 0.5}}) if "sigmoid" in note]
     assert said.startswith("1 query has several passages with a score of exactly 1")
-    for fine in (logits, {"d0": 1.0, "d1": 1.0, "d2": 0.0}, {"d0": 1.0, "d1": 0.9, "d2": 0.9}):
+    shares = {"d0": 1.0, "d1": 1.0, "d2": 0.5, "d3": 0.5, "d4": 0.5}
+    for fine in (logits, {"d0": 1.0, "d1": 1.0, "d2": 0.0, "d3": 0.0}, {"d0": 1.0, "d1": 0.9, "d2": 0.9}, shares):
         assert not [note for note in notes_on({"q0": fine}) if "sigmoid" in note], fine

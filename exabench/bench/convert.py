@@ -44,6 +44,7 @@ def convert(folder: str | Path, to: str | Path, *, progress: Progress = silent) 
     pickles = _pickles(folder)
     if to.exists():
         raise BadInput("exists; name a new folder with --to", file=to)
+    # Before anything is loaded: the digest is that of what was there.
     digests = {}
     for file in pickles:
         digests[file.relative_to(folder).as_posix()] = file_digest(file)
@@ -72,7 +73,7 @@ def _pickles(folder: Path) -> list[Path]:
     found = []
     for pattern, read_instead in (("pytorch_model*.bin", "model*.safetensors"), ("adapter_model.bin", ADAPTER_WEIGHTS)):
         for file in sorted(folder.rglob(pattern)):
-            if not any(file.parent.glob(read_instead)):
+            if not any(file.parent.glob(read_instead)):  # transformers reads the safetensors then
                 found.append(file)
     if not found:
         raise BadInput("has no pytorch_model.bin to convert, or safetensors next to it", file=folder)

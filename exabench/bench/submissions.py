@@ -285,6 +285,7 @@ def _take_model_of_teacher(values: dict[str, Any]) -> list[str]:
     problems = []
     teacher = options["teacher"]
     for key in ("model", "revision"):
+        # Pages and results name the model, so it is filled in where a reader of the file would look.
         if key in teacher and values.setdefault(key, teacher[key]) != teacher[key]:
             problems.append(f"{key} and options.teacher.{key} must agree; remove one of them")
     return problems

@@ -86,6 +86,7 @@ def text_of_json(answer: str, *names: str) -> str:
 
 def _without_reasoning(text: str) -> tuple[str, bool]:
     """The text behind its reasoning, and whether the reasoning has no end."""
+    # The last one: a model may think again after a first answer.
     *_, last = [None, *_FINAL_CHANNEL.finditer(text)]
     if last is not None:
         return text[last.end() :], False
@@ -101,16 +102,16 @@ def _without_reasoning(text: str) -> tuple[str, bool]:
         opening = opening.lower()
         closing = closing.lower()
         first = _line_start(lowered, opening)
-        end = lowered.rfind(closing)
+        end = lowered.rfind(closing)  # the last: there may be several blocks, or the tag among the thoughts
         if end >= 0:
             anywhere = lowered.find(opening)
             # A tag in the middle of a line, and the closing one behind it, are what a text about tags holds.
             is_mention = first < 0 and 0 <= anywhere < end
-            if not is_mention:
+            if not is_mention:  # with a closing tag only, the chat template wrote the opening one
                 text = text[end + len(closing) :]
                 lowered = lowered[end + len(closing) :]
                 first = _line_start(lowered, opening)
-        if first >= 0:
+        if first >= 0:  # opened again, or never closed
             return text[:first], True
     return text, False
 
@@ -144,7 +145,7 @@ def _without_wrapper(text: str) -> str:
     answers = _ANSWER.findall(text)
     if answers:  # models explain themselves before and behind it
         return str(answers[-1]).strip()
-    fence = _FENCE.fullmatch(text)
+    fence = _FENCE.fullmatch(text)  # around all of it: a fence inside of an answer belongs to the answer
     if fence:
         return fence[1].strip()
     value = _json_value(text)
@@ -152,7 +153,7 @@ def _without_wrapper(text: str) -> str:
         if len(value) == 1:
             [value] = value.values()
         else:
-            value = value.get("answer")
+            value = value.get("answer")  # of any other key a reader must know which one it wants
     if isinstance(value, str):
         return value.strip()
     return text

@@ -111,10 +111,10 @@ def misfit(settings: Mapping[str, Any], added: Mapping[str, Shape], shapes: Mapp
             if own != shape and not inner.startswith(tuple(f"{head}." for head in HEADS)):
                 return f"{called} of shape {list(shape)} is not in the model, or has another shape there"
             continue
-        own = shape_of(f"{part[1]}.weight")
+        own = shape_of(f"{part[1]}.weight")  # a pair of matrices stands for a change of this weight
         if own is None:
             return f"{called} belongs to no weight of the model"
-        allowed = {1, *own, *ranks}
+        allowed = {1, *own, *ranks}  # 1: the norms of DoRA
         if not set(shape) <= allowed or (part[2] != "magnitude_vector" and len(shape) > 1 and not ranks & set(shape)):
             return f"{called} of shape {list(shape)} does not fit a weight of shape {list(own)} at rank {sorted(ranks)}"
     return None
@@ -149,11 +149,13 @@ def merge_adapter(model: Any, folder: Path, weights: Mapping[str, Any], settings
     except ImportError as error:
         raise MissingExtra(f"{folder}: merging its LoRA adapter needs a package: {pip_line('peft')}") from error
 
+    # peft keeps a head whole for its own task types only, and the type that a file names need not be right.
     whole = list(settings.get("modules_to_save") or ())
     for head in HEADS:
         if head not in whole and any(name.startswith(f"{INSIDE}{head}.") for name in weights):
             whole.append(head)
     fitted = PeftModel(model, LoraConfig(**{**settings, "modules_to_save": whole or None}))
+    # What peft drew at random and the file must fill; a layer that it leaves out would keep random numbers.
     wanted = {name for name in fitted.state_dict() if "lora_" in name}
     found: Any = set_peft_model_state_dict(fitted, dict(weights))
     lacking = sorted(wanted & set(found.missing_keys))

@@ -37,7 +37,7 @@ class BatchStore:
         self.file: Path | None = None
         if folder is not None:
             digest = digest_of(identity).removeprefix("sha256:")
-            self.file = Path(folder) / f"{digest[:32]}.sqlite"
+            self.file = Path(folder) / f"{digest[:32]}.sqlite"  # 128 bits: no two identities share a file
         self._identity = identity
 
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
@@ -50,7 +50,7 @@ class BatchStore:
 
     def add(self, key: bytes, outputs: np.ndarray) -> None:
         """Keep the outputs (float32) of a batch, unless one of them is not finite."""
-        if np.isfinite(outputs).all():
+        if np.isfinite(outputs).all():  # what failed must be computed again
             with self._base.writing():
                 self._base.insert("computed", [(key, outputs.tobytes())], instead="IGNORE")
 

@@ -34,6 +34,7 @@ def usage_of(
         counts["input_tokens"] = sum(known_read)
     if known_written is not None:
         counts["output_tokens"] = sum(known_written)
+    # FLOPs of a part of the prompts would look like those of all.
     if shape is not None and known_read is not None and known_written is not None:
         counts["flops_paper"] = float(paper(shape, known_read, known_written).sum())
         counts["flops_exact"] = float(exact(shape, known_read, known_written, rows=rows).sum())

@@ -148,6 +148,7 @@ class Engine:
 
     def _score_window(self, window: Window) -> dict[bytes, float]:
         """A window's scores by item: of each batch from the store, or computed (and kept) where it is not there."""
+        # A batch is known by its items in their order: in its last bits a score depends on both.
         plan = {}
         for keys in self._plan(window):
             plan[hashlib.blake2b(b"".join(keys), digest_size=16).digest()] = keys

@@ -23,6 +23,7 @@ def relevant_label(names: Mapping[Any, Any]) -> tuple[int, str]:
     """
     given = [str(names.get(place, names.get(str(place), f"LABEL_{place}"))) for place in (0, 1)]
     plain = ["".join(sign for sign in name.lower() if sign.isalnum()) for name in given]
+    # Either name may tell: "relevant" of its own label, "irrelevant" of the other one.
     votes = [plain[0] in _RELEVANT or plain[1] in _OTHER, plain[1] in _RELEVANT or plain[0] in _OTHER]
     if votes == [True, False]:
         return 0, f"label 0, {given[0]}, is the relevant one"

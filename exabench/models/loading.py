@@ -127,6 +127,7 @@ def tokenizer_of(folder: ModelFolder) -> Any:
         wanted = []
         for id in own.encode(_PROBE):
             wanted.append(tokenizer.unk_token if own.is_unknown(id) else own.id_to_piece(id))
+        # Some versions of transformers guess the kind of a tokenizer wrongly; what is read tells, whatever the version.
         read = tokenizer.convert_ids_to_tokens(tokenizer(_PROBE, add_special_tokens=False)["input_ids"])
         if read != wanted:
             what = f"{pieces.name} is read here as {' '.join(read)[:40]!r}, not as {' '.join(wanted)[:40]!r}"
@@ -201,6 +202,7 @@ def read_whole(
     added: Mapping[str, Any] = {}
     if has_adapter(folder):
         settings, added = read_adapter(folder)
+        # With peft installed transformers would load it unasked, without peft leave it out: neither may decide.
         with without_adapter(folder) as base:
             model, report = read(str(base))
     else:

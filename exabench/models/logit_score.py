@@ -118,6 +118,7 @@ def read_logit_score(folder: Path) -> LogitScore | None:
         raise BadInput("is not for a causal language model (transformer_task text-generation)", file=file)
     processing = transformer.get("processing_kwargs") or {}
     own = dict(processing.get("chat_template") or {})
+    # A template is filled in without the tokenizer here, and inputs are cut where the engine cuts them.
     for name in _OF_TOKENIZER:
         own.pop(name, None)
     for name in own:
@@ -129,10 +130,10 @@ def read_logit_score(folder: Path) -> LogitScore | None:
     form = "auto"
     if isinstance(forms, Mapping):
         form = (forms.get("message") or {}).get("format", "auto")
-        if "message" not in forms:
+        if "message" not in forms:  # the template is there, and is not used
             chat = ""
     in_parts = form == "structured"
-    if form == "auto":
+    if form == "auto":  # sentence-transformers guesses it from the template, and so must we
         in_parts = any(words in chat for words in _OF_PARTS)
 
     said = _table(folder / "config_sentence_transformers.json")

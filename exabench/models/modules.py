@@ -65,6 +65,7 @@ def is_modular(folder: Path) -> bool:
         listed = modules_in(folder)
     except BadInput:
         return False
+    # Only such a Dense gives scores; that of a bi-encoder gives a vector.
     return any(
         kind == "Dense" and _settings(folder / inside).get("module_output_name") == _SCORES for kind, inside in listed
     )
@@ -76,6 +77,7 @@ def pair_settings(folder: Path) -> PairSettings:
     Raises BadInput for a setting that would change what the encoder computes and is not read here.
     """
     of_model = _settings(folder, "config_sentence_transformers.json")
+    # A plain classifier of transformers has no such files, and reads a pair as its tokenizer makes it.
     if not (folder / "modules.json").is_file() or of_model.get("model_type") != "CrossEncoder":
         return PairSettings()
     file = folder / _PAIRS
@@ -116,6 +118,7 @@ def load_module(folder: Path, kind: str, inside: str) -> Any:
     named = _settings(place).get("activation_function")
     if named is not None and activation_named(str(named)) is None:
         raise UnknownName("activation_function", str(named), ACTIVATIONS, file=place / "config.json")
+    # The class of the table, whatever path the folder names.
     module_class = getattr(importlib.import_module(PLACES[kind]), kind)
     return module_class.load(str(folder), subfolder=inside, local_files_only=True)
 
@@ -124,6 +127,7 @@ def load_modules(folder: Path) -> Any:
     """The modules behind the Transformer, which is the first, as a ModuleList in evaluation mode."""
     from torch import nn
 
+    # The encoder itself is loaded by transformers, as every other model is.
     first, *others = modules_in(folder)
     if first != ("Transformer", ""):
         raise BadInput("its first module is not a Transformer in the folder itself", file=folder / "modules.json")
@@ -138,6 +142,7 @@ def load_modules(folder: Path) -> Any:
 
 def scores_of(modules: Any, states: Tensor, mask: Tensor) -> Tensor:
     """The scores `[n, labels]` that modules make of an encoder's states `[n, length, width]`, padding masked."""
+    # The names that modules of sentence-transformers look for.
     features = {"token_embeddings": states, "attention_mask": mask.long()}
     for module in modules:
         features = module(features)
@@ -158,9 +163,14 @@ def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int)
         listed.append({"idx": place, "name": str(place), "path": path, "type": f"{PLACES[kind]}.{kind}"})
     write(folder / "modules.json", json_text(listed))
 
-    task, gives, feature = "sequence-classification", "logits", _SCORES
+    # How sentence-transformers loads the first module: with its head, or only the encoder for the modules behind it.
+    task = "sequence-classification"
+    gives = "logits"
+    feature = _SCORES
     if len(listed) > 1:
-        task, gives, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
+        task = "feature-extraction"
+        gives = "last_hidden_state"
+        feature = "token_embeddings"
     read_as: dict[str, Any] = {"text": {"method": "forward", "method_output_name": gives}}
     own: dict[str, Any] = {"transformer_task": task, "module_output_name": feature}
     if settings.chat:

@@ -18,6 +18,7 @@ def as_safetensors(file: Path) -> bytes:
     that the model ties. Raises ValueError for what is not a table of tensors by name.
     """
     try:
+        # weights_only: even in the jail nothing of a pickle is to be run.
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError("it holds more than tensors, and loading that may run any code") from error
@@ -27,6 +28,7 @@ def as_safetensors(file: Path) -> bytes:
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise ValueError(f"{str(name)[:80]!r} is not the name of a tensor: it is not a checkpoint of weights only")
+        # Cloned: safetensors refuses tensors that share memory, as tied weights do.
         tensors[name] = tensor.detach().clone().contiguous()
     data: bytes = save(tensors, {"format": "pt"})
     return data

@@ -87,9 +87,10 @@ def _complete_list(answer: str, n: int) -> list[str]:
     """The numbers of the last list of the answer that names each of 1..n; none where no list does."""
     wanted = {str(number) for number in range(1, n + 1)}
     lists = [*_CHAIN.finditer(answer), *_JSON_LIST.finditer(answer)]
-    lists.sort(key=lambda match: match.end(), reverse=True)
+    lists.sort(key=lambda match: match.end(), reverse=True)  # models end with their answer
     for match in lists:
         numbers = _NUMBER.findall(match[0])
+        # One passage has no order, and any number would name it.
         if len(wanted) > 1 and wanted.issubset(number.lstrip("0") for number in numbers):
             return numbers
     return []

@@ -109,7 +109,7 @@ def unread_share(usages: Iterable[Usage]) -> float:
         counts_missing = counts_missing or "missing" in usage.repairs
     if not prompts:
         return 0.0
-    share = malformed / prompts
+    share = malformed / prompts  # malformed: another form than was asked for, read or not
     if counts_missing and passages:
         share = min(share, missing / passages)
     return share

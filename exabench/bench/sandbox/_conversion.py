@@ -79,7 +79,7 @@ def _receive(worker: JailedProcess, to: Path, largest: int) -> None:
     with open(to, "xb") as stream:
         while left > 0:
             data = _decoded(worker, read_answer(worker.exchange(lambda: _SECONDS), _Piece).piece)
-            if not 0 < len(data) <= left:
+            if not 0 < len(data) <= left:  # the jailed program may say anything
                 raise worker.stop(SubmissionRefused("crashed", "the answer is longer than it said"))
             left -= len(data)
             stream.write(data)

@@ -194,4 +194,5 @@ def label(answer: str) -> bool | None:
     match = _LABEL.match(text)
     if match is None:
         return None
+    # From the word on: what stands before it is the label of the answer ("Final answer:").
     return match[1] is None and not _TAKEN_BACK.match(text, match.end())

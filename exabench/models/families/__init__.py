@@ -70,6 +70,7 @@ class Family(Record, frozen=True):
         if isinstance(answers, str):
             answers = [word.strip() for word in answers.split(",")]
         if answers:
+            # The places of the vocabulary are the authors' answers, and not the user's.
             asked = replace(asked, answers=tuple(answers), answer_ids=())
         if strategy:
             asked = replace(asked, strategy=strategy)
@@ -100,6 +101,7 @@ def family_named(name: str) -> Family:
 
 def family_of_id(model: str) -> Family | None:
     """The family whose longest pattern a Hub id matches; None for other ids, and for a folder, which has no id."""
+    # A folder may be called anything: owner/name as a path is no promise of what is in it.
     if Path(model).is_dir():
         return None
     patterns = {}
@@ -122,7 +124,7 @@ def _longest_match(patterns: Mapping[str, Family], name: str) -> Family | None:
     matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(name.lower(), pattern)]
     if not matching:
         return None
-    return patterns[max(matching, key=len)]
+    return patterns[max(matching, key=len)]  # the longest says most: mt5-13b-mmarco-100k, not mt5-*
 
 
 def family_of_config(architecture: str, model_type: str) -> Family | None:

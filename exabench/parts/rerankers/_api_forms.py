@@ -38,7 +38,7 @@ class Form:
 
     def body(self, model: str, query: str, texts: Sequence[str], more: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON of a request; `more` is sent too, and replaces what is asked otherwise."""
-        documents: list[Any] = list(texts)
+        documents: list[Any] = list(texts)  # JSON knows no tuples
         if self.are_objects:
             documents = [{"text": text} for text in texts]
         body = {self.query: query, self.documents: documents, **self.asked, **more}

@@ -23,7 +23,7 @@ def heap_sort(n: int, k: int, children: int, best_of: BestOf) -> Conversation[li
     while heap and len(top) < k:
         top.append(heap[0])
         last = heap.pop()
-        if heap and len(top) < k:
+        if heap and len(top) < k:  # the order below the best k is not asked for
             heap[0] = last
             yield from _sink(heap, 0, children, best_of)
     return _with_the_others(top, n)
@@ -36,7 +36,7 @@ def _sink(heap: list[int], node: int, children: int, best_of: BestOf) -> Convers
         if len(family) < 2:
             return
         best = yield from best_of([heap[place] for place in family])
-        place = heap.index(best)
+        place = heap.index(best)  # a passage is in the heap once
         if place == node:
             return
         _swap(heap, node, place)

@@ -41,7 +41,7 @@ class CrossEncoder(Pointwise):
         usual = "logit"
         if head.rows == 2:
             relevant, _ = relevant_label(head.model.config.id2label)
-            answers = (relevant, 1 - relevant)
+            answers = (relevant, 1 - relevant)  # positive first, as strategies take them
             usual = "log_softmax"
         strategy = strategy or usual
         check_strategy(strategy, head.rows, rows=("answers",))

@@ -117,6 +117,7 @@ class Endpoint:
         client = Client(self._server, form.path, key, self._limits, headers=headers, final=_is_final)
         requests = _Requests(form, self._model, self._body, self._fields, self._batch, jobs)
         waiting = requests.waiting
+        # Closed where a query fails: no request is left behind that nobody waits for.
         with closing(client.ask(requests, lambda data: from_json(data.decode()))) as outcomes:
             for part, outcome in outcomes:
                 if isinstance(outcome, OutsideFailed):

@@ -74,7 +74,7 @@ class Setwise(Asking):
                 replies.append(reply)
                 chosen = _place_of(reply, len(places))
                 malformed += chosen is None
-                known[asked] = places[chosen or 0]
+                known[asked] = places[chosen or 0]  # unread: the first stage is believed
             return known[asked]
 
         order = yield from self._sort(len(texts), self._k, self._children, best_of)
@@ -90,6 +90,6 @@ def _place_of(reply: Reply, passages: int) -> int | None:
     if match is None:
         return None
     place = LABELS.index(match[1].upper())
-    if place >= passages:
+    if place >= passages:  # a label that no passage of this prompt has
         return None
     return place

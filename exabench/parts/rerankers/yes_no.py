@@ -105,6 +105,7 @@ def _plain_template(text: str | Sequence[str], tokenizer: Any) -> Template:
 
 def _check_ids(ids: Sequence[int], loaded: Loaded) -> None:
     held = loaded.head.model.get_output_embeddings().weight.shape[0]
+    # A folder names its tokens by number, and a number beyond the vocabulary would be an error of torch.
     for id in ids:
         if id >= held:
             raise BadInput(f"its score is the logit of token {id}, but it has {held} tokens", file=loaded.folder.path)

@@ -42,6 +42,7 @@ def token_ids(tokenizer: Any, prompt: Prompt, values: Mapping[str, Any]) -> list
     """
     if not getattr(tokenizer, "chat_template", None):
         return tokenizer(plain_text(prompt.turns), verbose=False)["input_ids"]
+    # Gemma and others raise an error for a system turn.
     for turns in (prompt.turns, with_system_in_first_turn(prompt.turns)):
         messages = [{"role": role, "content": text} for role, text in turns]
         try:
@@ -101,6 +102,7 @@ def tokenise_fitting(
     for some in chunks(prompts, at_once):
         asked = []
         for asked_for in some:
+            # Room for thoughts: the answer itself is as short as the prompt asks for.
             prompt = replace(asked_for, max_tokens=asked_for.max_tokens + reasoning_tokens)
             ids = token_ids(tokenizer, prompt, values)
             if limit is None or len(ids) + prompt.max_tokens <= limit:

@@ -132,10 +132,10 @@ class OpenAI:
         failures = _Failures(self._url)
         to_ask: Iterable[Prompt] = prompts
         while to_ask:
-            again = []
+            again = []  # prompts whose system turn was refused
             for prompt, outcome in client.ask(map(self._request, to_ask), _read):
                 if isinstance(outcome, tuple):
-                    failures.forget_row()
+                    failures.forget_row()  # a server that answers is not down
                     yield Reply(prompt.id, *outcome)
                 elif self._is_refused_system_turn(prompt, outcome):
                     self._takes_system_turns = False
@@ -168,10 +168,11 @@ class OpenAI:
         body[self._limit_field] = prompt.max_tokens + self._reasoning_tokens
         if self._send_temperature:
             body["temperature"] = prompt.temperature
-        if prompt.temperature > 0:
+        if prompt.temperature > 0:  # greedy answers need no seed, and some servers refuse one
             body["seed"] = seed_of(prompt, self._seed)
         if prompt.pattern and self._guided:
             body |= _guidance(self._guided, prompt.pattern)
+        # Last, so that a user can replace what is sent otherwise.
         return Request(prompt, body | self._body, f"prompt {printable(prompt.id)!r}")
 
     def _key(self) -> str:
@@ -203,6 +204,7 @@ class _Failures:
         if isinstance(outcome, AnswerFailed):
             shown = outcome.last
         error, about_prompt, ends_all = self._judge(outcome, shown)
+        # Without the address: reasons are published with a release, and an address may be private.
         self._reasons[prompt.id] = f"the server said {shown}"
         if not about_prompt:
             self._first = self._first or error
@@ -218,6 +220,7 @@ class _Failures:
         if outcome.code == "insufficient_quota":
             return OutsideFailed(f"{self._url} has no quota left for this key: {shown}"), False, True
         text = str(outcome).lower()
+        # Only before the first answer: a server that has answered takes these fields.
         for words, advice in _ADVICE.items():
             if words in text and not self._answered:
                 return BadInput(f"{self._url} refuses: {shown}; {advice} for the teacher"), False, True
@@ -228,6 +231,7 @@ class _Failures:
         """Raise what ended the asking, or PromptsRefused; nothing where every prompt was answered."""
         if self.end is not None:
             raise self.end
+        # Nothing was answered: more likely the server, or what it is asked for, than every single prompt.
         if self._first is not None and not self._answered:
             raise self._first
         if self._reasons:
@@ -244,6 +248,7 @@ def _guidance(field: str, pattern: str) -> dict[str, Any]:
     if field != "response_format":
         return {field: pattern}
     answer = {"type": "string", "pattern": f"^({pattern})$"}
+    # The root of a schema must be an object there; core/replies takes the text out of it again.
     schema = {"type": "object", "properties": {"answer": answer}, "required": ["answer"], "additionalProperties": False}
     return {
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
@@ -276,7 +281,7 @@ def _read(data: bytes) -> Choice:
 
 def _text_of(choice: Mapping[str, Any]) -> Any:
     """The text of a choice; None where it has no message. Of content in parts those of text are put together."""
-    if "text" in choice:
+    if "text" in choice:  # of /completions
         return choice["text"]
     message = choice.get("message")
     if message is None:
@@ -289,6 +294,6 @@ def _text_of(choice: Mapping[str, Any]) -> Any:
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
     count = usage.get(name)
-    if type(count) is not int or count < 0:
+    if type(count) is not int or count < 0:  # True is 1 to Python
         return None
     return count

@@ -86,6 +86,9 @@ ALL_ROWS = {
             [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": text}]
         )
     ),
+    "parts of the newer API": said(
+        lambda text: completion([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": text}])
+    ),
     "no usage": said(lambda text: completion(text, usage={})),
     "partial usage": said(lambda text: completion(text, usage={"prompt_tokens": 10})),
     "odd usage": said(lambda text: completion(text, usage={"prompt_tokens": None, "completion_tokens": "5"})),
@@ -106,6 +109,8 @@ NO_ROWS = {
     "model_length": (lambda text: completion(HALF, "model_length"), "cut short"),
     "abort": (lambda text: completion(HALF, "abort"), "cut short"),
     "error": (lambda text: completion(HALF, "error"), "cut short"),
+    "tool call": (lambda text: completion(None, "tool_calls", tool_calls=[]), "cut short"),
+    "refusal in a field": (lambda text: completion(None, "stop", refusal="I cannot."), "empty reply"),
     "null character": (lambda text: completion(f"{text}\0"), "garbled characters"),
 }
 SOME_ROWS = {

@@ -25,6 +25,7 @@ _ADVICE = {
     "chat template": 'set api = "completions"',
 }
 """What to do where a server's refusal holds these words: the first words that fit count."""
+_TEXT_PARTS = ("text", "output_text")  # thoughts and refusals are parts of other types
 _OWN_FIELDS = ("model", "messages", "prompt", "stream", "n")
 
 Choice = tuple[str, str, int | None, int | None]
@@ -288,7 +289,7 @@ def _text_of(choice: Mapping[str, Any]) -> Any:
         return None
     content = message.get("content") or ""
     if isinstance(content, list):
-        content = "".join(part["text"] for part in content if part.get("type") == "text")
+        content = "".join(part["text"] for part in content if part.get("type") in _TEXT_PARTS)
     return content
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_json, read_text, write
 from exabench.models.families import Family
+from exabench.models.modules import settings_in
 from exabench.models.screening import modules_in
 
 MODULES = ["Transformer", "LogitScore"]
@@ -112,7 +113,7 @@ def read_logit_score(folder: Path) -> LogitScore | None:
         return None
 
     file = folder / "sentence_bert_config.json"
-    transformer = _table(file)
+    transformer = settings_in(file)
     task = transformer.get("transformer_task", "text-generation")
     if task != "text-generation" or transformer.get("do_lower_case"):
         raise BadInput("is not for a causal language model (transformer_task text-generation)", file=file)
@@ -136,7 +137,7 @@ def read_logit_score(folder: Path) -> LogitScore | None:
     if form == "auto":  # sentence-transformers guesses it from the template, and so must we
         in_parts = any(words in chat for words in _OF_PARTS)
 
-    said = _table(folder / "config_sentence_transformers.json")
+    said = settings_in(folder / "config_sentence_transformers.json")
     prompts = said.get("prompts") or {}
     prompt = prompts.get(said.get("default_prompt_name")) or ""
     return LogitScore(tokens, str(prompt), own, in_parts, bool(chat), int(max_length))
@@ -154,7 +155,7 @@ def copy_settings(source: Path, to: Path) -> None:
 
 
 def _tokens_in(file: Path) -> tuple[int, ...]:
-    values = _table(file)
+    values = settings_in(file)
     tokens = []
     for name in ("true_token_id", "false_token_id"):
         if values.get(name) is not None:
@@ -162,12 +163,3 @@ def _tokens_in(file: Path) -> tuple[int, ...]:
     if values.get("true_token_id") is None or not all(type(token) is int and token >= 0 for token in tokens):
         raise BadInput(f"is not the settings of a LogitScore: {printable(json.dumps(values))}", file=file)
     return tuple(tokens)
-
-
-def _table(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    values = read_json(file)
-    if not isinstance(values, Mapping):
-        raise BadInput("is not a table of settings", file=file)
-    return values

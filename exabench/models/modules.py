@@ -65,10 +65,11 @@ def is_modular(folder: Path) -> bool:
         listed = modules_in(folder)
     except BadInput:
         return False
-    # Only such a Dense gives scores; that of a bi-encoder gives a vector.
-    return any(
-        kind == "Dense" and _settings(folder / inside).get("module_output_name") == _SCORES for kind, inside in listed
-    )
+    for kind, inside in listed:
+        # Only such a Dense gives scores; that of a bi-encoder gives a vector.
+        if kind == "Dense" and settings_in(folder / inside / "config.json").get("module_output_name") == _SCORES:
+            return True
+    return False
 
 
 def pair_settings(folder: Path) -> PairSettings:
@@ -76,12 +77,12 @@ def pair_settings(folder: Path) -> PairSettings:
 
     Raises BadInput for a setting that would change what the encoder computes and is not read here.
     """
-    of_model = _settings(folder, "config_sentence_transformers.json")
+    of_model = settings_in(folder / "config_sentence_transformers.json")
     # A plain classifier of transformers has no such files, and reads a pair as its tokenizer makes it.
     if not (folder / "modules.json").is_file() or of_model.get("model_type") != "CrossEncoder":
         return PairSettings()
     file = folder / _PAIRS
-    own = _settings(folder, _PAIRS)
+    own = settings_in(file)
     for name, value in own.items():
         harmless = isinstance(value, Mapping) and set(value) <= {"attn_implementation", "dtype", "torch_dtype"}
         if name not in _READ and value and not harmless:
@@ -115,7 +116,7 @@ def load_module(folder: Path, kind: str, inside: str) -> Any:
         raise UnknownName("module", kind, PLACES, file=folder / "modules.json")
     if kind in _WITH_WEIGHTS and not (place / "model.safetensors").is_file():
         raise BadInput(f"module {inside!r} has no model.safetensors (pickles are never loaded)", file=folder)
-    named = _settings(place).get("activation_function")
+    named = settings_in(place / "config.json").get("activation_function")
     if named is not None and activation_named(str(named)) is None:
         raise UnknownName("activation_function", str(named), ACTIVATIONS, file=place / "config.json")
     # The class of the table, whatever path the folder names.
@@ -186,12 +187,11 @@ def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int)
     write(folder / "config_sentence_transformers.json", json_text(of_model))
 
 
-def _settings(folder: Path, name: str = "config.json") -> Mapping[str, Any]:
+def settings_in(file: Path) -> Mapping[str, Any]:
     """The settings in a JSON file, none without one. Raises BadInput."""
-    file = folder / name
     if not file.is_file():
         return {}
     values = read_json(file)
     if not isinstance(values, Mapping):
-        raise BadInput("is not an object of settings", file=file)
+        raise BadInput("is not a table of settings", file=file)
     return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -84,35 +84,40 @@ def seed_of(prompt: Prompt, seed: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1  # 31 bits: a signed 32-bit integer holds it
 
 
-def tokenise_fitting(
-    tokenizer: Any,
-    prompts: Iterable[Prompt],
-    limit: int | None,
-    at_once: int,
-    *,
-    values: Mapping[str, Any],
-    reasoning_tokens: int,
-) -> Iterator[list[Asked]]:
-    """Prompts with their token ids, `at_once` of them at a time, without those that do not fit the model's `limit`.
+@dataclass(frozen=True)
+class PromptReader:
+    """How a model in this process reads prompts: by its tokenizer, `at_once` of them at a time.
 
-    `values` are further variables of the chat template; each prompt may be answered by `reasoning_tokens` more than
-    it asks for. For prompts that do not fit it raises PromptsRefused once all others have been taken.
+    `values` are further variables of its chat template. A prompt may be answered by `reasoning_tokens` more than it
+    asks for, and does not fit where it and its answer have more tokens than `limit` (None: any number).
     """
-    refused = {}
-    for some in chunks(prompts, at_once):
-        asked = []
-        for asked_for in some:
-            # Room for thoughts: the answer itself is as short as the prompt asks for.
-            prompt = replace(asked_for, max_tokens=asked_for.max_tokens + reasoning_tokens)
-            ids = token_ids(tokenizer, prompt, values)
-            if limit is None or len(ids) + prompt.max_tokens <= limit:
-                asked.append((prompt, ids))
-            else:
-                why = f"{len(ids)} tokens and {prompt.max_tokens} for the answer do not fit the model's {limit}"
-                refused[prompt.id] = why
-        yield asked
-    if refused:
-        raise PromptsRefused(refused)
+
+    tokenizer: Any
+    values: Mapping[str, Any]
+    reasoning_tokens: int
+    limit: int | None
+    at_once: int
+
+    def read(self, prompts: Iterable[Prompt]) -> Iterator[list[Asked]]:
+        """Prompts with their token ids, without those that do not fit.
+
+        For these it raises PromptsRefused once all others have been taken.
+        """
+        refused = {}
+        for some in chunks(prompts, self.at_once):
+            asked = []
+            for asked_for in some:
+                # Room for thoughts: the answer itself is as short as the prompt asks for.
+                prompt = replace(asked_for, max_tokens=asked_for.max_tokens + self.reasoning_tokens)
+                ids = token_ids(self.tokenizer, prompt, self.values)
+                if self.limit is None or len(ids) + prompt.max_tokens <= self.limit:
+                    asked.append((prompt, ids))
+                else:
+                    answer = f"{prompt.max_tokens} for the answer do not fit the model's {self.limit}"
+                    refused[prompt.id] = f"{len(ids)} tokens and {answer}"
+            yield asked
+        if refused:
+            raise PromptsRefused(refused)
 
 
 def model_config(folder: Path) -> dict[str, Any]:

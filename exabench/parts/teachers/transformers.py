@@ -14,7 +14,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
 from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
-from exabench.parts.teachers._chat import Asked, identity_of, model_config, seed_of, tokenise_fitting
+from exabench.parts.teachers._chat import Asked, PromptReader, identity_of, model_config, seed_of
 
 READ_AHEAD = 512
 """Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
@@ -74,35 +74,27 @@ class Transformers:
             pad_token_id=self._padding,
             decoder_start_token_id=own.decoder_start_token_id,
         )
-        self._limit = None  # an encoder-decoder's positions are relative (T5)
+        limit = None  # an encoder-decoder's positions are relative (T5)
         if not self._seq2seq:
             text_config = self._model.config.get_text_config()
-            self._limit = getattr(text_config, "max_position_embeddings", None)
+            limit = getattr(text_config, "max_position_embeddings", None)
         self._batch_tokens = batch_tokens
         self._top_k = top_k
         self._seed = seed
-        self._template_values = dict(chat_template_kwargs or {})
-        self._reasoning_tokens = reasoning_tokens
         self.parameters = self._model.num_parameters()
         self.config = model_config(folder.path)
+        values = dict(chat_template_kwargs or {})
+        self._reader = PromptReader(self._tokenizer, values, reasoning_tokens, limit, READ_AHEAD)
         unusual = {
             "top_k": top_k,
-            "chat_template_kwargs": self._template_values,
+            "chat_template_kwargs": values,
             "reasoning_tokens": reasoning_tokens,
         }
         self.identity = identity_of("transformers", folder, precision, self._tokenizer, seed, **unusual)
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies batch by batch. Prompts that do not fit the model raise PromptsRefused when all else is answered."""
-        asking = tokenise_fitting(
-            self._tokenizer,
-            prompts,
-            self._limit,
-            READ_AHEAD,
-            values=self._template_values,
-            reasoning_tokens=self._reasoning_tokens,
-        )
-        for asked in asking:
+        for asked in self._reader.read(prompts):
             for batch in self._batches(asked):
                 yield from self._answer(batch)
 

@@ -10,7 +10,7 @@ from typing import Any
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
-from exabench.parts.teachers._chat import first_line, identity_of, model_config, seed_of, tokenise_fitting
+from exabench.parts.teachers._chat import PromptReader, first_line, identity_of, model_config, seed_of
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -67,16 +67,17 @@ class Vllm:
         self._tokenizer = self._engine.get_tokenizer()
         self._top_k = top_k
         self._seed = seed
-        self._template_values = dict(chat_template_kwargs or {})
-        self._reasoning_tokens = reasoning_tokens
         self._guided = guided
         model_settings = self._engine.model_config
-        self._limit = int(model_settings.max_model_len)
         self.config = model_config(folder.path)
         precision = str(model_settings.dtype).removeprefix("torch.")
+        values = dict(chat_template_kwargs or {})
+        self._reader = PromptReader(
+            self._tokenizer, values, reasoning_tokens, int(model_settings.max_model_len), READ_AHEAD
+        )
         unusual = {
             "top_k": top_k,
-            "chat_template_kwargs": self._template_values,
+            "chat_template_kwargs": values,
             "reasoning_tokens": reasoning_tokens,
             "guided": guided,
         }
@@ -84,15 +85,7 @@ class Vllm:
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise PromptsRefused once all others are answered."""
-        asking = tokenise_fitting(
-            self._tokenizer,
-            prompts,
-            self._limit,
-            READ_AHEAD,
-            values=self._template_values,
-            reasoning_tokens=self._reasoning_tokens,
-        )
-        for asked in asking:
+        for asked in self._reader.read(prompts):
             inputs = [{"prompt_token_ids": ids} for _, ids in asked]
             sampling = [self._sampling(prompt) for prompt, _ in asked]
             try:

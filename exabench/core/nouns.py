@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from exabench.core.files import digest_of
-from exabench.core.replies import Reading, is_complete, read_reply
+from exabench.core.replies import Likelihoods, Reading, is_complete, read_log_probs, read_reply
 from exabench.core.tables import data_frame, html_table
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class ModelFolder:
 class Prompt:
     """A question to a teacher: chat turns of (role, text), and how its answer is sampled.
 
-    `pattern` is a regular expression for the whole answer; an engine that can be guided writes nothing else.
+    A last turn of the assistant is the beginning of the answer. `pattern` is a regular
+    expression for the whole answer; an engine that can be guided writes nothing else. With `max_tokens` 0 nothing is
+    written: the reply says how likely each of the `choices` comes next.
     """
 
     id: str
@@ -80,13 +82,34 @@ class Prompt:
     sample: int = 0
     pattern: str = ""
 
+    @classmethod
+    def of_choices(cls, id: str, turns: tuple[tuple[str, str], ...], choices: Sequence[str]) -> Prompt:
+        """A prompt whose reply says how likely each of these words comes next."""
+        return cls(id, turns, max_tokens=0, pattern="|".join(choices))
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that may come next, where the reply says how likely each is; none where an answer is written."""
+        if self.max_tokens:
+            return ()
+        return tuple(self.pattern.split("|"))
+
+    @property
+    def beginning(self) -> str:
+        """The text that the answer begins with; empty where the prompt gives none."""
+        role, text = self.turns[-1]
+        if role != "assistant":
+            return ""
+        return text
+
 
 @dataclass(frozen=True)
 class Reply:
     """A teacher's reply to the prompt of the same id: its raw `text`, and the reason that it ended for.
 
     `finish` is as the engine names it ("stop", "length", "content_filter", "" where none is named). Token counts are
-    None where a server gives none.
+    None where a server gives none. The text of a reply to a prompt with choices is a JSON object: tokens that may come
+    next, as the engine spells them, and their log-probabilities.
     """
 
     id: str
@@ -104,6 +127,10 @@ class Reply:
     def is_cut(self) -> bool:
         """Did the reply end before it was whole, by its finish reason or within its reasoning?"""
         return self._reading.unfinished or not is_complete(self.finish)
+
+    def likelihoods(self, choices: Sequence[str]) -> Likelihoods:
+        """How likely each choice is, by a reply to a prompt with choices."""
+        return read_log_probs(self.text, choices)
 
     @cached_property
     def _reading(self) -> Reading:

@@ -8,13 +8,16 @@ Servers and engines give the text of a model as it wrote it, and models write mo
 2. special tokens at the end (`<|im_end|>`, `</s>`) are left out
 3. an `<answer>` element, a code fence, or JSON of one text around the whole answer is taken off
 
-The raw text is what stores and releases keep. Every pattern here runs in linear time.
+The raw text is what stores and releases keep. Every pattern here runs in linear time. A reply that is not an answer
+but says how likely some words come next is read by `read_log_probs`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 COMPLETE = ("", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete")
@@ -48,6 +51,10 @@ _LONGEST_TOKEN = 50
 """Characters that no special token exceeds."""
 _ANSWER = re.compile(r"<answer>([^<]*+(?:<(?!/?answer>)[^<]*+)*+)</answer>", re.IGNORECASE)
 _SOLUTION = re.compile(r"<\|begin_of_solution\|>|<\|end_of_solution\|>")
+_SPACES = " \t\n\u2581\u0120"
+"""Around a token: also as vocabularies write a space (SentencePiece, byte-level BPE)."""
+_LEAST_LOG_PROB = -1e9
+"""What is below says that a token cannot come."""
 _FENCE = re.compile(r"```(?:[\w+-]*+[ \t]*+\n)?+([^`]*+)```")  # a language only before a line end
 
 
@@ -56,6 +63,16 @@ class Reading(NamedTuple):
 
     answer: str
     unfinished: bool
+
+
+class Likelihoods(NamedTuple):
+    """The log-probability of each choice, and how many of them a reply does not list.
+
+    One that is not listed is at most as likely as the least likely token that is, and has its log-probability.
+    """
+
+    log_probs: list[float]
+    missing: int
 
 
 def is_complete(finish: str) -> bool:
@@ -82,6 +99,25 @@ def text_of_json(answer: str, *names: str) -> str:
             if isinstance(value.get(name), str):
                 return str(value[name]).strip()
     return answer
+
+
+def read_log_probs(text: str, choices: Sequence[str]) -> Likelihoods:
+    """How likely each choice is, by a JSON object of tokens that may come next and their log-probabilities.
+
+    A token stands for the choice that it is but for spaces around it; of several the likeliest counts. Never raises:
+    in a text that is no such object every choice is missing.
+    """
+    listed: dict[str, float] = {}
+    value = _json_value(text)
+    if isinstance(value, dict):
+        for token, log_prob in value.items():
+            choice = token.strip(_SPACES)
+            is_one = type(log_prob) in (int, float) and _LEAST_LOG_PROB < log_prob < 1  # rounded, it may exceed 0
+            if is_one and log_prob > listed.get(choice, -math.inf):
+                listed[choice] = float(log_prob)
+    least = min(listed.values(), default=0.0)
+    log_probs = [listed.get(choice, least) for choice in choices]
+    return Likelihoods(log_probs, sum(choice not in listed for choice in choices))
 
 
 def _without_reasoning(text: str) -> tuple[str, bool]:

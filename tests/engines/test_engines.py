@@ -107,6 +107,29 @@ def test_vllm_answers_the_others_before_it_refuses_a_prompt_that_is_too_long(vll
         next(replies)
 
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CHOICES = [
+    Prompt.of_choices(f"c{i}", (("user", f"the heart of {'a bat ' * i}"), ("assistant", "[")), LETTERS)
+    for i in range(6)
+]
+
+
+def test_vllm_says_how_likely_the_next_tokens_are_as_transformers_does(vllm: Any, model: Path) -> None:
+    expected = {reply.id: reply for reply in TEACHERS["transformers"](str(model)).complete(CHOICES)}
+    for prompt, reply in zip(CHOICES, vllm.complete(CHOICES), strict=True):
+        log_probs, missing = reply.likelihoods(prompt.choices)
+        assert log_probs == pytest.approx(expected[prompt.id].likelihoods(prompt.choices).log_probs, abs=1e-4)
+        assert missing == 0 and reply.prompt_tokens == expected[prompt.id].prompt_tokens
+
+
+def test_vllm_ranks_windows_by_one_token_each(vllm: Any, model: Path, jobs: Jobs) -> None:
+    local = RERANKERS["listwise"](TEACHERS["transformers"](str(model)), style="first", words=40)
+    made = RERANKERS["listwise"](vllm, style="first", words=40)
+    orders = [scores for scores, _ in made.score_many(jobs)]
+    alike = sum(mine == theirs for mine, (theirs, _) in zip(orders, local.score_many(jobs), strict=True))
+    assert alike >= 0.9 * len(jobs), "letters whose log-probabilities differ in the last bits only may change places"
+
+
 def served(server: Any, model: str, **options: Any) -> Any:
     return TEACHERS["openai"](model, base_url=server.url, **options)
 
@@ -126,6 +149,23 @@ def test_a_vllm_server_refuses_a_prompt_that_is_too_long_and_answers_the_others(
     with pytest.raises(BadInput, match=r"^prompt 'long' cannot be sent: .* 400 .*context length") as told:
         next(replies)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_vllm_server_says_how_likely_the_next_tokens_are(vllm_server: Any, model: Path, api: str) -> None:
+    body = {"continue_final_message": True, "add_generation_prompt": False}
+    options = {"body": body} if api == "chat" else {"api": "completions"}
+    replies = {reply.id: reply for reply in served(vllm_server, "tiny", **options).complete(CHOICES)}
+    local = {reply.id: reply for reply in TEACHERS["transformers"](str(model)).complete(CHOICES)}
+    for prompt in CHOICES:
+        reply = replies[prompt.id]
+        log_probs, missing = reply.likelihoods(prompt.choices)
+        expected = local[prompt.id].likelihoods(prompt.choices).log_probs
+        assert reply.output_tokens == 1 and missing < len(prompt.choices)
+        if api == "chat":  # /completions reads the turns as one plain text
+            for log_prob, local_one in zip(log_probs, expected, strict=True):
+                is_listed = log_prob > min(log_probs)
+                assert not is_listed or log_prob == pytest.approx(local_one, abs=1e-3)
 
 
 def test_a_model_that_the_server_does_not_have_is_one_line(vllm_server: Any) -> None:

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from exabench.parts.teachers import Teacher
 
 TYPE = "pairwise LLM"
+LETTERS = ("A", "B")
 _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
 class PairwiseOptions(TypedDict, total=False):
     """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list) or "heapsort" (of the best `k`).
 
-    `prompt` is a prompt file that is given query and passages, and asks for Passage A or Passage B.
+    `prompt` is a prompt file that is given query and passages, and asks for Passage A or Passage B. With `scoring`
+    "likelihood" nothing is written: the likelier one of the letters A and B counts.
 
     With a model: `answers` are the words for the better and the worse first passage; `family`: one of models/families.
     """
@@ -37,6 +39,7 @@ class PairwiseOptions(TypedDict, total=False):
     k: int
     words: int
     prompt: str
+    scoring: Literal["generation", "likelihood"]
     revision: str
     precision: str
     family: str
@@ -87,8 +90,9 @@ class PromptedPairs(Asking):
     `method` is "allpairs" (a score is the sum of points over all pairs), "sliding" (`k` passes from the bottom, in
     which a passage moves up past one that it beats) or "heapsort" (a heap of pairs brings the best `k` to the head; the
     others keep their order); in the last two a score falls with the final place. An answer other than
-    "Passage A" or "Passage B" decides nothing and is counted as malformed. Qin et al. 2023, arXiv 2306.17563, as in
-    zhiyuanpeng/EER-FLOPs `pairwise.py`.
+    "Passage A" or "Passage B" decides nothing and is counted as malformed. With `scoring` "likelihood" the letter that
+    is likelier as the next token is the answer. Qin et al. 2023, arXiv 2306.17563, as in zhiyuanpeng/EER-FLOPs
+    `pairwise.py`.
     """
 
     part = "pairwise"
@@ -101,15 +105,22 @@ class PromptedPairs(Asking):
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
-        prompt: str = "prp",
+        prompt: str = "",
+        scoring: Literal["generation", "likelihood"] = "generation",
     ) -> None:
         if k < 1 or words < 1:
             raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
         self._method = method
         self._k = k
         strategy = {"sliding": f"sliding, {k} passes", "heapsort": f"heapsort, top {k}"}.get(method, method)
-        super().__init__(teacher, prompt_file(prompt), strategy, words=words, fields=fields)
-        self._answer_tokens = 2 * self._prompt.number("answer_tokens_per_passage")
+        usual = "prp"
+        if scoring == "likelihood":
+            usual = "prp_letter"
+            strategy += ", by likelihood"
+        super().__init__(teacher, prompt_file(prompt or usual), strategy, words=words, fields=fields)
+        self._answer_tokens = 0
+        if scoring == "generation":
+            self._answer_tokens = 2 * self._prompt.number("answer_tokens_per_passage")
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
@@ -147,7 +158,7 @@ class PromptedPairs(Asking):
                     scores[place] += 0.5 if winner is None else float(place == winner)
         repairs = {}
         if replies:
-            repairs["malformed"] = sum(not _letter(reply) for reply in replies)
+            repairs["malformed"] = sum(not self._letter(reply) for reply in replies)
         return scores, self._usage(replies, n, cut, repairs)
 
     def _winners(
@@ -164,17 +175,27 @@ class PromptedPairs(Asking):
             for first, second in ((a, b), (b, a)):
                 turns = self._prompt.turns(query=query.text, passages=[texts[first], texts[second]])
                 name = f"{query.id}:{first + 1},{second + 1}:{len(replies)}"
-                prompts.append(Prompt(name, turns, self._answer_tokens))
+                if self._answer_tokens:
+                    prompts.append(Prompt(name, turns, self._answer_tokens))
+                else:
+                    prompts.append(Prompt.of_choices(name, turns, LETTERS))
         answers = yield prompts
         replies.extend(answers)
 
         winners = []
         for (a, b), answer, turned in zip(pairs, answers[::2], answers[1::2], strict=True):
-            winners.append({"AB": a, "BA": b}.get(_letter(answer) + _letter(turned)))
+            winners.append({"AB": a, "BA": b}.get(self._letter(answer) + self._letter(turned)))
         return winners
 
+    def _letter(self, reply: Reply) -> str:
+        """A or B, whichever a reply names or finds likelier; nothing where it is neither.
 
-def _letter(reply: Reply) -> str:
-    """A or B where the whole answer names that passage, else nothing: "Passage A or Passage B" names none."""
-    match = _ANSWER.fullmatch(reply.answer)
-    return match[1].upper() if match else ""
+        The whole answer names a passage: "Passage A or Passage B" names none.
+        """
+        if self._answer_tokens:
+            match = _ANSWER.fullmatch(reply.answer)
+            return match[1].upper() if match else ""
+        [first, second] = reply.likelihoods(LETTERS).log_probs
+        if first == second:
+            return ""
+        return LETTERS[first < second]

@@ -27,7 +27,8 @@ class Setwise(Asking):
     """A teacher names the best of `children` + 1 passages at a time, which sorts the best `k` to the head.
 
     `method` is "heapsort" (few calls) or "bubblesort" (passes from the bottom), `words` how much of a passage is shown,
-    `prompt` a prompt file that is given query and passages and asks for the label of one of them, A to W.
+    `prompt` a prompt file that is given query and passages and asks for the label of one of them, A to W. With
+    `scoring` "likelihood" nothing is written: the label that is the likeliest next token counts.
     A score falls with the final place; passages behind the best `k` keep the order they came in. An answer that is
     not one label counts as the first of its passages, as in llm-rankers, and as malformed. Zhuang et al. 2024, arXiv
     2310.09497.
@@ -44,7 +45,8 @@ class Setwise(Asking):
         k: int = 10,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
-        prompt: str = "setwise",
+        prompt: str = "",
+        scoring: Literal["generation", "likelihood"] = "generation",
     ) -> None:
         if not 1 <= children < len(LABELS) or k < 1 or words < 1:
             raise BadInput(
@@ -55,8 +57,14 @@ class Setwise(Asking):
         self._children = children
         self._k = k
         strategy = f"{method}, best of {children + 1}, top {k}"
-        super().__init__(teacher, prompt_file(prompt), strategy, words=words, fields=fields)
-        self._answer_tokens = self._prompt.number("answer_tokens")
+        usual = "setwise"
+        if scoring == "likelihood":
+            usual = "setwise_letter"
+            strategy += ", by likelihood"
+        super().__init__(teacher, prompt_file(prompt or usual), strategy, words=words, fields=fields)
+        self._answer_tokens = 0
+        if scoring == "generation":
+            self._answer_tokens = self._prompt.number("answer_tokens")
 
     def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
@@ -70,9 +78,9 @@ class Setwise(Asking):
             if asked not in known:
                 turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in places])
                 name = f"{query.id}:{','.join(str(place + 1) for place in places)}"
-                [reply] = yield [Prompt(name, turns, self._answer_tokens, pattern=self._prompt.pattern)]
+                [reply] = yield [self._question(name, turns, len(places))]
                 replies.append(reply)
-                chosen = _place_of(reply, len(places))
+                chosen = self._place_of(reply, len(places))
                 malformed += chosen is None
                 known[asked] = places[chosen or 0]  # unread: the first stage is believed
             return known[asked]
@@ -83,13 +91,23 @@ class Setwise(Asking):
             repairs["malformed"] = malformed
         return by_place(order), self._usage(replies, len(texts), cut, repairs)
 
+    def _question(self, name: str, turns: tuple[tuple[str, str], ...], passages: int) -> Prompt:
+        """The prompt that asks for one of so many passages."""
+        if self._answer_tokens:
+            return Prompt(name, turns, self._answer_tokens, pattern=self._prompt.pattern)
+        return Prompt.of_choices(name, turns, LABELS[:passages])
 
-def _place_of(reply: Reply, passages: int) -> int | None:
-    """Which of so many passages a reply names; None where it is not one label of theirs."""
-    match = _ANSWER.fullmatch(reply.answer)
-    if match is None:
-        return None
-    place = LABELS.index(match[1].upper())
-    if place >= passages:  # a label that no passage of this prompt has
-        return None
-    return place
+    def _place_of(self, reply: Reply, passages: int) -> int | None:
+        """Which of so many passages a reply names or finds likeliest; None where that is not one label of theirs."""
+        if not self._answer_tokens:
+            log_probs, missing = reply.likelihoods(LABELS[:passages])
+            if missing == passages:
+                return None
+            return log_probs.index(max(log_probs))
+        match = _ANSWER.fullmatch(reply.answer)
+        if match is None:
+            return None
+        place = LABELS.index(match[1].upper())
+        if place >= passages:  # a label that no passage of this prompt has
+            return None
+        return place

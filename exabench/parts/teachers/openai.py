@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
+from exabench.core.files import canonical_json
 from exabench.core.http import AnswerFailed, Client, Request, RequestLimits, StatusError, check_url
 from exabench.core.nouns import Prompt, Reply
 from exabench.parts.teachers._chat import plain_text, seed_of, with_system_in_first_turn
@@ -26,10 +28,17 @@ _ADVICE = {
 }
 """What to do where a server's refusal holds these words: the first words that fit count."""
 _TEXT_PARTS = ("text", "output_text")  # thoughts and refusals are parts of other types
-_OWN_FIELDS = ("model", "messages", "prompt", "stream", "n")
+_OWN_FIELDS = ("model", "messages", "prompt", "stream", "n", "logprobs", "top_logprobs")
 
-Choice = tuple[str, str, int | None, int | None]
-"""Text, finish reason, prompt tokens and output tokens of an answer."""
+
+class ServerAnswer(NamedTuple):
+    """What a server answers; `log_probs` are those of tokens that may come first, None where it gives none."""
+
+    text: str
+    finish: str
+    prompt_tokens: int | None
+    output_tokens: int | None
+    log_probs: dict[str, float] | None
 
 
 class OpenAI:
@@ -46,7 +55,9 @@ class OpenAI:
     the server, `reasoning_effort` and `chat_template_kwargs` say how a model thinks, `reasoning_tokens` are allowed
     for that on top of every answer's own, `guided` names the field that holds answers to the pattern that their
     prompts ask for, and `body` holds further fields of every request. Where a server takes no system turn, its text
-    comes at the head of the first user turn.
+    comes at the head of the first user turn. Of a prompt with choices the `top_logprobs` likeliest tokens are asked for
+    (OpenAI gives at most 20, older servers of /completions at most 5); an answer can be begun for a server only by
+    /completions, or where `body` has continue_final_message, as for vLLM.
     """
 
     config = None
@@ -71,6 +82,7 @@ class OpenAI:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         guided: Literal["", "structured_outputs", "guided_regex", "regex", "response_format"] = "",
         body: Mapping[str, Any] | None = None,
+        top_logprobs: int = 20,
     ) -> None:
         host = check_url("base_url", base_url, api_key_env)
         refused = sorted(set(_OWN_FIELDS) & set(body or {}))
@@ -91,6 +103,7 @@ class OpenAI:
             self._body["reasoning_effort"] = reasoning_effort
         if chat_template_kwargs:
             self._body["chat_template_kwargs"] = dict(chat_template_kwargs)
+        self._top_logprobs = top_logprobs
         self._takes_system_turns = True  # until the server says that it does not
         try:
             self._needs_key = host != "localhost" and not ipaddress.ip_address(host).is_loopback
@@ -115,6 +128,8 @@ class OpenAI:
         }
         if self._api != "chat":
             settings["api"] = self._api
+        if self._top_logprobs != 20:
+            settings["top_logprobs"] = self._top_logprobs
         if self._limit_field != "max_tokens":
             settings["limit_field"] = self._limit_field
         if not self._send_temperature:
@@ -135,9 +150,18 @@ class OpenAI:
         while to_ask:
             again = []  # prompts whose system turn was refused
             for prompt, outcome in client.ask(map(self._request, to_ask), _read):
-                if isinstance(outcome, tuple):
+                if isinstance(outcome, ServerAnswer) and prompt.choices and outcome.log_probs is None:
+                    failures.end = BadInput(
+                        f"{self._url} gives no log-probabilities (logprobs) of {self._model}; rank by its written "
+                        'answers (scoring = "generation"), or ask another server'
+                    )
+                    client.stop()
+                elif isinstance(outcome, ServerAnswer):
                     failures.forget_row()  # a server that answers is not down
-                    yield Reply(prompt.id, *outcome)
+                    text = outcome.text
+                    if prompt.choices:
+                        text = canonical_json(outcome.log_probs)
+                    yield Reply(prompt.id, text, outcome.finish, outcome.prompt_tokens, outcome.output_tokens)
                 elif self._is_refused_system_turn(prompt, outcome):
                     self._takes_system_turns = False
                     again.append(prompt)
@@ -166,15 +190,31 @@ class OpenAI:
             if not self._takes_system_turns:
                 turns = with_system_in_first_turn(turns)
             body["messages"] = [{"role": role, "content": text} for role, text in turns]
+        if prompt.beginning and self._api == "chat" and not self._body.get("continue_final_message"):
+            raise BadInput(
+                f"a prompt begins its answer with {printable(prompt.beginning)!r}, and {self._url} is not asked to "
+                'continue it; set api = "completions" or, for vLLM, body = { continue_final_message = true, '
+                "add_generation_prompt = false }, or use a prompt that does not",
+                id=prompt.id,
+            )
         body[self._limit_field] = prompt.max_tokens + self._reasoning_tokens
+        if prompt.choices:
+            body[self._limit_field] = 1
+            body |= self._asked_log_probs()
         if self._send_temperature:
             body["temperature"] = prompt.temperature
         if prompt.temperature > 0:  # greedy answers need no seed, and some servers refuse one
             body["seed"] = seed_of(prompt, self._seed)
-        if prompt.pattern and self._guided:
+        if prompt.pattern and self._guided and not prompt.choices:
             body |= _guidance(self._guided, prompt.pattern)
         # Last, so that a user can replace what is sent otherwise.
         return Request(prompt, body | self._body, f"prompt {printable(prompt.id)!r}")
+
+    def _asked_log_probs(self) -> dict[str, Any]:
+        """The fields that ask for the likeliest first tokens."""
+        if self._api == "completions":
+            return {"logprobs": self._top_logprobs}
+        return {"logprobs": True, "top_logprobs": self._top_logprobs}
 
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "")
@@ -256,8 +296,8 @@ def _guidance(field: str, pattern: str) -> dict[str, Any]:
     }
 
 
-def _read(data: bytes) -> Choice:
-    """Text, finish reason, prompt tokens and output tokens of an answer. Raises ValueError."""
+def _read(data: bytes) -> ServerAnswer:
+    """What a server answered. Raises ValueError."""
     error = None
     try:
         answer = json.loads(data)
@@ -269,7 +309,9 @@ def _read(data: bytes) -> Choice:
             text = ""
         if isinstance(text, str) and isinstance(finish, str):
             usage = answer.get("usage") or {}
-            return text, finish, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+            read = _count(usage, "prompt_tokens")
+            written = _count(usage, "completion_tokens")
+            return ServerAnswer(text, finish, read, written, _log_probs_of(choice))
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         pass
     if error:
@@ -291,6 +333,24 @@ def _text_of(choice: Mapping[str, Any]) -> Any:
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part.get("type") in _TEXT_PARTS)
     return content
+
+
+def _log_probs_of(choice: Any) -> dict[str, float] | None:
+    """The log-probabilities of tokens that may come first, by token; None where there are none."""
+    try:
+        given = choice["logprobs"]
+        if "content" in given:  # of /chat/completions
+            first = given["content"][0]
+            listed = [(one["token"], one["logprob"]) for one in (first, *first["top_logprobs"])]
+        else:
+            listed = given["top_logprobs"][0].items()
+        found: dict[str, float] = {}
+        for token, log_prob in listed:
+            if math.isfinite(log_prob):  # several tokens may read alike, and the likeliest counts
+                found[token] = max(float(log_prob), found.get(token, -math.inf))
+        return found
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError):  # whatever else a server puts there
+        return None
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
 from exabench.models.loading import check_vocabulary, device_of, dtype_of, loading, tokenizer_of, weights_of
-from exabench.parts.teachers._chat import Asked, PromptReader, identity_of, model_config, seed_of
+from exabench.parts.teachers._chat import identity_of, model_config, seed_of
+from exabench.parts.teachers._prompt_reader import Asked, PromptReader, choice_reply
 
 READ_AHEAD = 512
 """Prompts that are tokenised, sorted by length and cut into batches together: what memory holds."""
@@ -68,6 +70,9 @@ class Transformers:
         self._stops = end if isinstance(end, list) else [end]
         paddings = [own.pad_token_id, self._tokenizer.pad_token_id, *self._stops, 0]
         self._padding = next(token for token in paddings if token is not None)
+        self._start = own.decoder_start_token_id  # of an encoder-decoder's answers
+        if self._start is None:
+            self._start = own.bos_token_id
         self._model.generation_config = GenerationConfig(
             bos_token_id=own.bos_token_id,
             eos_token_id=end,
@@ -84,7 +89,7 @@ class Transformers:
         self.parameters = self._model.num_parameters()
         self.config = model_config(folder.path)
         values = dict(chat_template_kwargs or {})
-        self._reader = PromptReader(self._tokenizer, values, reasoning_tokens, limit, READ_AHEAD)
+        self._reader = PromptReader(self._tokenizer, values, reasoning_tokens, limit, READ_AHEAD, encodes=self._seq2seq)
         unusual = {
             "top_k": top_k,
             "chat_template_kwargs": values,
@@ -99,66 +104,77 @@ class Transformers:
                 yield from self._answer(batch)
 
     def _batches(self, asked: list[Asked]) -> Iterator[list[Asked]]:
-        """Batches of one temperature and one bound on answers, longest prompts first, within the token budget."""
+        """Batches of what one call of generate shares, longest prompts first, within the token budget."""
         batch: list[Asked] = []
         # Sorted by what a call of generate shares, then by length: the first of a batch is its longest.
-        for prompt, ids in sorted(asked, key=lambda one: (one[0].temperature, one[0].max_tokens, -len(one[1]))):
+        for one in sorted(asked, key=lambda one: (_shared(one), -len(one.ids))):
             if batch:
-                first, longest = batch[0]
-                is_alike = (first.temperature, first.max_tokens) == (prompt.temperature, prompt.max_tokens)
-                tokens = (len(batch) + 1) * (len(longest) + first.max_tokens)
-                if not is_alike or tokens > self._batch_tokens:
+                first = batch[0]
+                tokens = (len(batch) + 1) * (len(first.ids) + len(first.beginning) + first.prompt.max_tokens)
+                if _shared(first) != _shared(one) or tokens > self._batch_tokens:
                     yield batch
                     batch = []
-            batch.append((prompt, ids))
+            batch.append(one)
         if batch:
             yield batch
 
     def _answer(self, batch: Sequence[Asked]) -> Iterator[Reply]:
-        """Replies to prompts of one temperature and bound; a batch that does not fit the memory is cut in two."""
-        first, _ = batch[0]
-        width = max(len(ids) for _, ids in batch)
+        """Replies to prompts that share what _shared says; a batch that does not fit the memory is cut in two."""
+        first = batch[0].prompt
+        width = max(len(one.ids) for one in batch)
         # [prompts, tokens]; a decoder continues from the end of its prompt, so it is padded on the left
         input_ids = torch.full((len(batch), width), self._padding)
         attention_mask = torch.zeros((len(batch), width), dtype=torch.long)
-        for number, (_, ids) in enumerate(batch):
-            place = slice(width - len(ids), width)
+        for number, one in enumerate(batch):
+            place = slice(width - len(one.ids), width)
             if self._seq2seq:
-                place = slice(len(ids))
-            input_ids[number, place] = torch.tensor(ids)
+                place = slice(len(one.ids))
+            input_ids[number, place] = torch.tensor(one.ids)
             attention_mask[number, place] = 1
+        begun = {}
+        if batch[0].beginning:
+            decoder_ids = [self._start, *batch[0].beginning]
+            begun["decoder_input_ids"] = torch.tensor([decoder_ids] * len(batch), device=self._device)
         is_sampled = first.temperature > 0
         sampling = {}
         if is_sampled:
             sampling = {"temperature": first.temperature, "top_k": self._top_k, "top_p": 1.0}
-        rows = None
+        written = None
         with (
             contextlib.suppress(torch.OutOfMemoryError),
             torch.inference_mode(),
             torch.random.fork_rng(enabled=is_sampled),
         ):
             if is_sampled:
-                torch.manual_seed(sum(seed_of(prompt, self._seed) for prompt, _ in batch))
-            rows = self._model.generate(
+                torch.manual_seed(sum(seed_of(one.prompt, self._seed) for one in batch))
+            written = self._model.generate(
                 input_ids=input_ids.to(self._device),
                 attention_mask=attention_mask.to(self._device),
-                max_new_tokens=first.max_tokens,
+                max_new_tokens=first.max_tokens or 1,  # a choice is the first token
                 do_sample=is_sampled,
+                return_dict_in_generate=True,
+                output_logits=bool(first.choices),
+                **begun,
                 **sampling,
             )
-        if rows is None:  # the error is gone by now, or it would keep what generate had on the device
+        if written is None:  # the error is gone by now, or it would keep what generate had on the device
             if len(batch) == 1:
                 raise BadInput("does not fit into the device's memory with the model", id=first.id)
             torch.cuda.empty_cache()  # or the halves meet the fragments of the whole
             half = len(batch) // 2
             yield from self._answer(batch[:half])
             yield from self._answer(batch[half:])
-            return
+        elif first.choices:
+            yield from _chosen(batch, written.logits[0])
+        else:
+            yield from self._written(batch, written.sequences, width)
 
-        start = width  # behind the prompts
+    def _written(self, batch: Sequence[Asked], rows: Tensor, width: int) -> Iterator[Reply]:
+        """The replies that `rows` `[n, tokens]` hold behind prompts that are `width` tokens wide."""
+        start = width
         if self._seq2seq:
-            start = 1  # behind the decoder's start token
-        for (prompt, ids), row in zip(batch, rows.tolist(), strict=True):
+            start = 1 + len(batch[0].beginning)  # behind the decoder's start token
+        for one, row in zip(batch, rows.tolist(), strict=True):
             tokens = []
             finish = "length"
             for token in row[start:]:
@@ -167,4 +183,17 @@ class Transformers:
                     finish = "stop"
                     break
             text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(prompt.id, text, finish, len(ids), len(tokens))
+            yield Reply(one.prompt.id, text, finish, len(one.ids), len(tokens))
+
+
+def _shared(one: Asked) -> tuple[Any, ...]:
+    """What prompts have in common that one call of generate answers; those with choices ask for no token."""
+    return one.prompt.temperature, one.prompt.max_tokens, one.beginning
+
+
+def _chosen(batch: Sequence[Asked], logits: Tensor) -> Iterator[Reply]:
+    """The log-probability of each choice, of the logits `[n, vocabulary]` of the next token."""
+    log_probs = logits.float().log_softmax(-1)
+    for one, row in zip(batch, log_probs, strict=True):
+        values = row[list(one.choices)].tolist()
+        yield choice_reply(one, dict(zip(one.prompt.choices, values, strict=True)))

@@ -10,7 +10,8 @@ from typing import Any
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
-from exabench.parts.teachers._chat import PromptReader, first_line, identity_of, model_config, seed_of
+from exabench.parts.teachers._chat import first_line, identity_of, model_config, seed_of
+from exabench.parts.teachers._prompt_reader import Asked, PromptReader, choice_reply
 
 # Standard output belongs to the command line; vLLM reads this when it is imported.
 os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
@@ -86,18 +87,28 @@ class Vllm:
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies in order. Prompts that do not fit the model raise PromptsRefused once all others are answered."""
         for asked in self._reader.read(prompts):
-            inputs = [{"prompt_token_ids": ids} for _, ids in asked]
-            sampling = [self._sampling(prompt) for prompt, _ in asked]
+            inputs = [{"prompt_token_ids": one.ids} for one in asked]
+            sampling = [self._sampling(one) for one in asked]
             try:
                 outputs = self._engine.generate(inputs, sampling, use_tqdm=False)
             except Exception as error:
                 raise OutsideFailed(f"vLLM stopped answering ({first_line(error)}); see its log above") from error
-            for (prompt, ids), output in zip(asked, outputs, strict=True):
+            for one, output in zip(asked, outputs, strict=True):
                 answer = output.outputs[0]
-                finish = answer.finish_reason or ""
-                yield Reply(prompt.id, answer.text, finish, len(ids), len(answer.token_ids))
+                if one.choices:
+                    listed = answer.logprobs[0]
+                    pairs = zip(one.prompt.choices, one.choices, strict=True)
+                    yield choice_reply(one, {choice: listed[id].logprob for choice, id in pairs if id in listed})
+                else:
+                    finish = answer.finish_reason or ""
+                    yield Reply(one.prompt.id, answer.text, finish, len(one.ids), len(answer.token_ids))
 
-    def _sampling(self, prompt: Prompt) -> Any:
+    def _sampling(self, asked: Asked) -> Any:
+        prompt = asked.prompt
+        if asked.choices:  # exactly these tokens, however unlikely they are
+            if not hasattr(SamplingParams, "logprob_token_ids"):
+                raise BadInput("this version of vLLM cannot be asked how likely chosen tokens are; install a newer one")
+            return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=list(asked.choices))
         pattern = None
         if self._guided and prompt.pattern:
             pattern = StructuredOutputsParams(regex=prompt.pattern)

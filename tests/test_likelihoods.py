@@ -311,6 +311,18 @@ def test_a_server_without_log_probabilities_is_told_at_once(tmp_path: Path, give
         assert len(server.asked) < 10 and "\n" not in str(told.value)
 
 
+def test_a_server_that_refuses_to_give_them_is_told_at_once(tmp_path: Path) -> None:
+    def act(server: Endpoint, handler: Handler, body: Any) -> object:
+        said = "'logprobs' is not supported with this model"
+        return handler.send(400, {"error": {"message": said, "type": "invalid_request_error"}})
+
+    with serving(act) as server:
+        teacher = {"part": "openai", "model": "m", "base_url": server.url, "concurrency": 2}
+        made = exabench.reranker("relevance_generation", teacher=teacher, replies=tmp_path / "replies.sqlite")
+        with pytest.raises(BadInput, match=r"rank by written answers \(scoring = .generation.\)"):
+            made.score(QUERY, PASSAGES)
+
+
 def test_a_reply_without_any_of_the_choices_decides_nothing_and_is_counted() -> None:
     teacher = Answering(lambda prompt: json.dumps({"the": -0.1, "a": -2}))
     passages = PASSAGES[:3]

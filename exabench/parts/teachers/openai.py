@@ -23,6 +23,7 @@ _ENDS_ALL = (401, 402)
 _ADVICE = {
     "max_completion_tokens": 'set limit_field = "max_completion_tokens"',
     "temperature": "set send_temperature = false",
+    "logprobs": 'rank by written answers (scoring = "generation"), or set a smaller top_logprobs',
     "not a chat model": 'set api = "completions"',
     "chat template": 'set api = "completions"',
 }

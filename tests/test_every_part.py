@@ -104,6 +104,7 @@ def rerankers(folders: dict[str, str], server: str) -> dict[str, dict[str, Any]]
         "monot5": {"model": folders["t5"], "strategy": "difference"},
         "oracle": {},
         "pairwise": {"teacher": teacher, "method": "sliding", "k": 1, "words": 20},
+        "query_likelihood": {"model": folders["decoder"]},
         "random": {"seed": 3},
         "rankt5": {"model": folders["rankt5"]},
         "reversed": {},

@@ -246,7 +246,8 @@ def test_every_family_has_the_source_of_its_facts_and_a_part_that_reads_it(tmp_p
         assert family.about and family.template and family.strategy, name
         assert family.answers or family.answer_ids, name
         assert family.sources or name == "yes_no", name
-        assert family.reranker in ("yes_no", "monot5", "exaranker", "rankt5", "pairwise"), name
+        readers = ("yes_no", "monot5", "exaranker", "rankt5", "pairwise", "query_likelihood")
+        assert family.reranker in readers, name
     t5 = str(t5_folder(tmp_path / "t5", t5_tokenizer()))
     plain_scores = exabench.reranker("auto", model=t5).score(QUERY, PASSAGES)
     twolar = exabench.reranker("auto", model=t5, family="twolar")

@@ -220,6 +220,7 @@ def test_a_bi_encoder_counts_every_text_of_a_query_whatever_came_before():
 
 ALL = [
     *(("monot5", "t5"), ("exaranker", "t5"), ("rankt5", "flan"), ("rankt5", "rankt5"), ("yes_no", "llama")),
+    *(("query_likelihood", "flan"), ("query_likelihood", "llama")),
     *(("cross_encoder", "bert"), ("cross_encoder", "monobert"), ("bi_encoder", MINILM)),
 ]
 

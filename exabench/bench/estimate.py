@@ -142,6 +142,8 @@ class _Reader:
             usual = usual_family(part, folder.name, str(options.get("family", "")))
             given = {name: options[name] for name in ("template", "instruction") if name in options}
             self._template = "".join(usual.asked(**given).template)
+            if "{query}" not in self._template:  # it is written behind the template
+                self._template += " {query}"
             limit = usual.max_length or limit
         self._limit = min(int(options.get("max_length") or limit), self._tokenizer.model_max_length)
         self.speed = 0.0
@@ -171,6 +173,7 @@ class _Reader:
     def flops(self, lengths: np.ndarray) -> Any:
         """The FLOPs of inputs of these lengths; two rows of the vocabulary, or labels, are read of each.
 
+        Of a query likelihood, whose query is part of the length, that leaves out most rows: some hundredths of all.
         None where those of such a model are not counted.
         """
         if self._shape is None:

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import silent
 from exabench.models.batch_store import BatchStore
 from exabench.models.batches import batches, budget_of
 from exabench.models.devices import DevicePool
-from exabench.models.heads import Head, Loaded, Options, inputs_of
+from exabench.models.heads import Head, Loaded, Options, inputs_of, targets_of
 from exabench.models.loading import out_of_memory
 from exabench.models.strategies import Strategy
 from exabench.models.templates import ModelInput, Template
@@ -37,10 +38,14 @@ Texts = tuple[str, ...]
 
 
 class ScoredItem(NamedTuple):
-    """An item's score, the tokens that were read for it, and whether its passages or its query were cut."""
+    """An item's score, the tokens that were read and written for it, and whether its passages or its query were cut.
+
+    Targets, whose likelihood is the score, count as written.
+    """
 
     score: float
     tokens: int
+    written: int
     cut_passage: bool
     cut_query: bool
 
@@ -99,7 +104,7 @@ class Engine:
                 coming = ahead.submit(next, windows, None)
                 scores = self._score_window(window)
                 for group in window.groups:
-                    yield _scored(group, scores, window)
+                    yield self._scored(group, scores, window)
 
     def score_alone(self, group: Sequence[Texts]) -> list[ScoredItem]:
         """The scores of one group with nothing remembered from before: what a service would do, and take."""
@@ -107,7 +112,7 @@ class Engine:
         scores: dict[bytes, float] = {}
         for keys in self._plan(window):
             scores.update(zip(keys, self._batch(keys, window.items).tolist(), strict=True))
-        return _scored(window.groups[0], scores, window)
+        return self._scored(window.groups[0], scores, window)
 
     # -- windows -------------------------------------------------------------------------------------------
 
@@ -146,6 +151,17 @@ class Engine:
             window.items[key] = self.template.build(fields, self.max_length)
         return window
 
+    def _scored(self, keys: Sequence[bytes], scores: Mapping[bytes, float], window: Window) -> list[ScoredItem]:
+        """The items of these keys with their scores."""
+        found = []
+        for key in keys:
+            item = window.items[key]
+            written = self.loaded.head.writes
+            if item.targets is not None:
+                written = len(item.targets)
+            found.append(ScoredItem(scores[key], len(item.ids), written, item.cut_passage, item.cut_query))
+        return found
+
     def _score_window(self, window: Window) -> dict[bytes, float]:
         """A window's scores by item: of each batch from the store, or computed (and kept) where it is not there."""
         # A batch is known by its items in their order: in its last bits a score depends on both.
@@ -177,7 +193,7 @@ class Engine:
         """The keys of a window's items in batches of nearly one length each, within the budget of padded tokens."""
         keys = list(window.items)
         plan = []
-        for places in batches([len(item.ids) for item in window.items.values()], self._budget):
+        for places in batches([item.size for item in window.items.values()], self._budget):
             plan.append([keys[place] for place in places])
         return plan
 
@@ -197,12 +213,11 @@ class Engine:
 
     def _in_memory(self, head: Head, device: str, items: Sequence[ModelInput]) -> np.ndarray:
         """Scores `[n]` of items; what does not fit in the device's memory is halved until it does."""
-        size = len(items) * max(len(item.ids) for item in items)
+        size = len(items) * max(item.size for item in items)
         if len(items) == 1 or size <= self._ceiling.get(device, size):
             try:
-                ids, mask, types = inputs_of(items, head.pad, device)
                 with torch.inference_mode():
-                    scores = self.strategy(head.logits(ids, mask, types), self.answers)
+                    scores = self.strategy(_outputs(head, device, items), self.answers)
                     return scores.float().cpu().numpy()
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -243,10 +258,10 @@ class Engine:
             )
 
 
-def _scored(keys: Sequence[bytes], scores: Mapping[bytes, float], window: Window) -> list[ScoredItem]:
-    """The items of these keys with their scores."""
-    found = []
-    for key in keys:
-        item = window.items[key]
-        found.append(ScoredItem(scores[key], len(item.ids), item.cut_passage, item.cut_query))
-    return found
+def _outputs(head: Any, device: str, items: Sequence[ModelInput]) -> Tensor:
+    """The logits `[n, columns]` of some items, or the log-probabilities `[n, longest]` of their targets."""
+    ids, mask, types = inputs_of(items, head.pad, device)
+    targets = [item.targets for item in items if item.targets is not None]  # of all items, or of none
+    if targets:
+        return head.target_log_probabilities(ids, mask, targets_of(targets, device))
+    return head.logits(ids, mask, types)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
 import torch
 import transformers
 from safetensors import safe_open
@@ -38,6 +39,12 @@ from exabench.models.modules import PairSettings, is_modular, load_modules, pair
 from exabench.models.templates import ModelInput
 from exabench.models.values import INT8, PRECISIONS
 
+IGNORED = -100
+"""The target id of a place behind the last target, as transformers has it."""
+
+LOGITS_AT_ONCE = 1 << 26
+"""Logits of target tokens that are in memory together: 256 MiB in float32, and as much for their softmax."""
+
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways to make one vector of a text's states, by the names of sentence-transformers."""
 
@@ -53,6 +60,11 @@ def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tenso
         types = torch.from_numpy(pad_rows(rows, 0))
         types = _to_device(types, device)
     return _to_device(ids, device), _to_device(mask, device), types
+
+
+def targets_of(rows: Sequence[np.ndarray], device: str) -> Tensor:
+    """Targets as one int64 batch `[n, longest]` on a device; where one is shorter stands IGNORED."""
+    return torch.from_numpy(pad_rows(rows, IGNORED)).to(device)
 
 
 def _to_device(tensor: Tensor, device: str) -> Tensor:
@@ -126,25 +138,49 @@ class Head(ABC):
 
 
 @dataclass(frozen=True)
-class Seq2Seq(Head):
+class Writer(Head):
+    """A head that writes: a text as `targets`, int64 `[n, t]`, whose ids follow each other and then the IGNORED."""
+
+    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
+        return self._logits_of(self._target_states(ids, mask, targets))
+
+    def target_log_probabilities(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """Log-probabilities float32 `[n, t]` of the target tokens, 0 where there is none.
+
+        The logits of no more than LOGITS_AT_ONCE are in memory, whatever the size of vocabulary and batch.
+        """
+        real = targets >= 0
+        found = torch.zeros(targets.shape, device=ids.device)
+        if not real.any():  # texts without any token
+            return found
+        tokens = max(1, LOGITS_AT_ONCE // self.rows)
+        states = self._target_states(ids, mask, targets)[real].split(tokens)
+        losses = []
+        for some, written in zip(states, targets[real].split(tokens), strict=True):
+            losses.append(nn.functional.cross_entropy(self._logits_of(some), written, reduction="none"))
+        found[real] = -torch.cat(losses)
+        return found
+
+    @abstractmethod
+    def _logits_of(self, states: Tensor) -> Tensor:
+        """float32 `[..., columns]`: what the model makes of its last layer's states `[..., width]`."""
+
+    @abstractmethod
+    def _target_states(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        """The states `[n, t, width]` of which the logits of the target tokens are made."""
+
+
+@dataclass(frozen=True)
+class Seq2Seq(Writer):
     """A T5: one encoder pass and one decoder step give the logits of the first token it would write."""
 
     kind = "seq2seq"
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The first token's logits."""
-        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
-        start = ids.new_full((len(ids), 1), self.model.config.decoder_start_token_id or 0)
-        step = self.model.get_decoder()(
-            input_ids=start, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
-        )
-        state = step.last_hidden_state[:, 0].float()
-        # T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output
-        config = self.model.config
-        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
-        if getattr(config, tied, False):
-            state = state * config.d_model**-0.5
-        return _linear(state, self._weight)
+        start = ids.new_zeros((len(ids), 1))  # any token: no state is made of the last one
+        return self._logits_of(self._target_states(ids, mask, start)[:, 0])
 
     def write(self, ids: Tensor, most: int) -> Tensor:
         """The token ids `[1, <= most + 1]` that the model writes greedily after one input `[1, length]`."""
@@ -157,15 +193,27 @@ class Seq2Seq(Head):
             pad_token_id=self.pad,
         )
 
-    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
-        """Logits `[n, t, vocabulary]` of each target token after those before it (`targets` int64 `[n, t]`)."""
+    def _logits_of(self, states: Tensor) -> Tensor:
+        states = states.float()
+        # T5 v1.0 shares its embedding with its output and scales for it; v1.1, flan and mT5 have their own output
+        config = self.model.config
+        tied = {"t5": "scale_decoder_outputs", "umt5": "tie_word_embeddings"}.get(config.model_type, "")
+        if getattr(config, tied, False):
+            states = states * config.d_model**-0.5
+        return _linear(states, self._weight)
+
+    def _target_states(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
+        states = self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         before = targets.new_full(targets.shape, self.model.config.decoder_start_token_id or 0)
-        before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is learnt, so any id will do
-        return self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=before, use_cache=False).logits
+        before[:, 1:] = targets[:, :-1].clamp(min=0)  # behind a target's end nothing is looked at, so any id will do
+        steps = self.model.get_decoder()(
+            input_ids=before, encoder_hidden_states=states, encoder_attention_mask=mask, use_cache=False
+        )
+        return steps.last_hidden_state
 
 
 @dataclass(frozen=True)
-class Decoder(Head):
+class Decoder(Writer):
     """A causal language model: the logits of the token that follows the last real one.
 
     Padding is at the end, where a causal model never looks back from, so positions are those of the unpadded item.
@@ -174,16 +222,9 @@ class Decoder(Head):
     kind = "decoder"
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
-        """The next token's logits, scaled and capped as the model itself does it (Granite, Gemma 2)."""
-        states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        last = states[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
-        config = self.model.config
-        scaling = getattr(config, "logits_scaling", None) or 1.0
-        logits = _linear(last.float(), self._weight) / scaling
-        cap = getattr(config, "final_logit_softcapping", None)
-        if cap:
-            logits = cap * torch.tanh(logits / cap)
-        return logits
+        """The next token's logits."""
+        states = self._states(ids, mask)
+        return self._logits_of(states[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1])
 
     def check(self, folder: ModelFolder) -> None:
         """Raises BadInput where the model's own logits are others, because its family changes them in another way."""
@@ -200,16 +241,28 @@ class Decoder(Head):
                 f"a {kind} makes its logits in a way that is not known here; use another model", file=folder.path
             )
 
-    def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
-        """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+
+    def _logits_of(self, states: Tensor) -> Tensor:
+        """Scaled and capped as the model itself does it (Granite, Gemma 2)."""
+        config = self.model.config
+        scaling = getattr(config, "logits_scaling", None) or 1.0
+        logits = _linear(states.float(), self._weight) / scaling
+        cap = getattr(config, "final_logit_softcapping", None)
+        if cap:
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
+    def _target_states(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         lengths = mask.sum(1)
+        read = targets[:, :-1]  # behind the last target nothing is asked for
         # each target token stands right behind the last real one
         places = lengths[:, None] + torch.arange(targets.shape[1], device=ids.device)
-        whole = nn.functional.pad(ids, (0, targets.shape[1]), value=self.pad)
-        whole = whole.scatter(1, places, targets.clamp(min=0))
-        seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (targets >= 0).sum(1))[:, None]
-        logits = self.model(input_ids=whole, attention_mask=seen, use_cache=False).logits
-        return logits[torch.arange(len(ids), device=ids.device)[:, None], places - 1]
+        whole = nn.functional.pad(ids, (0, read.shape[1]), value=self.pad)
+        whole = whole.scatter(1, places[:, :-1], read.clamp(min=0))
+        seen = torch.arange(whole.shape[1], device=ids.device) < (lengths + (read >= 0).sum(1))[:, None]
+        return self._states(whole, seen)[torch.arange(len(ids), device=ids.device)[:, None], places - 1]
 
 
 @dataclass(frozen=True)
@@ -528,22 +581,28 @@ def _dense_layer(folder: ModelFolder) -> Any:
 def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Shape | None:
     """The shape that the folder's config.json describes, None where the FLOPs of such a model are not counted.
 
-    Raises BadInput for a model of none of the `families`.
+    Raises BadInput for a model of none of the `families`; where an encoder is none of them, also for a classifier, and
+    for one that needs its encoder and is not known here.
     """
     file = folder.path / "config.json"
     config = read_json(file)
     if not isinstance(config, Mapping):
         raise BadInput("is not the description of a model", file=file)
     name = config.get("model_type")
+    wanted = f"this reranker needs {example} ({families[0]})"
+    writes = "encoder" not in families
+    shape = None
     try:
         shape = shape_of(config)
     except BadInput as error:
-        if isinstance(error, UnknownName) and UNKNOWN in families:
-            return None
-        raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
-    if shape.family not in families:
-        wanted = f"this reranker needs {example} ({families[0]})"
+        is_half = writes and config.get("is_encoder_decoder")  # read by its decoder alone it would be another model
+        if not isinstance(error, UnknownName) or UNKNOWN not in families or is_half:
+            raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
+    if shape is not None and shape.family not in families:
         raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
+    # A classifier may hold all weights of a language model, where output and input share theirs.
+    if writes and "ForSequenceClassification" in str(config.get("architectures")):
+        raise BadInput(f"is a classifier of type {name}, but {wanted}; use cross_encoder", file=file)
     return shape
 
 

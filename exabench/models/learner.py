@@ -17,16 +17,12 @@ from torch import Tensor, nn
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, write
 from exabench.core.nouns import Passage, Query
-from exabench.models.batches import pad_rows
-from exabench.models.heads import Loaded, inputs_of
+from exabench.models.heads import Loaded, inputs_of, targets_of
 from exabench.models.loading import silence
 from exabench.models.logit_score import copy_settings
 from exabench.models.strategies import Strategy
 from exabench.models.templates import DualTemplate, ModelInput, Template, ids_of
 from exabench.models.tokens import bare_ids
-
-IGNORED = -100
-"""The target id of a place where nothing is learnt, as transformers has it."""
 
 # a pooling as the settings of older releases of sentence-transformers name it, which every release reads
 _OLD_NAMES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
@@ -127,8 +123,8 @@ class Learner:
         return inputs_of(items, self._head.pad, self.device)
 
     def targets(self, rows: Sequence[np.ndarray]) -> Tensor:
-        """Targets as one int64 batch `[n, longest]` on the device; where one is shorter stands IGNORED."""
-        return torch.from_numpy(pad_rows(rows, IGNORED)).to(self.device)
+        """Targets as one int64 batch `[n, longest]` on the device; a shorter one ends in ids below 0."""
+        return targets_of(rows, self.device)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""

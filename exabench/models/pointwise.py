@@ -8,7 +8,7 @@ from typing import Unpack
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.adapters import has_adapter
 from exabench.models.costs import usage_of
-from exabench.models.engine import Engine
+from exabench.models.engine import Engine, ScoredItem
 from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
@@ -37,7 +37,6 @@ class Pointwise:
         self._fields = tuple(fields)
         self._shape = loaded.shape
         self._rows = loaded.head.rows
-        self._writes = loaded.head.writes
         self.precision = loaded.precision
         self.parameters = loaded.parameters
         max_length = options.get("max_length") or 512
@@ -64,21 +63,22 @@ class Pointwise:
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given; nothing is looked up and nothing is kept."""
         group = self._engine.score_alone(self._texts(query, passages))
-        return [scored.score for scored in group]
+        return [self._score_of(scored) for scored in group]
 
     def score_many(self, jobs: Iterable[tuple[Query, Sequence[Passage]]]) -> Iterator[tuple[list[float], Usage]]:
         """Scores and usage of each job, in order; pairs are batched across queries."""
         for group in self._engine.score_groups(self._texts(query, passages) for query, passages in jobs):
             scores = []
             tokens = []
+            written = []
             cut_passages = 0
             cut_queries = 0
             for scored in group:
-                scores.append(scored.score)
+                scores.append(self._score_of(scored))
                 tokens.append(scored.tokens)
+                written.append(scored.written)
                 cut_passages += scored.cut_passage
                 cut_queries += scored.cut_query
-            written = [self._writes] * len(group)
             counts = {"passages": len(group), "cut_passages": cut_passages, "cut_queries": cut_queries}
             yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **counts)
 
@@ -100,6 +100,10 @@ class Pointwise:
         if not self._engine.computed:
             return None
         return self._engine.computed / self._engine.seconds
+
+    def _score_of(self, scored: ScoredItem) -> float:
+        """What the engine's score of an item is worth as a reranker's."""
+        return scored.score
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         return [(query.text, passage.flat(self._fields)) for passage in passages]

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,12 +46,23 @@ _WORDS = "zebra Violin marble. 7 (quick) ox!".split()
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One input of a model: `ids` int32 and, where the model has token types, `types` int8, both `[length]`."""
+    """One input of a model: `ids` int32 and, where the model has token types, `types` int8, both `[length]`.
+
+    `targets` int32 are the ids behind it whose likelihood is asked for, where the model is to write the query.
+    """
 
     ids: np.ndarray
     types: np.ndarray | None
     cut_passage: bool
     cut_query: bool
+    targets: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """How many ids the model computes with: those that it reads, and its targets."""
+        if self.targets is None:
+            return len(self.ids)
+        return len(self.ids) + len(self.targets)
 
     @property
     def key(self) -> bytes:
@@ -115,6 +126,7 @@ class Template:
         """
         kept = list(fields)
         if self.own_tokens + sum(len(fields[field]) for field in self.fields) > limit:
+            self._check(limit)
             kept = self._cut(fields, limit - self.own_tokens)
         ids = [self.literals[0]]
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
@@ -135,11 +147,14 @@ class Template:
         """The number of literal ids."""
         return sum(map(len, self.literals))
 
+    def _check(self, limit: int, more: int = 0) -> None:
+        """Raises BadInput where the template itself, and `more` tokens, are longer than `limit`."""
+        if limit < self.own_tokens + sum(self.edges[field].size for field in self.fields) + more:
+            raise BadInput(f"max_length {limit} is shorter than the template itself; raise it")
+
     def _cut(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
         """The fields in `room` ids."""
         passages = [field for field in self.fields if field != QUERY]
-        if room < sum(self.edges[field].size for field in self.fields):
-            raise BadInput(f"max_length {room + self.own_tokens} is shorter than the template itself; raise it")
         kept = list(fields)
         if QUERY in self.fields:
             share = room // (4 * max(1, len(passages)))  # a quarter of the room, for all passages together
@@ -169,6 +184,31 @@ class Template:
         return kept
 
 
+@dataclass(frozen=True)
+class WritingTemplate(Template):
+    """A template that shows the passage, and the query is what the model is to write behind it.
+
+    `context` is the number of ids, at the start of the query's, that are the end of the prompt once more: the query is
+    tokenised behind them.
+    """
+
+    context: int = 0
+
+    def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
+        """The prompt, and as targets the query, of at most `limit` tokens together.
+
+        A query that would take more than three quarters of the room loses its end, and the same ids whatever the
+        passage is: likelihoods of more and of fewer tokens do not compare. Then the passage is cut. Raises BadInput
+        where the template is already longer than `limit`.
+        """
+        self._check(limit, 2)  # one for the query, and one for the passage
+        query = fields[QUERY][self.context :]
+        room = limit - self.own_tokens - self.edges[PASSAGE].size
+        targets = query[: room - max(1, room // 4)]
+        prompt = super().build(fields, limit - len(targets))
+        return replace(prompt, targets=targets, cut_query=len(targets) < len(query))
+
+
 class DualTemplate:
     """How a dual encoder reads a query or a passage: behind its prompt, between the tokenizer's special tokens."""
 
@@ -193,12 +233,17 @@ class DualTemplate:
         return inputs
 
 
-def fields_named(template: str | Sequence[str], needs: Sequence[str] = ("query", "passage")) -> list[str]:
-    """The fields that a template names, in its order. Raises BadInput where one that it `needs` is missing or twice."""
+def fields_named(
+    template: str | Sequence[str], needs: Sequence[str] = ("query", "passage"), what: str = "template"
+) -> list[str]:
+    """The fields that a template names, in its order. Raises BadInput where one that it `needs` is missing or twice.
+
+    `what` is what the message calls it.
+    """
     text = "".join(template)
     names = re.findall(_FIELD, text)
     if not set(needs) <= set(names) or len(set(names)) < len(names):
-        raise BadInput(f"template {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
+        raise BadInput(f"{what} {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
     return names
 
 
@@ -244,8 +289,56 @@ def text_template(
     return Template(json.dumps(list(text), ensure_ascii=False), fields, ids, None, [0] * len(fields), edges)
 
 
-def chat_template(turns: Sequence[Mapping[str, Any]], tokenizer: Any, **settings: Any) -> Template:
-    """The template of chat turns whose contents hold {query} and {passage}, as the tokenizer's chat template has them.
+def plain_template(text: str | Sequence[str], tokenizer: Any, needs: Sequence[str] = ("query", "passage")) -> Template:
+    """As `text_template`, but without special tokens where the text begins with the first of them itself."""
+    begins = tokenizer.bos_token
+    return text_template(text, tokenizer, special=not begins or not "".join(text).startswith(begins), needs=needs)
+
+
+def turn_template(
+    question: str | Sequence[str], tokenizer: Any, needs: Sequence[str] = ("query", "passage")
+) -> Template:
+    """The template of a question as the user's turn, in the tokenizer's chat template. Raises BadInput without one."""
+    if not tokenizer.chat_template:
+        raise BadInput("this model's tokenizer has no chat template; remove chat")
+    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    if not isinstance(question, str) or any(mark in question for mark in marks):
+        raise BadInput("the template already has turns, and chat would put them into another one; remove chat")
+    turns = [{"role": "user", "content": question}]
+    return chat_template(turns, tokenizer, needs=needs, add_generation_prompt=True)
+
+
+def writing_template(prompt: Template, answer: str, tokenizer: Any, cue: str = "") -> WritingTemplate:
+    """The template of a `prompt` behind which the model is to write an `answer`, a text that names only {query}.
+
+    The answer is tokenised as it is right behind the text `cue`, which the prompt ends with; without one, by itself.
+    Raises BadInput where the tokenizer merges it with the cue, and for a prompt that is empty where the passage is.
+    """
+    if not prompt.own_tokens and not ids_of(tokenizer, prompt.edges[PASSAGE].around("")):
+        raise BadInput("the template is only {passage}, and an empty passage would leave nothing to read; add a text")
+    literals = list(prompt.literals)
+    context = ids_of(tokenizer, cue)
+    if context and context[-1] != tokenizer.eos_token_id and literals[-1][-1:].tolist() == [tokenizer.eos_token_id]:
+        literals[-1] = literals[-1][:-1]  # which some tokenizers put behind every text: nothing would follow it
+    edges = list(prompt.edges)
+    edges[QUERY] = _edges_of(f"{cue}{answer}", _WHOLE_PIECE, tokenizer, ())[QUERY]
+    for word in _WORDS:
+        if ids_of(tokenizer, edges[QUERY].around(word))[: len(context)] != context:
+            raise BadInput(f"this tokenizer merges the query with {cue[-20:]!r} before it; end the template otherwise")
+    text = json.dumps([prompt.text, answer], ensure_ascii=False)
+    about = (prompt.literal_types, prompt.field_types, edges)
+    return WritingTemplate(text, prompt.fields, literals, *about, context=len(context))
+
+
+def chat_template(
+    turns: Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    *,
+    needs: Sequence[str] = ("query", "passage"),
+    **settings: Any,
+) -> Template:
+    """The template of chat turns whose contents hold the fields that it `needs`, as the tokenizer's chat template has
+    them.
 
     `settings` are given to the chat template. Raises BadInput where it refuses the turns, or loses a field.
     """
@@ -262,7 +355,7 @@ def chat_template(turns: Sequence[Mapping[str, Any]], tokenizer: Any, **settings
 
     fields = [f"{{{name}}}" for name in FIELDS]
     text = render(fields, False)
-    fields_named(text)
+    fields_named(text, needs)
     padded = render([f" {field} " for field in fields], False)
     trimmed = {place for place, field in enumerate(fields) if f" {field} " not in padded}
     return _best_template(text, lambda texts: render(texts, True), tokenizer, trimmed)

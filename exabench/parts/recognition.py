@@ -34,7 +34,7 @@ from exabench.parts.rerankers import RERANKERS
 
 AUTO = "auto"
 NO_MODEL = "reranker auto needs a model: a folder, pypi:<package> or a Hub id (owner/name)"
-MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "rankt5", "yes_no")
+MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "query_likelihood", "rankt5", "yes_no")
 """The rerankers that load a model."""
 
 _CLASSIFIER = "ForSequenceClassification"

@@ -27,12 +27,16 @@ LOCK = "recipe.lock.json"
 def trainable_class(plan: Plan) -> Any:
     """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""
     part = RERANKERS[plan.reranker]
-    if not hasattr(part, "learner"):
-        fitting = ", ".join(name for name in RERANKERS if hasattr(RERANKERS[name], "learner"))
+    if not _learns(part):
+        fitting = ", ".join(name for name in RERANKERS if _learns(RERANKERS[name]))
         raise BadInput(f"reranker {plan.reranker} cannot be trained; use one of {fitting}", file=plan.recipe.file)
     if plan.steps.in_batch and part.head != "bi_encoder":  # others would read each query with every passage of a step
         raise BadInput("steps.in_batch is only for reranker bi_encoder; remove it", file=plan.recipe.file)
     return part
+
+
+def _learns(part: Any) -> bool:
+    return getattr(part, "learner", None) is not None
 
 
 def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tuple[Learner, dict[str, str]]:

@@ -1,7 +1,8 @@
 """Strategies: how a model's logits become one score for a passage.
 
 A strategy is one file that holds one class of the file's name, called with logits and answers. To add one, add its
-file. `rows` says which logits it must be given: those of the answers alone, or of the whole vocabulary.
+file. `rows` says what it must be given: the logits of the answers alone, those of the whole vocabulary, or in their
+place the log-probabilities of the targets, tokens that the model is to write.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ class Strategy(Protocol):
     rows: str
 
     def __call__(self, logits: Tensor, answers: tuple[int, ...]) -> Tensor:
-        """Scores `[n]` of logits `[n, k]`, whose columns `answers` are (positive, negative), or the one answer."""
+        """Scores `[n]` of logits `[n, k]`, whose columns `answers` are (positive, negative), or the one answer.
+
+        Of log-probabilities `[n, t]` every one counts, and `answers` are none.
+        """
 
 
 STRATEGIES = Shelf("strategy", __name__, __file__)

@@ -13,7 +13,14 @@ from exabench.models.heads import Loaded, Options, load
 from exabench.models.learner import Learner
 from exabench.models.logit_score import LogitScore, read_logit_score
 from exabench.models.pointwise import Pointwise
-from exabench.models.templates import Template, after_fields, chat_template, pair_template, text_template
+from exabench.models.templates import (
+    Template,
+    after_fields,
+    chat_template,
+    pair_template,
+    plain_template,
+    turn_template,
+)
 
 TYPE = "pointwise LLM"
 
@@ -57,10 +64,10 @@ class YesNo(Pointwise):
             asking = _own_template(own, tokenizer, instruction)
             max_length = max_length or loaded.head.limit
         elif chat:
-            asking = _in_a_turn(asked.template, tokenizer)
+            asking = turn_template(asked.template, tokenizer)
             cue = after_fields(asking.text)
         else:
-            asking = _plain_template(asked.template, tokenizer)
+            asking = plain_template(asked.template, tokenizer)
             if isinstance(asked.template, str):
                 cue = after_fields(asked.template)
         options["max_length"] = options.get("max_length") or max_length
@@ -85,22 +92,6 @@ def _own_template(own: LogitScore, tokenizer: Any, instruction: str) -> Template
     if own.chat:
         return chat_template(own.turns(instruction), tokenizer, **own.settings)
     return pair_template(tokenizer, instruction or own.prompt)
-
-
-def _in_a_turn(question: str | Sequence[str], tokenizer: Any) -> Template:
-    """The question as the user's turn, in the tokenizer's chat template."""
-    if not tokenizer.chat_template:
-        raise BadInput("this model's tokenizer has no chat template; remove chat")
-    marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    if not isinstance(question, str) or any(mark in question for mark in marks):
-        raise BadInput("the template already has turns, and chat would put them into another one; remove chat")
-    return chat_template([{"role": "user", "content": question}], tokenizer, add_generation_prompt=True)
-
-
-def _plain_template(text: str | Sequence[str], tokenizer: Any) -> Template:
-    """The text with the tokenizer's special tokens around it, but where it begins with the first of them itself."""
-    begins = tokenizer.bos_token
-    return text_template(text, tokenizer, special=not begins or not "".join(text).startswith(begins))
 
 
 def _check_ids(ids: Sequence[int], loaded: Loaded) -> None:

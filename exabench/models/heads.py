@@ -143,10 +143,11 @@ class Writer(Head):
 
     def target_logits(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Logits `[n, t, vocabulary]` of each target token after the item and the targets before it."""
-        return self._logits_of(self._target_states(ids, mask, targets))
+        whole = replace(self, chosen=())  # a text is made of every row, whichever rows the score is made of
+        return whole._logits_of(self._target_states(ids, mask, targets))
 
     def target_log_probabilities(self, ids: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
-        """Log-probabilities float32 `[n, t]` of the target tokens, 0 where there is none.
+        """Log-probabilities float32 `[n, t]` of the target tokens, 0 where there is none; of a head with every row.
 
         The logits of no more than LOGITS_AT_ONCE are in memory, whatever the size of vocabulary and batch.
         """

@@ -13,7 +13,15 @@ import pytest
 import torch
 from hub_client import point_at
 from hub_double import HubDouble
-from models import MINILM, classifier_folder, decoder_folder, logit_score_folder, modular_folder
+from models import (
+    MINILM,
+    classifier_folder,
+    decoder_folder,
+    logit_score_folder,
+    modular_folder,
+    t5_folder,
+    t5_tokenizer,
+)
 from safetensors.torch import load_file, save_file
 from test_adapters import adapted
 from toys import contents
@@ -135,6 +143,20 @@ def test_an_honest_decoder_with_its_own_template_scores(tmp_path):
     outside = reranker("yes_no", model=str(folder), scores=None, chat=True)
     with closing(SandboxedReranker("yes_no", str(folder), {"chat": True})) as inside:
         assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+
+
+@pytest.mark.parametrize("kind", ["t5", "decoder"])
+def test_a_query_likelihood_is_the_same_inside(kind, tmp_path):
+    options = {}
+    if kind == "t5":
+        folder = t5_folder(tmp_path / "m", t5_tokenizer())
+    else:
+        folder = decoder_folder(tmp_path / "m", "qwen3")
+        options = {"chat": True, "reduction": "mean"}
+    outside = reranker("query_likelihood", model=str(folder), scores=None, **options)
+    with closing(SandboxedReranker("query_likelihood", str(folder), options)) as inside:
+        assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+        assert inside.identity == outside.identity
 
 
 def test_a_causal_reranker_of_sentence_transformers_scores_as_its_folder_says(tmp_path):

@@ -66,6 +66,15 @@ UNCOUNTED_DECODERS: dict[str, dict[str, Any]] = {
     "glm4": {"num_key_value_heads": 2, "head_dim": 8},
     "qwen3_moe": {"num_key_value_heads": 2, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2},
 }
+CAUSAL_FAMILIES = {  # of models/families, and their architectures; the other families are T5s
+    "bge-reranker-v2-gemma": "gemma",
+    "ctxl-rerank-v2": "qwen3",
+    "mxbai-rerank-v2": "qwen2",
+    "qwen3-reranker": "qwen3",
+    "yes_no": "llama",
+    "zerank": "qwen3",
+}
+NEWER_T5S = ("mt5-mmarco", "mt5-mmarco-true", "rankt5", "twolar")  # v1.1, flan and mT5, with a head of their own
 CLASSIFIERS = tuple(_ENCODERS)
 UNCOUNTED: dict[str, dict[str, Any]] = {  # encoders that transformers classifies and whose FLOPs are not counted
     "ernie": {},
@@ -95,7 +104,7 @@ def t5_tokenizer() -> Any:
                 pieces[word[start:end]] += count
     often = sorted(pieces, key=lambda piece: (-pieces[piece] * (len(piece) - 1), piece))[:800]
     signs = sorted(piece for piece in pieces if len(piece) == 1)
-    said = ("▁true", "▁false", "▁True", "▁False", "▁yes", "▁no", "▁sim", "▁não", "▁", '▁"', '"')
+    said = ("▁true", "▁false", "▁True", "▁False", "▁yes", "▁no", "▁sim", "▁não", "▁Sim", "▁Não", "▁", '▁"', '"')
     scores = {piece: math.log(pieces[piece] / pieces.total()) for piece in [*signs, *often]}
     scores |= {word: -4.0 for word in said if word not in scores}
     vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0), *scores.items()]
@@ -267,6 +276,19 @@ def decoder_folder(folder: Path, kind: str = "llama", *, tokenizer: Any = None, 
     """A causal language model, on a byte-level vocabulary where no other is given."""
     sizes = {"vocab_size": 1_280, "pad_token_id": 0, **{**DECODERS, **UNCOUNTED_DECODERS}[kind]}
     return _drawn(folder, transformers.AutoModelForCausalLM, kind, tokenizer or bpe_tokenizer(), seed, sizes)
+
+
+def family_folder(folder: Path, family: str) -> Path:
+    """A model of one of models/families, in the architecture that its cards name."""
+    if family not in CAUSAL_FAMILIES:
+        newer = family in NEWER_T5S
+        kind = "mt5" if family.startswith("mt5") else "t5"
+        return t5_folder(folder, t5_tokenizer(), kind=kind, tied=not newer, gated=newer)
+    kind = CAUSAL_FAMILIES[family]
+    tokenizer = gemma_tokenizer() if kind == "gemma" else bpe_tokenizer("Yes\nYes No\n")
+    decoder_folder(folder, kind, tokenizer=tokenizer)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    return folder
 
 
 def _drawn(folder: Path, auto: Any, kind: str, tokenizer: Any, seed: int, sizes: dict[str, Any]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import peft
 import pytest
 import torch
 import transformers
+from hub_client import point_at
+from hub_double import HubDouble
 from models import classifier_folder, decoder_folder, encoder_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
+from toys import contents, write_submission
 
 import exabench
+from exabench.bench.ledger import Ledger
+from exabench.bench.sandbox import fetch_screened
 from exabench.core.errors import BadInput, MissingExtra
 from exabench.core.nouns import Passage, Prompt, Query
 from exabench.hub.client import model_folder
@@ -188,14 +194,153 @@ def test_what_is_not_merged_is_refused_in_one_line_and_never_left_out(tmp_path: 
         exabench.reranker("cross_encoder", model=str(lacking))
 
 
-def test_an_adapter_without_its_base_model_says_what_to_put_next_to_it(tmp_path: Path) -> None:
-    good = adapted(classifier_folder(tmp_path / "base"), tmp_path / "good", "SEQ_CLS", target_modules=["query"])
-    lonely = tmp_path / "lonely"
-    lonely.mkdir()
+# -- adapters whose base model is elsewhere ----------------------------------------------------------------------------
+
+
+def alone(folder: Path, to: Path, **changes: Any) -> Path:
+    """The adapter of a folder without its base model, after changes of its settings."""
+    to.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        shutil.copy(good / name, lonely)
-    told = f"holds an adapter without its base model: put the files of the model {tmp_path / 'base'}"
-    for part in ("auto", "cross_encoder"):
-        with pytest.raises(BadInput) as caught:
-            exabench.reranker(part, model=str(lonely))
-        assert told[:60] in str(caught.value)
+        shutil.copy(folder / name, to)
+    if changes:
+        settings = json.loads((to / "adapter_config.json").read_text()) | changes
+        (to / "adapter_config.json").write_text(json.dumps(settings))
+    return to
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    with HubDouble() as double:
+        point_at(double.url, tmp_path / "home", monkeypatch)
+        yield double
+
+
+def test_an_adapter_and_the_folder_of_its_base_model_are_one_model_with_one_digest(tmp_path: Path) -> None:
+    base = classifier_folder(tmp_path / "base")
+    other = classifier_folder(tmp_path / "other", seed=3)
+    whole = adapted(base, tmp_path / "whole", "SEQ_CLS", target_modules=["query", "value"])
+    lonely = alone(whole, tmp_path / "lonely")  # peft writes where the base model was
+    assert scores(lonely) == scores(lonely, "cross_encoder") == scores(whole)
+    assert scores(lonely) == pytest.approx(logits(with_peft(whole, base, "SEQ_CLS"), base), abs=1e-5)
+    assert model_folder(str(lonely)).revision == model_folder(str(whole)).revision
+    assert exabench.evaluate(str(lonely), "mini", depth=3)["mini"]["nDCG@10"] > 0
+    changed = alone(whole, tmp_path / "changed", base_model_name_or_path=str(other))
+    assert model_folder(str(changed)).revision != model_folder(str(lonely)).revision
+    assert (
+        scores(changed) == pytest.approx(logits(with_peft(whole, other, "SEQ_CLS"), other), abs=1e-5) != scores(whole)
+    )
+    digest = model_folder(str(lonely)).revision
+    made: Any = exabench.reranker("auto", model=str(lonely), revision=digest)
+    assert made.identity["revision"] == digest and made.identity["model"] == str(lonely)
+    with pytest.raises(BadInput, match="is not at revision sha256:"):
+        exabench.reranker("auto", model=str(changed), revision=digest)
+
+
+def test_an_adapter_is_read_with_the_commit_of_the_hub_that_its_settings_or_the_lock_say(
+    hub: HubDouble, tmp_path: Path
+) -> None:
+    base = classifier_folder(tmp_path / "base")
+    whole = adapted(base, tmp_path / "whole", "SEQ_CLS", target_modules=["query", "value"])
+    commit = hub.commit("models/acme/base", contents(base))
+    lonely = alone(whole, tmp_path / "lonely", base_model_name_or_path="acme/base")
+    pinned = alone(whole, tmp_path / "pinned", base_model_name_or_path="acme/base", revision=commit)
+    lock = tmp_path / "lock.json"
+    assert scores(lonely, "cross_encoder", lock=lock) == scores(pinned) == scores(whole)
+    assert json.loads(lock.read_text())["hub"] == {"model acme/base@main": commit}
+    before = model_folder(str(pinned)).revision
+    # The base moves: what is pinned or locked does not.
+    moved = classifier_folder(tmp_path / "moved", seed=3)
+    hub.commit("models/acme/base", contents(moved))
+    assert scores(lonely, "cross_encoder", lock=lock) == scores(pinned) == scores(whole)
+    assert model_folder(str(pinned)).revision == before
+    wanted = logits(with_peft(whole, moved, "SEQ_CLS"), moved)
+    assert scores(lonely) == pytest.approx(wanted, abs=1e-5) != scores(whole)
+
+    # On the Hub the commit of an adapter says which base only where its settings do.
+    at = hub.commit("models/acme/pinned", contents(pinned))
+    made: Any = exabench.reranker("auto", model="acme/pinned")
+    assert made.score(QUERY, PASSAGES) == scores(whole) and made.identity["revision"] == at
+    at = hub.commit("models/acme/loose", contents(lonely))
+    made = exabench.reranker("auto", model="acme/loose", revision=at)
+    assert made.identity["revision"] == model_folder(str(lonely)).revision
+
+
+def test_an_adapter_of_a_family_is_asked_as_its_base_model(hub: HubDouble, tmp_path: Path) -> None:
+    id = "Qwen/Qwen3-Reranker-0.6B"
+    base = decoder_folder(tmp_path / "base", "qwen3")
+    commit = hub.commit(f"models/{id}", contents(base))
+    whole = adapted(base, tmp_path / "whole", "CAUSAL_LM", target_modules=["q_proj"])
+    lonely = alone(whole, tmp_path / "lonely", base_model_name_or_path=id, revision=commit)
+    beside = adapted(base, tmp_path / "beside", "CAUSAL_LM", target_modules=["q_proj"])
+    settings = json.loads((beside / "adapter_config.json").read_text())
+    (beside / "adapter_config.json").write_text(json.dumps(settings | {"base_model_name_or_path": id}))
+    for folder in (lonely, beside):
+        found = recognise(str(folder))
+        assert (found.reranker, found.options) == ("yes_no", {"family": "qwen3-reranker"})
+        assert found.why == f"adapter_config.json names {id}, which is of the family qwen3-reranker"
+        assert scores(folder) == scores(whole, "yes_no", family="qwen3-reranker")
+
+
+def test_a_submitted_adapter_and_its_base_model_are_screened_and_fetched_together(
+    hub: HubDouble, tmp_path: Path
+) -> None:
+    base = classifier_folder(tmp_path / "base")
+    whole = adapted(base, tmp_path / "whole", "SEQ_CLS", target_modules=["query", "value"])
+    files = {**contents(base), "modeling.py": b"", "pytorch_model.bin": b"PK"}
+    commit = hub.commit("models/acme/base", files)
+    pinned = alone(whole, tmp_path / "pinned", base_model_name_or_path="acme/base", revision=commit)
+    at = hub.commit("models/acme/lora", contents(pinned))
+    found = fetch_screened("acme/lora", at)
+    assert found.revision == at and not list(found.path.rglob("*.py")) and not list(found.path.rglob("*.bin"))
+    assert not any(file.is_symlink() for file in found.path.rglob("*"))
+    assert scores(found.path) == scores(whole)
+
+    board = tmp_path / "board"
+    Ledger(board).create("Adapters", ["mini"])
+    Ledger(board).add_candidates(*exabench.make_candidates("mini", "bm25", 3))
+    about = {"name": "acme/lora", "kind": "model", "reranker": "cross_encoder", "model": "acme/lora", "revision": at}
+    exabench.submit(write_submission(tmp_path / "sent", **about), [], board)
+    [file] = exabench.run_board(board, slugs=["acme--lora"])
+    told = json.loads(file.read_text())
+    wanted = exabench.evaluate(str(whole), "mini", depth=3)["mini"]["nDCG@10"]
+    assert told["measurement"]["metrics"]["nDCG@10"] == pytest.approx(wanted) and told["model"]["revision"] == at
+
+    def refused(name: str, folder: Path) -> str:
+        with pytest.raises(SubmissionRefused) as caught:
+            fetch_screened(f"acme/{name}", hub.commit(f"models/acme/{name}", contents(folder)))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    loose = alone(whole, tmp_path / "loose", base_model_name_or_path="acme/base")
+    assert "its base model is not pinned: merge them, put the files of both" in refused("loose", loose)
+    here = alone(whole, tmp_path / "here", base_model_name_or_path=str(base), revision=commit)
+    assert "its base model is not pinned" in refused("here", here)
+    chained = hub.commit("models/acme/chained", contents(whole))
+    twice = alone(whole, tmp_path / "twice", base_model_name_or_path="acme/chained", revision=chained)
+    assert "unsupported-model: its base model acme/chained has an adapter itself" in refused("twice", twice)
+    wide = hub.commit("models/acme/wide", contents(classifier_folder(tmp_path / "wide", hidden_size=64)))
+    unfit = alone(whole, tmp_path / "unfit", base_model_name_or_path="acme/wide", revision=wide)
+    assert "unsafe-files" in refused("unfit", unfit)
+    with pytest.raises(SubmissionRefused, match="an adapter without its base model: merge them, put the files of both"):
+        fetch_screened(str(pinned), "")
+
+
+def test_an_adapter_whose_base_model_is_not_known_says_what_to_do(tmp_path: Path) -> None:
+    good = adapted(classifier_folder(tmp_path / "base"), tmp_path / "good", "SEQ_CLS", target_modules=["query"])
+
+    def refused(name: str, base: str | None) -> str:
+        folder = alone(good, tmp_path / name, base_model_name_or_path=base)
+        said = set()
+        for part in ("auto", "cross_encoder"):
+            with pytest.raises(BadInput) as caught:
+                exabench.reranker(part, model=str(folder))
+            said.add(str(caught.value))
+        [line] = said
+        assert "\n" not in line
+        return line
+
+    elsewhere = refused("elsewhere", "/train/machine/base")
+    assert "names the base model '/train/machine/base', which is neither a folder nor a Hub id" in elsewhere
+    assert "names no base model: write the base model there (base_model_name_or_path; revision" in refused("none", None)
+    assert "is the base model of an adapter, and has an adapter itself" in refused("twice", str(good))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -14,11 +15,12 @@ import torch
 import transformers
 from hub_client import point_at
 from hub_double import HubDouble
-from models import bpe_tokenizer, decoder_folder, gemma_tokenizer, logit_score_folder, t5_folder, t5_tokenizer
+from models import bpe_tokenizer, decoder_folder, family_folder, logit_score_folder, t5_folder, t5_tokenizer
 from sentence_transformers import CrossEncoder
 from toys import contents, write_submission
 
 import exabench
+from exabench.bench.estimate import estimate
 from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
@@ -101,30 +103,22 @@ def contextual(tokenizer: Any, query: str, passage: str, wish: str = "") -> list
 
 
 class Case(NamedTuple):
-    """A family, a Hub id of it, its architecture, its card's input, and the answers (none: the vocabulary's first)."""
+    """A family, a Hub id of it, its card's input, and the answers (none: the vocabulary's first)."""
 
     family: str
     id: str
-    kind: str
     ids: Callable[..., list[int]]
     answers: tuple[str, ...]
 
 
 CASES = [
-    Case("qwen3-reranker", "Qwen/Qwen3-Reranker-0.6B", "qwen3", qwen3, ("yes", "no")),
-    Case("bge-reranker-v2-gemma", "BAAI/bge-reranker-v2-gemma", "gemma", bge, ("Yes",)),
-    Case("mxbai-rerank-v2", "mixedbread-ai/mxbai-rerank-base-v2", "qwen2", mxbai, ("1", "0")),
-    Case("zerank", "zeroentropy/zerank-1-small", "qwen3", zerank, ("Yes",)),
-    Case("ctxl-rerank-v2", "ContextualAI/ctxl-rerank-v2-instruct-multilingual-1b", "qwen3", contextual, ()),
+    Case("qwen3-reranker", "Qwen/Qwen3-Reranker-0.6B", qwen3, ("yes", "no")),
+    Case("bge-reranker-v2-gemma", "BAAI/bge-reranker-v2-gemma", bge, ("Yes",)),
+    Case("mxbai-rerank-v2", "mixedbread-ai/mxbai-rerank-base-v2", mxbai, ("1", "0")),
+    Case("zerank", "zeroentropy/zerank-1-small", zerank, ("Yes",)),
+    Case("ctxl-rerank-v2", "ContextualAI/ctxl-rerank-v2-instruct-multilingual-1b", contextual, ()),
 ]
 every_family = pytest.mark.parametrize("case", CASES, ids=lambda case: case.family)
-
-
-def folder_of(case: Case, to: Path) -> Path:
-    tokenizer = gemma_tokenizer() if case.kind == "gemma" else bpe_tokenizer("Yes\nYes No\n")
-    folder = decoder_folder(to, case.kind, tokenizer=tokenizer)
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
-    return folder
 
 
 def by_the_card(case: Case, folder: Path, texts: Sequence[str] = TEXTS, wish: str = "") -> list[float]:
@@ -146,7 +140,7 @@ def by_the_card(case: Case, folder: Path, texts: Sequence[str] = TEXTS, wish: st
 
 @every_family
 def test_a_family_is_scored_as_its_card_says_by_its_id_and_by_its_name(case, tmp_path, monkeypatch):
-    folder = folder_of(case, tmp_path / "m")
+    folder = family_folder(tmp_path / "m", case.family)
     expected = pytest.approx(by_the_card(case, folder), abs=1e-5)
     named = exabench.reranker("auto", model=str(folder), family=case.family)
     assert named.score(QUERY, PASSAGES) == expected
@@ -166,7 +160,7 @@ def test_a_family_is_scored_as_its_card_says_by_its_id_and_by_its_name(case, tmp
 
 @every_family
 def test_a_family_is_evaluated_and_submitted_alike(case, tmp_path):
-    folder = folder_of(case, tmp_path / "m")
+    folder = family_folder(tmp_path / "m", case.family)
     found = exabench.evaluate(str(folder), "mini", family=case.family, depth=3)
     reranker = exabench.reranker("auto", model=str(folder), family=case.family)
     collection = open_collection(single_task("mini"), None)
@@ -317,6 +311,17 @@ def test_a_logit_score_folder_is_scored_as_sentence_transformers_does(template, 
     assert made.identity["answers"] == list(map(token, words))
 
 
+def test_an_estimate_counts_the_chat_template_of_a_folder(tmp_path):
+    folder = logit_score_folder(tmp_path / "m", TURNS, tokens=(token("yes"), token("no")))
+    [told] = estimate(str(folder), ["mini"], depth=5)
+    made = exabench.reranker("auto", model=str(folder))
+    collection = open_collection(single_task("mini"), None)
+    # The same texts, as many as an estimate looks at: queries take turns with passages.
+    pairs = zip(itertools.cycle(collection.queries()), itertools.islice(collection.passages(), 500), strict=False)
+    counted = [usage.input_tokens for _, usage in made.score_many((query, [passage]) for query, passage in pairs)]
+    assert told.tokens == pytest.approx(sum(counted) / len(counted))
+
+
 def test_an_instruction_is_the_prompt_of_sentence_transformers(tmp_path):
     told = {"prompts": {"web": "Prefer what is new."}, "prompt_name": "web"}
     folder = logit_score_folder(tmp_path / "m", TURNS, tokens=(token("yes"), token("no")), **told)
@@ -410,7 +415,7 @@ def test_a_model_that_was_trained_from_a_known_id_keeps_its_family(tmp_path, mon
     release = fits.write_release(tmp_path / "release", rows)
     with HubDouble() as hub:
         point_at(hub.url, tmp_path / "home", monkeypatch)
-        hub.commit(f"models/{case.id}", contents(folder_of(case, tmp_path / "m")))
+        hub.commit(f"models/{case.id}", contents(family_folder(tmp_path / "m", case.family)))
         about: dict[str, Any] = {"reranker": "yes_no", "model": case.id, "options": {"max_length": 300}}
         data = [{"release": str(release), "table": "t"}]
         exabench.train(fits.recipe(tmp_path / "toy.toml", data, **about, steps={"epochs": 1}), tmp_path / "run")

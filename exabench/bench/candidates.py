@@ -496,8 +496,7 @@ class RerankEvaluator(CandidateEvaluator):
             parameters = getattr(reranker, "parameters", None)
             cost = cost_of(usages, per_query, precision=precision, parameters=parameters)
             model = dict(getattr(reranker, "identity", {}))
-            remarks = [*measured.notes, notes.cut_passages(cost, model), notes.unread_answers(usages.values())]
-            measured = replace(measured, notes=tuple(filter(None, remarks)))
+            measured = replace(measured, notes=(*measured.notes, *notes.on_usages(usages.values(), model)))
             result = replace(result, measurement=measured, model=model, cost=cost)
         return result, run
 

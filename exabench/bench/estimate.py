@@ -121,6 +121,7 @@ class _Reader:
     def __init__(self, part: str, options: Mapping[str, Any]) -> None:
         from exabench.models.loading import loading, tokenizer_of
         from exabench.models.speed import matrix_speed
+        from exabench.models.templates import chat_template
 
         folder = ModelFolder(str(options["model"]), settings_of(options["model"], str(options.get("revision", ""))), "")
         config = read_json(folder.path / "config.json")
@@ -138,6 +139,9 @@ class _Reader:
             own = read_logit_score(folder.path)
         if own is not None:
             limit = own.max_length or self._tokenizer.model_max_length
+            if own.chat:
+                turns = own.turns(str(options.get("instruction", "")))
+                self._template = chat_template(turns, self._tokenizer, **own.settings).text
         elif part in families():  # those are the parts with a template
             usual = usual_family(part, folder.name, str(options.get("family", "")))
             given = {name: options[name] for name in ("template", "instruction") if name in options}

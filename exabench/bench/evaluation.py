@@ -225,7 +225,8 @@ class BoardWorker:
         self._trusted = trusted
         self._again = again
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
-        self._revision_here = functools.lru_cache(maxsize=1)(_revision_here)  # all files of a model are read for it
+        # Kept, because all files of a model are read for it.
+        self._revision_here = functools.lru_cache(maxsize=1)(functools.partial(_revision_here, lock=ledger.lock))
         self._submission: Submission | None = None  # the one of `_reranker`
         self._reranker: Any = None
 
@@ -245,6 +246,10 @@ class BoardWorker:
         started = time.monotonic()
         if submission.kind in EXTERNAL_RUN_KINDS:
             result = evaluator.result(submission.slug, "run", self._ledger.run(*names))
+            # What was odd while an endpoint was called cannot be told from its run.
+            said = [f"when the run was made: {note}" for note in submission.notes.get(f"{names[1]}.{names[2]}", ())]
+            measured = result.measurement
+            result = replace(result, measurement=replace(measured, notes=(*measured.notes, *said)))
             work = Work(0, time.monotonic() - started, not _is_current(file, result))
             if not work.is_new:
                 return Computed(work)
@@ -339,7 +344,7 @@ def _is_current(file: Path, result: Result) -> bool:
     return filed == replace(result, created=filed.created, cost=cost)
 
 
-def _revision_here(model: str) -> str:
+def _revision_here(model: str, lock: Path) -> str:
     """The digest of a model's files in a folder or package here; "" for one that is gone, or on the Hub."""
     try:
         folder = local_model(model)
@@ -347,7 +352,7 @@ def _revision_here(model: str) -> str:
         return ""
     if folder is None:
         return ""
-    return model_folder(model).revision
+    return model_folder(model, lock=lock).revision
 
 
 def _read_filed(file: Path) -> Result | None:

@@ -7,7 +7,7 @@ returns an empty text. They are cheap: a run of a million passages is looked thr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.core.errors import plural, printable
-from exabench.core.nouns import Cost, Qrels, Query, Run, Usage
+from exabench.core.nouns import Qrels, Query, Run, Usage
 from exabench.measure.metric_values import MetricName
 from exabench.measure.ties import Ties
 from exabench.parts.reranking import unread_share
@@ -162,13 +162,19 @@ def unread_answers(usages: Iterable[Usage]) -> str:
     return f"{share:.1%} of the model's answers could not be read"
 
 
-def cut_passages(cost: Cost, model: Mapping[str, Any]) -> str:
+def cut_passages(usages: Iterable[Usage], model: Mapping[str, Any]) -> str:
     """Passages that a reranker did not read to their end; `model` is its identity, which says how much it reads."""
-    if cost.passages is None and cost.cut_passages:  # what a server cuts by itself is not known
-        return f"{plural(cost.cut_passages, 'passage')} that the server refused as too long were sent again cut"
-    share = cost.cut_share
-    if not share:
+    cut = 0
+    passages = 0
+    is_known = True
+    for usage in usages:
+        cut += usage.cut_passages
+        passages += usage.passages or 0
+        is_known = is_known and usage.passages is not None
+    if not cut:
         return ""
+    if not is_known:  # what a server cuts by itself is not known
+        return f"{plural(cut, 'passage')} that the server refused as too long were sent again cut"
     what = "passages"
     if model.get("reranker") == "pairwise" and "max_length" in model:  # duoT5 reads two at once
         what = "pairs of passages"
@@ -176,7 +182,12 @@ def cut_passages(cost: Cost, model: Mapping[str, Any]) -> str:
     for key, unit in (("max_length", "tokens"), ("words", "words")):
         if model.get(key):
             limit = f" at {model[key]} {unit}"
-    return f"{_share(share)} of {what} were cut{limit}"
+    return f"{_share(cut / passages)} of {what} were cut{limit}"
+
+
+def on_usages(usages: Collection[Usage], model: Mapping[str, Any]) -> list[str]:
+    """Everything that is odd about what a reranker did; `model` is its identity."""
+    return list(filter(None, [cut_passages(usages, model), unread_answers(usages)]))
 
 
 def _share(share: float) -> str:

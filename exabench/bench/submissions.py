@@ -111,6 +111,16 @@ def _is_options(value: object) -> bool:
         return False
 
 
+def _are_notes(value: object) -> bool:
+    """A table of lists of lines, such as a result's own notes are."""
+    if not isinstance(value, dict) or len(value) > 1000:
+        return False
+    for lines in value.values():
+        if not isinstance(lines, list) or len(lines) > 5 or not all(map(_fits_line(200), lines)):
+            return False
+    return True
+
+
 def _is_bibtex(value: object) -> bool:
     """One entry, its braces in balance and nothing behind the last of them; lines and tabs, but nothing else unseen."""
     if not isinstance(value, str) or len(value) > 4000 or not re.match(r"\s*@[A-Za-z]+\s*\{", value):
@@ -240,6 +250,13 @@ FIELDS = (
         "how to cite it",
         "be one BibTeX entry, @kind{...} with balanced braces, of at most 4000 characters",
         _is_bibtex,
+    ),
+    Field(
+        "notes",
+        "what was odd when its endpoint was called, by task and candidate list; `exabench bench submit` writes it",
+        "be a table of lists of texts, each on one line",
+        _are_notes,
+        allowed=("api",),
     ),
     Field(
         "withdrawn",

@@ -11,6 +11,7 @@ from exabench.bench.candidates import RerankEvaluator
 from exabench.bench.contests import system_problem
 from exabench.bench.evaluation import reranker_options
 from exabench.bench.ledger import Ledger, run_path
+from exabench.bench.notes import on_usages
 from exabench.bench.result_notes import copies_of
 from exabench.bench.sent_runs import read_sent_run
 from exabench.bench.submissions import (
@@ -270,12 +271,17 @@ def with_api_runs(
         raise BadInput("has no candidates to rerank", file=ledger.folder)
     reranker = reranker_of(submission.reranker, **_api_options(submission))
     runs = {}
+    notes = {}
     for done, candidates in enumerate(lists, 1):
         task = single_task(candidates.task, data=data, board=ledger.folder)
         evaluator = RerankEvaluator(task, candidates, ledger.candidates_run(candidates), data, None)
-        runs[candidates.task, candidates.name], _ = evaluator.rerank(reranker, submission.slug)
+        run, usages = evaluator.rerank(reranker, submission.slug)
+        runs[candidates.task, candidates.name] = run
+        remarks = on_usages(usages.values(), getattr(reranker, "identity", {}))
+        if remarks:
+            notes[f"{candidates.task}.{candidates.name}"] = remarks
         progress(done, len(lists), f"{submission.slug} on {candidates.task} ({candidates.name})")
-    return replace(checked, runs=runs)
+    return replace(checked, submission=replace(submission, notes=notes), runs=runs)
 
 
 def _api_options(submission: Submission) -> dict[str, Any]:

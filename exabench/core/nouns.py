@@ -377,8 +377,9 @@ class Submission:
     machine. `family`, `strategy`, `template`, `precision` describe the run; `training_data` and
     `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `type` is the kind
     of system, such as cross-encoder. Runs of one system that differ only by chance are its samples: each is a
-    submission of the same `system` with its own `sample` number, from 1. `withdrawn` is the reason why it no longer
-    counts, empty while it does.
+    submission of the same `system` with its own `sample` number, from 1. `notes` say, by task and candidate list
+    ("mini.bm25-100"), what was odd when its endpoint was called. `withdrawn` is the reason why it no longer counts,
+    empty while it does.
     """
 
     name: str
@@ -401,6 +402,7 @@ class Submission:
     teacher: str = ""
     endpoint: str = ""
     bibtex: str = ""
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     withdrawn: str = ""
     type: str = ""
     system: str = ""

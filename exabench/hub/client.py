@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exabench.core.errors import BadInput, OutsideFailed, check_key, printable
-from exabench.core.files import digest_of, file_digest, json_text, read_json, write
+from exabench.core.files import cache_folder, digest_of, file_digest, json_text, read_json, write
 from exabench.core.nouns import ModelFolder
 
 T = TypeVar("T")
@@ -46,6 +46,11 @@ _PICKLES = ".bin .ckpt .dill .joblib .npy .npz .pickle .pkl .pt .pth".split()
 def check_model(model: str) -> None:
     """Raise BadInput for what is not a model here and can be none on the Hub; the network is not asked."""
     folder = local_model(model)
+    if folder is None:
+        return
+    base = base_of_adapter(folder)
+    if base is not None:  # its weights are looked at when they are there
+        folder = local_model(base.model)
     if folder is not None:
         _check_model(folder)
 
@@ -55,16 +60,24 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
 
     A local folder is pinned by the digest of its files (all that is read of a model, so its REPORTS are not among
     them), a Hub id by its commit (looked up once, then locked); where `revision` is a digest, its files must have it.
-    Raises BadInput for a folder that is not a model in safetensors or is not at `revision`, OutsideFailed.
+    An adapter without its base model gets a folder with the files of both (see BaseModel). It is pinned by the digest
+    of these, on the Hub by its commit where its own settings pin the base. Raises BadInput for a folder that is not a
+    model in safetensors or is not at `revision`, OutsideFailed.
     """
     commit = ""
     folder = local_model(model)
     if folder is None:
         commit = _pin_model(model, revision, lock)
         folder = snapshot(model, commit)
+    base = base_of_adapter(folder)
+    if base is not None:
+        folder = _with_base(folder, base, lock)
     _check_model(folder)
-    if commit and not revision.startswith(_DIGEST):
-        return ModelFolder(model, folder, commit)
+    says_all = commit  # the revision that says every file, where the digest of them is not needed
+    if base is not None and not base.is_pinned:
+        says_all = ""
+    if says_all and not revision.startswith(_DIGEST):
+        return ModelFolder(model, folder, says_all)
 
     # The digest is over paths and contents, so that a renamed file makes another model.
     digests = {}
@@ -74,10 +87,10 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
             if file.is_file() and path not in REPORTS:
                 digests[path] = file_digest(file).removeprefix("sha256:")
     digest = digest_of(digests)
-    if revision not in ("", digest):
+    if revision not in ("", digest) and (not commit or revision.startswith(_DIGEST)):
         place = f"model {model}@{commit}" if commit else folder
         raise BadInput(f"is not at revision {revision[:19]}... but at {digest}", file=place)
-    return ModelFolder(model, folder, commit or digest)
+    return ModelFolder(model, folder, says_all or digest)
 
 
 def _pin_model(model: str, revision: str, lock: str | Path | None) -> str:
@@ -120,25 +133,93 @@ def settings_of(model: str, revision: str = "", lock: str | Path | None = None) 
     folder = local_model(model)
     if folder is None:
         folder = snapshot(model, _pin_model(model, revision, lock), weights=False)
+    base = base_of_adapter(folder)
+    if base is not None:
+        folder = _with_base(folder, base, lock, weights=False)
     return folder
 
 
+# -- adapters without their base model ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The base model of an adapter, as its adapter_config.json names it: a Hub id at `revision`, or a folder."""
+
+    model: str
+    revision: str = ""
+
+    @property
+    def is_pinned(self) -> bool:
+        """Do the settings of the adapter name the exact weights that it changes?"""
+        return is_repo(self.model) and is_commit(self.revision) and not Path(self.model).is_dir()
+
+
+def base_of_adapter(folder: Path) -> BaseModel | None:
+    """The base model of an adapter that is in its folder without it; None for any other folder.
+
+    Raises BadInput where its settings name none.
+    """
+    if (folder / "config.json").is_file() or not (folder / ADAPTER).is_file():
+        return None
+    return read_base(read_json(folder / ADAPTER), folder)
+
+
+def read_base(settings: Any, folder: str | Path) -> BaseModel:
+    """The base model that the content of an adapter_config.json names. Raises BadInput."""
+    name = ""
+    revision = ""
+    if isinstance(settings, dict):
+        name = str(settings.get("base_model_name_or_path") or "")
+        revision = str(settings.get("revision") or "")
+    if not name or not (is_repo(name) or Path(name).is_dir()):
+        named = "no base model"
+        if name:
+            named = f"the base model {printable(name)!r}, which is neither a folder nor a Hub id (owner/name)"
+        raise BadInput(
+            f"holds an adapter without its base model, and {ADAPTER} names {named}: write the base model there "
+            "(base_model_name_or_path; revision, its commit), or put its files (config.json, safetensors, tokenizer) "
+            "into the same folder",
+            file=folder,
+        )
+    return BaseModel(name, revision)
+
+
+def _with_base(adapter: Path, base: BaseModel, lock: str | Path | None, *, weights: bool = True) -> Path:
+    """A folder with links to the files of an adapter and of its base model; of two with one name it is the adapter's.
+
+    Raises BadInput for a base that is no model, or an adapter itself, and OutsideFailed.
+    """
+    folder = local_model(base.model)
+    if folder is None:
+        folder = snapshot(base.model, pin_commit(base.model, base.revision, lock, kind="model"), weights=weights)
+    check_described(folder)
+    if (folder / ADAPTER).is_file():
+        raise BadInput("is the base model of an adapter, and has an adapter itself: merge that one first", file=folder)
+    links = {}
+    for place in (folder, adapter):
+        for pattern in (*MODEL_FILES, CARD):
+            for file in sorted(place.rglob(pattern)):
+                if file.is_file():
+                    links[file.relative_to(place).as_posix()] = str(file.resolve())
+    # Named by what it links to: the same files are the same folder, which is made once.
+    both = cache_folder("adapters") / digest_of(links).removeprefix(_DIGEST)
+    if not both.is_dir():
+        both.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=both.parent) as unfinished:
+            fresh = Path(unfinished, both.name)
+            for name, target in links.items():
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / name).symlink_to(target)
+            with contextlib.suppress(OSError):  # another process has made it meanwhile
+                fresh.rename(both)
+    return both
+
+
 def check_described(folder: Path, name: str | Path = "") -> None:
-    """Raise BadInput for a model folder without config.json, called `name`, an adapter without its base too."""
-    if (folder / "config.json").is_file():
-        return
-    name = name or folder
-    if not (folder / ADAPTER).is_file():
-        raise BadInput("is not a model folder: config.json is missing", file=name)
-    values = read_json(folder / ADAPTER)
-    base = ""
-    if isinstance(values, dict) and values.get("base_model_name_or_path"):
-        base = f" {printable(str(values['base_model_name_or_path']))}"
-    raise BadInput(
-        f"holds an adapter without its base model: put the files of the model{base} (config.json, safetensors, "
-        "tokenizer) into the same folder, which is then one model with one digest",
-        file=name,
-    )
+    """Raise BadInput for a model folder without config.json, called `name`."""
+    if not (folder / "config.json").is_file():
+        raise BadInput("is not a model folder: config.json is missing", file=name or folder)
 
 
 def _check_model(folder: Path) -> None:

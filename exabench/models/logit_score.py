@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import read_json, read_text, write
 from exabench.models.families import Family
-from exabench.models.modules import settings_in
+from exabench.models.modules import OF_MODEL, OF_TRANSFORMER, saved_settings, settings_in
 from exabench.models.screening import modules_in
 
 MODULES = ["Transformer", "LogitScore"]
 WORDS = ("yes", "no")
 """The tokens that are read where a folder has a chat template of query and document, but no modules.json."""
 
-SETTINGS = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+SETTINGS = ("modules.json", OF_TRANSFORMER, OF_MODEL)
 # Settings of a chat template that concern the tokenizer, which is not asked to cut or to pad here.
 _OF_TOKENIZER = ("padding", "truncation", "max_length", "return_tensors", "restore_suffix")
 _OF_CALL = ("tokenize", "return_dict", "conversation", "tokenizer_kwargs")
@@ -112,35 +112,30 @@ def read_logit_score(folder: Path) -> LogitScore | None:
     elif not all(f"'{role}'" in chat or f'"{role}"' in chat for role in ("query", "document")):
         return None
 
-    file = folder / "sentence_bert_config.json"
-    transformer = settings_in(file)
-    task = transformer.get("transformer_task", "text-generation")
-    if task != "text-generation" or transformer.get("do_lower_case"):
+    file = folder / OF_TRANSFORMER
+    saved = saved_settings(folder)
+    task = saved.transformer.get("transformer_task", "text-generation")
+    if task != "text-generation" or saved.lower:
         raise BadInput("is not for a causal language model (transformer_task text-generation)", file=file)
-    processing = transformer.get("processing_kwargs") or {}
-    own = dict(processing.get("chat_template") or {})
+    own = dict(saved.processing.get("chat_template") or {})
     # A template is filled in without the tokenizer here, and inputs are cut where the engine cuts them.
     for name in _OF_TOKENIZER:
         own.pop(name, None)
     for name in own:
         if name in _OF_CALL:
             raise BadInput(f"sets {printable(name)} of a chat template, which is not supported", file=file)
-    max_length = (processing.get("text") or {}).get("max_length") or transformer.get("max_seq_length") or 0
+    max_length = (saved.processing.get("text") or {}).get("max_length") or saved.most
 
-    forms = transformer.get("modality_config")
     form = "auto"
-    if isinstance(forms, Mapping):
-        form = (forms.get("message") or {}).get("format", "auto")
-        if "message" not in forms:  # the template is there, and is not used
+    if saved.forms is not None:
+        form = (saved.forms.get("message") or {}).get("format", "auto")
+        if "message" not in saved.forms:  # the template is there, and is not used
             chat = ""
     in_parts = form == "structured"
     if form == "auto":  # sentence-transformers guesses it from the template, and so must we
         in_parts = any(words in chat for words in _OF_PARTS)
 
-    said = settings_in(folder / "config_sentence_transformers.json")
-    prompts = said.get("prompts") or {}
-    prompt = prompts.get(said.get("default_prompt_name")) or ""
-    return LogitScore(tokens, str(prompt), own, in_parts, bool(chat), int(max_length))
+    return LogitScore(tokens, saved.prompt, own, in_parts, bool(chat), int(max_length))
 
 
 def copy_settings(source: Path, to: Path) -> None:

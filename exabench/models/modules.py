@@ -35,7 +35,8 @@ _WITH_WEIGHTS = ("Dense", "LayerNorm")
 _SCORES = "scores"
 """The feature that holds the scores, behind the last module."""
 
-_PAIRS = "sentence_bert_config.json"
+OF_MODEL = "config_sentence_transformers.json"
+OF_TRANSFORMER = "sentence_bert_config.json"
 # Settings of a Transformer that are read here, or that say how fast it runs; any other may change what it computes.
 _READ = frozenset(
     "max_seq_length do_lower_case transformer_task modality_config module_output_name processing_kwargs "
@@ -72,40 +73,70 @@ def is_modular(folder: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class SavedSettings:
+    """What sentence-transformers writes of a model and of its Transformer, whatever the model is.
+
+    `made_as`: its class; `prompt`: the default one; `forms`: how texts are given to it, None where that is not said;
+    `processing`: options of its tokenizer and chat template; `transformer`: all settings of the Transformer.
+    """
+
+    made_as: str
+    prompt: str
+    lower: bool
+    most: int
+    forms: Mapping[str, Any] | None
+    processing: Mapping[str, Any]
+    transformer: Mapping[str, Any]
+
+
+def saved_settings(folder: Path) -> SavedSettings:
+    """The settings that sentence-transformers wrote into a folder; empty ones for any other folder. Raises BadInput."""
+    of_model = settings_in(folder / OF_MODEL)
+    prompts = of_model.get("prompts")
+    prompt = ""
+    if isinstance(prompts, Mapping):
+        prompt = str(prompts.get(of_model.get("default_prompt_name")) or "")
+    file = folder / OF_TRANSFORMER
+    own = settings_in(file)
+    most = own.get("max_seq_length") or 0
+    if not isinstance(most, int) or most < 0:
+        raise BadInput(f"max_seq_length is a number of tokens, not {printable(str(most))!r}", file=file)
+    forms = own.get("modality_config")
+    processing = own.get("processing_kwargs") or {}
+    for name, value in (("modality_config", forms or {}), ("processing_kwargs", processing)):
+        if not isinstance(value, Mapping):
+            raise BadInput(f"{name} is a table of settings, not {printable(str(value))!r}", file=file)
+    made_as = str(of_model.get("model_type") or "")
+    return SavedSettings(made_as, prompt, bool(own.get("do_lower_case")), most, forms, processing, own)
+
+
 def pair_settings(folder: Path) -> PairSettings:
     """How a folder that sentence-transformers saved as a CrossEncoder reads a pair; the defaults for any other.
 
     Raises BadInput for a setting that would change what the encoder computes and is not read here.
     """
-    of_model = settings_in(folder / "config_sentence_transformers.json")
+    saved = saved_settings(folder)
     # A plain classifier of transformers has no such files, and reads a pair as its tokenizer makes it.
-    if not (folder / "modules.json").is_file() or of_model.get("model_type") != "CrossEncoder":
+    if not (folder / "modules.json").is_file() or saved.made_as != "CrossEncoder":
         return PairSettings()
-    file = folder / _PAIRS
-    own = settings_in(file)
-    for name, value in own.items():
+    file = folder / OF_TRANSFORMER
+    for name, value in saved.transformer.items():
         harmless = isinstance(value, Mapping) and set(value) <= {"attn_implementation", "dtype", "torch_dtype"}
         if name not in _READ and value and not harmless:
             raise BadInput(
                 f"says {printable(name)}, which is not read here: remove it, or use another model", file=file
             )
-    prompts = of_model.get("prompts")
-    prompt = ""
-    if isinstance(prompts, Mapping):
-        prompt = str(prompts.get(of_model.get("default_prompt_name")) or "")
-    most = own.get("max_seq_length") or 0
-    if not isinstance(most, int) or most < 0:
-        raise BadInput(f"max_seq_length is a number of tokens, not {printable(str(most))!r}", file=file)
     begins = [{"chat_template": {"add_generation_prompt": turn}} for turn in (False, True)]
-    processing = own.get("processing_kwargs") or begins[False]
+    processing = saved.processing or begins[False]
     if processing not in begins:
         raise BadInput("says processing_kwargs, of which only chat_template.add_generation_prompt is read", file=file)
     return PairSettings(
-        prompt=prompt,
-        chat="message" in (own.get("modality_config") or {}),
+        prompt=saved.prompt,
+        chat="message" in (saved.forms or {}),
         turn=processing == begins[True],
-        lower=bool(own.get("do_lower_case")),
-        most=most,
+        lower=saved.lower,
+        most=saved.most,
     )
 
 
@@ -179,12 +210,12 @@ def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int)
         own["processing_kwargs"] = {"chat_template": {"add_generation_prompt": settings.turn}}
     # no do_lower_case: where texts are in small letters, the tokenizer that is saved makes them so
     own |= {"modality_config": read_as, "max_seq_length": limit}
-    write(folder / _PAIRS, json_text(own))
+    write(folder / OF_TRANSFORMER, json_text(own))
     of_model: dict[str, Any] = {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.linear.Identity"}
     of_model |= {"prompts": {}, "default_prompt_name": None}
     if settings.prompt:
         of_model |= {"prompts": {"query": settings.prompt}, "default_prompt_name": "query"}
-    write(folder / "config_sentence_transformers.json", json_text(of_model))
+    write(folder / OF_MODEL, json_text(of_model))
 
 
 def settings_in(file: Path) -> Mapping[str, Any]:

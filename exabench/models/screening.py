@@ -21,7 +21,7 @@ from typing import Any
 
 from exabench.core.errors import PATH, BadInput, UnknownName, printable
 from exabench.core.files import from_json, read_json
-from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS
+from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS, BaseModel, read_base
 from exabench.models.adapters import Shape, check_adapter, misfit
 
 ERROR_CLASSES = {
@@ -65,6 +65,10 @@ _READ = tuple(".safetensors .json .txt .model .jinja".split())  # what a model i
 _PLAIN = "LICENSE LICENCE NOTICE COPYING .gitattributes".split()
 _WEIGHTS = tuple(".bin .pt .pth .ckpt .pkl .h5 .onnx .gguf .msgpack .npz".split())
 _SETTINGS = 4 << 20  # bytes of a JSON file that is read here: all but tokenizer.json, vocab.json and indices
+_WITH_BASE = (
+    "merge them, put the files of both into one folder, or submit the adapter from the Hub, with the Hub id of its "
+    f"base model and the commit of that (40 hex digits) in {ADAPTER}: base_model_name_or_path and revision"
+)
 _ELSEWHERE = "is in a folder that no model is loaded from"
 _UNREAD = ("tokenizer.json", "vocab.json")
 _MAGIC = re.compile(
@@ -131,6 +135,8 @@ WORDS = _MOST[".jinja"]  # bytes of a chat template, which is a program of sorts
 
 _HEADS = r"(Text)?(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceClassification|CausalLM|MaskedLM"
 _HEADS += r"|ConditionalGeneration|PreTraining|TextEncoding|TextModel|TokenClassification))"
+# Classes of transformers that a folder may name besides: those of configs, and of heads that nothing here is read by.
+_BESIDE = r"(Text)?(Config|For(QuestionAnswering|MultipleChoice|NextSentencePrediction))"
 # settings that name code or a place to fetch it from
 _CODE = frozenset(
     "auto_map trust_remote_code custom_pipelines custom_code custom_generate quantization_config compression_config "
@@ -251,6 +257,24 @@ def screen_repo(files: Mapping[str, int], read: Read, limits: SizeLimits | None 
     return _screen(read_here, read, limits or SizeLimits())
 
 
+def pinned_base(settings: bytes, repo: str) -> BaseModel:
+    """The base model that an adapter of a repository names, by the bytes of its adapter_config.json.
+
+    Raises SubmissionRefused where it is not a Hub id at a commit.
+    """
+    if len(settings) > _SETTINGS:
+        raise SubmissionRefused("too-large", f"has {len(settings)} bytes; at most {_SETTINGS} are read", file=ADAPTER)
+    try:
+        base = read_base(_parse_json(settings, ADAPTER), repo)
+    except SubmissionRefused:
+        raise
+    except BadInput as error:
+        raise SubmissionRefused("missing-files", str(error)) from error
+    if not base.is_pinned:
+        raise SubmissionRefused("missing-files", f"its base model is not pinned: {_WITH_BASE}", file=ADAPTER)
+    return base
+
+
 def check_libraries() -> None:
     """Raises SubmissionRefused where a library that would read a model is one with a known hole."""
     for name, (wanted, why) in SAFE_VERSIONS.items():
@@ -282,7 +306,10 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             shards.append(name)
             weights_size += size
     if "config.json" not in files:
-        raise SubmissionRefused("missing-files", "config.json is missing: this is not a model folder")
+        what = "config.json is missing: this is not a model folder"
+        if ADAPTER in files:
+            what = f"an adapter without its base model: {_WITH_BASE}"
+        raise SubmissionRefused("missing-files", what)
     if not set(shards) - {ADAPTER_WEIGHTS}:
         raise SubmissionRefused("missing-files", "there are no safetensors weights of a model")
     if (ADAPTER in files) != (ADAPTER_WEIGHTS in files):
@@ -319,6 +346,13 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             what = f"has {files[name]} bytes; at most {_SETTINGS} are read"
             raise SubmissionRefused("too-large", what, file=name)
         value = _parse_json(read(name, 0, files[name]), name)
+        if name == "config.json" and isinstance(value, dict) and value.get("auto_map"):
+            why = own_code_needed(value)
+            if why:
+                raise _unsafe(
+                    f"says auto_map, and code of a model is never run: {why}; serve the model (kind api)", name
+                )
+            del value["auto_map"]  # it is not needed
         if last.endswith(".index.json"):
             # Every shard that it names is in the folder under that name.
             table = value.get("weight_map") if isinstance(value, dict) else None
@@ -447,6 +481,43 @@ def _parse_json(data: bytes, file: str) -> Any:
     if level:
         raise _unsafe(f"is nested deeper than {DEPTH} levels", file)
     return value
+
+
+def own_code_needed(config: Mapping[str, Any]) -> str:
+    """Why a model whose config.json has auto_map cannot be read without its own code; empty where it can.
+
+    It can where transformers itself has every class that is named, under the same name: then it is read by those. Where
+    the names are others, the model is not what its model_type says (jina-bert says bert).
+    """
+    kind = printable(str(config.get("model_type")))
+    prefix = FAMILIES.get(str(config.get("model_type")))
+    if prefix is None:
+        return f"model_type {kind!r} is not one that is read here"
+    named = list(map(str, _listed(config.get("architectures"))))
+    auto_map = config.get("auto_map")
+    if not isinstance(auto_map, Mapping):
+        return "it is not a table of classes"
+    for classes in auto_map.values():
+        for path in _listed(classes):  # of a tokenizer there are two, the slow one and the fast one
+            named.append(str(path).rpartition(".")[2])
+
+    ours = re.compile(f"{prefix}({_HEADS}|{_BESIDE})")
+    strange = [name for name in named if not ours.fullmatch(name) and name not in TOKENIZERS]
+    if not strange:
+        # Only now, because it takes seconds: a name may be written as those of transformers and not be there.
+        import transformers
+
+        known = set(dir(transformers))
+        strange = [name for name in named if name not in known]
+    if strange:
+        return f"{printable(strange[0])} is not a class that transformers has for {kind}"
+    return ""
+
+
+def _listed(value: Any) -> list[Any]:
+    """A value, or those in a list, but for nulls."""
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if one is not None]
 
 
 def activation_named(path: str) -> str | None:

@@ -16,7 +16,7 @@ A causal language model is asked by its chat template where it has one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -28,8 +28,8 @@ from exabench.models.families import families, family_named, family_of_config, f
 from exabench.models.flops import shape_of
 from exabench.models.labels import relevant_label
 from exabench.models.logit_score import chat_template_in, has_logit_score, read_logit_score
-from exabench.models.modules import is_modular
-from exabench.models.screening import MODULES
+from exabench.models.modules import OF_MODEL, is_modular, settings_in
+from exabench.models.screening import MODULES, own_code_needed
 from exabench.parts.rerankers import RERANKERS
 
 AUTO = "auto"
@@ -105,105 +105,190 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
     name; OutsideFailed.
     """
     folder = settings_of(model, revision, lock)
+    # Before the settings: these models look like others there. What a folder says of itself is newer than its family.
+    found = _trained_here(folder) or _with_logit_score(folder) or _of_known_id(model)
+    if found is not None:
+        return found
+    described = _read_description(model, folder)
+    # The head and the pooling come after what may bring or replace them.
+    for step in (_made_of_modules, _with_adapter, _with_classification_head, _with_pooling, _of_known_architecture):
+        found = step(described)
+        if found is not None:
+            return found
+    said = described.said
+    if described.family == "encoder":
+        described.refuse(
+            f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling"
+        )
+    if described.unknown:
+        described.refuse(f"{said}, which is not supported here ({described.unknown})")
+    described.refuse(f"{said}, a {described.family} that does not generate text")
 
-    def refuse(why: str) -> NoReturn:
+
+# -- the steps, each for one thing that a folder may say ---------------------------------------------------------------
+
+
+class _Described(NamedTuple):
+    """What the settings of a model say: its first architecture, the modules of sentence-transformers that it lists.
+
+    `family` is that of its FLOPs, empty with the reason in `unknown` where they are not counted.
+    """
+
+    model: str
+    folder: Path
+    config: Mapping[str, Any]
+    architecture: str
+    modules: Sequence[str]
+    family: str = ""
+    unknown: str = ""
+
+    @property
+    def said(self) -> str:
+        """What config.json says, as the reasons begin."""
+        return f"config.json says {printable(self.architecture)}"
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raise BadInput with what can be named instead."""
         known = f"if it is of a family, name it (--set family=NAME): {', '.join(families())}"
         parts = f"if a part supports it, choose the part (--reranker NAME): {', '.join(MODEL_PARTS)}"
-        raise BadInput(f"{why}; {known}; {parts}", file=model)
+        raise BadInput(f"{why}; {known}; {parts}", file=self.model)
 
-    # What exabench trained says so, whatever its architecture looks like.
+
+def _trained_here(folder: Path) -> Recognised | None:
+    """What exabench trained says so, whatever its architecture looks like."""
     report = folder / "training.json"
-    if report.is_file():
-        values = read_json(report)
-        if isinstance(values, Mapping) and values.get("reranker") in MODEL_PARTS:
-            options = values.get("options") or {}
-            if isinstance(options, Mapping):
-                name = str(values["reranker"])
-                return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
-    # Before the settings: these models look like others there. What a folder says of itself is newer than its family.
-    if has_logit_score(folder):
-        return Recognised("yes_no", {}, f"modules.json lists {', '.join(_modules(folder))}")
-    of_id = family_of_id(model)
-    if of_id is not None:
-        return Recognised(of_id.reranker, {"family": of_id.name}, f"{model} is of the family {of_id.name}")
+    if not report.is_file():
+        return None
+    values = read_json(report)
+    if not isinstance(values, Mapping) or values.get("reranker") not in MODEL_PARTS:
+        return None
+    options = values.get("options") or {}
+    if not isinstance(options, Mapping):
+        return None
+    name = str(values["reranker"])
+    return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
 
+
+def _with_logit_score(folder: Path) -> Recognised | None:
+    """A causal reranker of sentence-transformers says of itself how it is asked."""
+    if not has_logit_score(folder):
+        return None
+    return Recognised("yes_no", {}, f"modules.json lists {', '.join(_modules(folder))}")
+
+
+def _of_known_id(model: str) -> Recognised | None:
+    """A Hub id of a family is asked as the family is."""
+    family = family_of_id(model)
+    if family is None:
+        return None
+    return Recognised(family.reranker, {"family": family.name}, f"{model} is of the family {family.name}")
+
+
+def _read_description(model: str, folder: Path) -> _Described:
+    """Read the settings. Raises BadInput for a model that cannot be any reranker's."""
     check_described(folder, model)
     config = read_json(folder / "config.json")
+    described = _Described(model, folder, {}, "no architecture", _modules(folder))
     if not isinstance(config, Mapping):
-        refuse("config.json is not the description of a model")
+        described.refuse("config.json is not the description of a model")
     architectures = config.get("architectures") or []
-    architecture = "no architecture"
     if isinstance(architectures, list) and architectures:
-        architecture = str(architectures[0])
-    kind = printable(str(config.get("model_type")))
-    said = f"config.json says {printable(architecture)}"
+        described = described._replace(architecture=str(architectures[0]))
     if config.get("auto_map"):
-        refuse(f"{said} and needs its own code (auto_map), which is never run")
+        why = own_code_needed(config)
+        if why:
+            needs = "needs its own code (auto_map), which is never run"
+            described.refuse(f"{described.said} and {needs}: {why}; serve it and use endpoint")
+    family = ""
     unknown = ""
     try:
         family = shape_of(config).family
     except UnknownName as error:
         unknown = str(error)
-        family = ""
-        if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        if described.architecture.endswith(("ForCausalLM", "LMHeadModel")):
             family = "decoder"
     except BadInput as error:
-        refuse(f"{said}, which is not supported here ({error})")
+        described.refuse(f"{described.said}, which is not supported here ({error})")
+    return described._replace(config=config, family=family, unknown=unknown)
 
-    settings = folder / "config_sentence_transformers.json"
-    made_as = ""
-    if settings.is_file():
-        values = read_json(settings)
-        made_as = str(values.get("model_type", "")) if isinstance(values, Mapping) else ""
-    modules = _modules(folder)
+
+def _made_of_modules(described: _Described) -> Recognised | None:
+    """A cross-encoder made of modules says so; other models of sentence-transformers are no rerankers."""
+    made_as = settings_in(described.folder / OF_MODEL).get("model_type")
+    listed = ", ".join(described.modules)
     if made_as in ("SparseEncoder", "MultiVectorEncoder"):
-        refuse(f"config_sentence_transformers.json says {made_as}, which is not a reranker here (first stage: splade)")
-    if is_modular(folder):
-        return Recognised("cross_encoder", {}, f"modules.json lists {', '.join(modules)}")
-    if made_as == "CrossEncoder" and len(modules) > 1:
-        refuse(f"modules.json: a cross-encoder of {', '.join(modules)}, none of which gives scores")
+        what = f"{OF_MODEL} says {made_as}, which is not a reranker here"
+        described.refuse(f"{what} (first stage: splade)")
+    if is_modular(described.folder):
+        return Recognised("cross_encoder", {}, f"modules.json lists {listed}")
+    if made_as == "CrossEncoder" and len(described.modules) > 1:
+        described.refuse(f"modules.json: a cross-encoder of {listed}, none of which gives scores")
+    return None
 
-    if (folder / ADAPTER).is_file():
-        adapter = read_json(folder / ADAPTER)
-        check_adapter(adapter, folder / ADAPTER)
-        if adapter.get("task_type") == "SEQ_CLS" and not architecture.endswith(_CLASSIFIER):
-            return Recognised("cross_encoder", {}, f"{said}, and {ADAPTER} brings a classification head (SEQ_CLS)")
-    if architecture.endswith(_CLASSIFIER):
-        names = config.get("id2label")
-        if not isinstance(names, Mapping):
-            names = {}
-        labels = config.get("num_labels") or len(names) or 2  # 2: as transformers takes it
-        if labels not in (1, 2):
-            refuse(f"{said} with {labels} labels; a reranker has one or two")
-        why = f"{said} with 1 label"
-        if labels == 2:
-            _, which = relevant_label(names)
-            why = f"{said} with 2 labels; {which}"
+
+def _with_adapter(described: _Described) -> Recognised | None:
+    """An adapter may bring a classification head; without one the model is asked as its base model is."""
+    file = described.folder / ADAPTER
+    if not file.is_file():
+        return None
+    adapter = read_json(file)
+    check_adapter(adapter, file)
+    if adapter.get("task_type") == "SEQ_CLS":
+        if described.architecture.endswith(_CLASSIFIER):
+            return None
+        why = f"{described.said}, and {ADAPTER} brings a classification head (SEQ_CLS)"
         return Recognised("cross_encoder", {}, why)
-    # Only here: a cross-encoder's own modules.json says nothing that its head does not.
-    strange = sorted(set(modules) - set(MODULES))
+    base = str(adapter.get("base_model_name_or_path"))
+    family = family_of_id(base)
+    if family is None:
+        return None
+    why = f"{ADAPTER} names {printable(base)}, which is of the family {family.name}"
+    return Recognised(family.reranker, {"family": family.name}, why)
+
+
+def _with_classification_head(described: _Described) -> Recognised | None:
+    """A classification head of one or two labels scores pairs."""
+    if not described.architecture.endswith(_CLASSIFIER):
+        return None
+    names = described.config.get("id2label")
+    if not isinstance(names, Mapping):
+        names = {}
+    labels = described.config.get("num_labels") or len(names) or 2  # 2: as transformers takes it
+    if labels == 1:
+        return Recognised("cross_encoder", {}, f"{described.said} with 1 label")
+    if labels != 2:
+        described.refuse(f"{described.said} with {labels} labels; a reranker has one or two")
+    _, which = relevant_label(names)
+    return Recognised("cross_encoder", {}, f"{described.said} with 2 labels; {which}")
+
+
+def _with_pooling(described: _Described) -> Recognised | None:
+    """A pooling among the modules makes vectors. A cross-encoder's modules.json says nothing that its head does not."""
+    strange = sorted(set(described.modules) - set(MODULES))
     if strange:
-        refuse(f"modules.json lists {', '.join(strange)}, and {', '.join(MODULES)} are read")
-    if "Pooling" in modules:
-        return Recognised("bi_encoder", {}, f"modules.json lists {', '.join(modules)}")
-    of_config = family_of_config(architecture, kind)
-    if of_config is not None:
-        asks = of_config.reranker == "yes_no"
-        if asks and read_logit_score(folder) is not None:
-            return Recognised("yes_no", {}, f"{said}, with a chat template of query and document")
-        # A copy of a known reranker would give scores of the wrong tokens, and no sign of it.
-        name = Path(model).resolve().name
-        alike = family_of_name(name)
-        if alike is not None and alike != of_config and alike.reranker == of_config.reranker:
-            refuse(f"{said}, and {name} is named as those of {alike.name}, which are asked in their own way")
-        if asks and chat_template_in(folder):
-            return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
-        return Recognised(of_config.reranker, {}, said)
-    if family == "encoder":
-        refuse(f"{said}: an encoder with neither a head that scores pairs nor a modules.json with the pooling")
-    if unknown:
-        refuse(f"{said}, which is not supported here ({unknown})")
-    refuse(f"{said}, a {family} that does not generate text")
+        described.refuse(f"modules.json lists {', '.join(strange)}, and {', '.join(MODULES)} are read")
+    if "Pooling" not in described.modules:
+        return None
+    return Recognised("bi_encoder", {}, f"modules.json lists {', '.join(described.modules)}")
+
+
+def _of_known_architecture(described: _Described) -> Recognised | None:
+    """An architecture of a family: a T5 that writes, its encoder, a causal language model."""
+    family = family_of_config(described.architecture, str(described.config.get("model_type")))
+    if family is None:
+        return None
+    said = described.said
+    asks = family.reranker == "yes_no"
+    if asks and read_logit_score(described.folder) is not None:
+        return Recognised("yes_no", {}, f"{said}, with a chat template of query and document")
+    # A copy of a known reranker would give scores of the wrong tokens, and no sign of it.
+    name = Path(described.model).resolve().name
+    alike = family_of_name(name)
+    if alike is not None and alike != family and alike.reranker == family.reranker:
+        described.refuse(f"{said}, and {name} is named as those of {alike.name}, which are asked in their own way")
+    if asks and chat_template_in(described.folder):
+        return Recognised("yes_no", {"chat": True}, f"{said}, with a chat template")
+    return Recognised(family.reranker, {}, said)
 
 
 def _modules(folder: Path) -> list[str]:

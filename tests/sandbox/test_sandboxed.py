@@ -23,7 +23,7 @@ from models import (
     t5_tokenizer,
 )
 from safetensors.torch import load_file, save_file
-from test_adapters import adapted
+from test_adapters import adapted, alone
 from toys import contents
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates
@@ -176,4 +176,18 @@ def test_the_family_of_a_hub_id_is_known_in_the_jail_which_sees_no_id(tmp_path, 
         outside = reranker("yes_no", model=id, revision=commit, scores=None)
         with closing(SandboxedReranker("yes_no", id, {"revision": commit})) as inside:
             assert inside.identity == outside.identity and "<Instruct>" in inside.identity["template"]
+            assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+
+
+def test_an_adapter_of_the_hub_and_the_base_model_that_it_pins_are_one_model_in_the_jail(tmp_path, monkeypatch):
+    base = classifier_folder(tmp_path / "base")
+    whole = adapted(base, tmp_path / "whole", "SEQ_CLS", target_modules=["query"])
+    with HubDouble() as hub:
+        point_at(hub.url, tmp_path / "home", monkeypatch)
+        at = hub.commit("models/acme/base", contents(base))
+        pinned = alone(whole, tmp_path / "pinned", base_model_name_or_path="acme/base", revision=at)
+        commit = hub.commit("models/acme/lora", contents(pinned))
+        outside = reranker("cross_encoder", model="acme/lora", revision=commit, scores=None)
+        with closing(SandboxedReranker("cross_encoder", "acme/lora", {"revision": commit})) as inside:
+            assert inside.identity == outside.identity and inside.identity["revision"] == commit
             assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))

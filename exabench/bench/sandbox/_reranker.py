@@ -20,11 +20,13 @@ from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
 from exabench.core.records import Record, as_builtins
 from exabench.hub import client
+from exabench.hub.client import ADAPTER
 from exabench.models.screening import (
     ERROR_CLASSES,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
+    pinned_base,
     screen_folder,
     screen_repo,
 )
@@ -56,18 +58,31 @@ def fetch_screened(
     commit = client.pin_commit(model, revision or None, lock, kind="model")
     folder = cache_folder("strangers") / model.replace("/", "--") / commit
     if not folder.is_dir():
-        files = client.file_sizes(model, commit)
+        # Where each file is: an adapter has its base model at a commit that its own commit pins.
+        sizes = client.file_sizes(model, commit)
+        places = dict.fromkeys(sizes, (model, commit))
+        if ADAPTER in sizes and "config.json" not in sizes:
+            base = pinned_base(_read_part(model, commit, ADAPTER, 0, sizes[ADAPTER]), model)
+            base_sizes = client.file_sizes(base.model, base.revision)
+            if ADAPTER in base_sizes:
+                raise SubmissionRefused("unsupported-model", f"its base model {base.model} has an adapter itself")
+            places = dict.fromkeys(base_sizes, (base.model, base.revision)) | places
+            sizes = {**base_sizes, **sizes}
 
         def read(file: str, start: int, end: int) -> bytes:
-            end = min(end, files[file])
-            return client.read_part(model, file, commit, start, end) if start < end else b""
+            return _read_part(*places[file], file, start, min(end, sizes[file]))
 
-        wanted = sorted(screen_repo(files, read, limits).files)
+        wanted = sorted(screen_repo(sizes, read, limits).files)
         with replacing_folder(folder) as fresh:
-            client.snapshot(model, commit, wanted, fresh)
+            for repo, at in sorted(set(places.values())):
+                client.snapshot(repo, at, [name for name in wanted if places[name] == (repo, at)], fresh)
             shutil.rmtree(fresh / ".cache", ignore_errors=True)  # the client's notes
     screen_folder(folder, limits)
     return ModelFolder(model, folder, commit)
+
+
+def _read_part(repo: str, commit: str, file: str, start: int, end: int) -> bytes:
+    return client.read_part(repo, file, commit, start, end) if start < end else b""
 
 
 # -- answers: typed, bounded, and checked before a value is used -------------------------------------------------------

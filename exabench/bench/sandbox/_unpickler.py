@@ -7,26 +7,18 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from exabench.bench.sandbox._jail import MODEL
+from exabench.bench.sandbox._program import begin_answers, end_refused
 
 PIECE = 3 << 20  # bytes in a line, which base64 makes a third longer
 
 
 def main() -> None:
     """For each file: a line with the number of bytes of its safetensors, then these in pieces."""
-    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is not an answer
-
-    def answer(value: Mapping[str, Any]) -> None:
-        stdout.write(json.dumps(value) + "\n")
-        stdout.flush()
-
+    answer = begin_answers()
     try:
         from exabench.models.pickled import as_safetensors
 
@@ -39,8 +31,7 @@ def main() -> None:
         from exabench.models.loading import out_of_memory
 
         reason = "out-of-memory" if out_of_memory(error) else "load-failed"
-        answer({"refused": reason, "message": " ".join(str(error).split())[:300] or type(error).__name__})
-        sys.exit(1)
+        end_refused(answer, reason, error)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,20 @@ It is given texts and positions, never an id and never a judgement. `python -I -
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from exabench.bench.sandbox._jail import MODEL
+from exabench.bench.sandbox._program import begin_answers, end_refused
 from exabench.core.errors import BadInput, ExabenchError
 from exabench.core.nouns import Passage, Query
 
 
 def main() -> None:
     """Load the part that the first line names, describe it, then score until stdin ends."""
-    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is not an answer
-
-    def answer(value: Mapping[str, Any]) -> None:
-        stdout.write(json.dumps(value) + "\n")
-        stdout.flush()
-
+    answer = begin_answers()
     part = None
     reason = "invalid-submission"  # of a BadInput, until the part is loaded
     try:
@@ -60,8 +54,7 @@ def main() -> None:
             reason = "bad-scores"
         else:
             reason = "crashed"
-        answer({"refused": reason, "message": " ".join(text.split())[:300] or type(error).__name__})
-        sys.exit(1)
+        end_refused(answer, reason, error)
 
 
 def _jobs() -> Iterator[tuple[Query, list[Passage]]]:

@@ -10,6 +10,7 @@ from typing import Any
 from exabench.core.errors import BadInput, OutsideFailed
 from exabench.core.nouns import Prompt, Reply
 from exabench.hub.client import model_folder
+from exabench.models.adapters import has_adapter
 from exabench.parts.teachers._chat import first_line, identity_of, model_config, seed_of
 from exabench.parts.teachers._prompt_reader import Asked, PromptReader, choice_reply
 
@@ -52,6 +53,9 @@ class Vllm:
         lock: str | Path | None = None,
     ) -> None:
         folder = model_folder(model, revision, lock)
+        if has_adapter(folder.path):
+            left_out = "holds a LoRA adapter, which vLLM would leave out"
+            raise BadInput(f"{left_out}: merge it with peft, or use the teacher transformers", file=folder.path)
         try:
             self._engine = LLM(
                 model=str(folder.path),

@@ -70,10 +70,12 @@ CAUSAL_FAMILIES = {  # of models/families, and their architectures; the other fa
     "bge-reranker-v2-gemma": "gemma",
     "ctxl-rerank-v2": "qwen3",
     "mxbai-rerank-v2": "qwen2",
+    "query_likelihood": "llama",
     "qwen3-reranker": "qwen3",
     "yes_no": "llama",
     "zerank": "qwen3",
 }
+TWO_WAY = {**_SMALL, "num_key_value_heads": 2, "vocab_size": 1_280, "pad_token_id": 0}
 NEWER_T5S = ("mt5-mmarco", "mt5-mmarco-true", "rankt5", "twolar")  # v1.1, flan and mT5, with a head of their own
 CLASSIFIERS = tuple(_ENCODERS)
 UNCOUNTED: dict[str, dict[str, Any]] = {  # encoders that transformers classifies and whose FLOPs are not counted
@@ -280,6 +282,8 @@ def decoder_folder(folder: Path, kind: str = "llama", *, tokenizer: Any = None, 
 
 def family_folder(folder: Path, family: str) -> Path:
     """A model of one of models/families, in the architecture that its cards name."""
+    if family == "nemotron-rerank":
+        return two_way_folder(folder)
     if family not in CAUSAL_FAMILIES:
         newer = family in NEWER_T5S
         kind = "mt5" if family.startswith("mt5") else "t5"
@@ -289,6 +293,22 @@ def family_folder(folder: Path, family: str) -> Path:
     decoder_folder(folder, kind, tokenizer=tokenizer)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     return folder
+
+
+def two_way_folder(folder: Path, **settings: Any) -> Path:
+    """A Llama without causal mask as NVIDIA publishes it: its class and its code are named in config.json."""
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(**TWO_WAY, num_labels=1, initializer_range=0.3)
+    weights = transformers.LlamaForSequenceClassification(config).state_dict()
+    name = "LlamaBidirectionalForSequenceClassification"
+    values = {**TWO_WAY, "model_type": "llama_bidirec", "num_labels": 1, "id2label": {"0": "LABEL_0"}}
+    values |= {"architectures": [name], "pooling": "avg", "temperature": 1.0}
+    values["auto_map"] = {
+        "AutoConfig": "llama_bidirectional_model.LlamaBidirectionalConfig",
+        "AutoModel": "llama_bidirectional_model.LlamaBidirectionalModel",
+        "AutoModelForSequenceClassification": f"llama_bidirectional_model.{name}",
+    }
+    return _written(folder, values | settings, weights, bpe_tokenizer())
 
 
 def _drawn(folder: Path, auto: Any, kind: str, tokenizer: Any, seed: int, sizes: dict[str, Any]) -> Path:

@@ -238,9 +238,9 @@ def test_what_does_not_fit_is_refused_in_one_line(part, options, said, tmp_path)
 def test_every_family_has_the_source_of_its_facts_and_a_part_that_reads_it(tmp_path):
     for name, family in families().items():
         assert family.about and family.template and family.strategy, name
-        assert family.answers or family.answer_ids, name
+        assert family.answers or family.answer_ids or family.reranker == "cross_encoder", name
         assert family.sources or name == "yes_no", name
-        readers = ("yes_no", "monot5", "exaranker", "rankt5", "pairwise", "query_likelihood")
+        readers = ("yes_no", "monot5", "exaranker", "rankt5", "pairwise", "query_likelihood", "cross_encoder")
         assert family.reranker in readers, name
     t5 = str(t5_folder(tmp_path / "t5", t5_tokenizer()))
     plain_scores = exabench.reranker("auto", model=t5).score(QUERY, PASSAGES)

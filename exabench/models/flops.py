@@ -20,6 +20,8 @@ Tokens = int | Sequence[int] | np.ndarray
 PETA = 1e15
 _ENCODERS = "albert bert camembert deberta deberta-v2 distilbert electra modernbert mpnet roberta xlm-roberta".split()
 _DECODERS = "gemma gemma2 gemma3_text granite llama mistral olmo2 phi3 qwen2 qwen3".split()
+_TWO_WAY_DECODERS = ("llama_bidirec",)
+"""A decoder's matrices, an encoder's attention."""
 _T5 = "mt5 t5 umt5".split()
 _KEYS_OF_DISTILBERT = {
     "hidden_size": "dim",
@@ -75,8 +77,9 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     Raises UnknownName for a model whose FLOPs are not counted here, BadInput for sizes that are none.
     """
     kind = str(config.get("model_type") or "")
-    if kind not in (*_ENCODERS, *_DECODERS, *_T5):
-        raise UnknownName("model_type in config.json", kind, (*_ENCODERS, *_DECODERS, *_T5))
+    known = (*_ENCODERS, *_DECODERS, *_TWO_WAY_DECODERS, *_T5)
+    if kind not in known:
+        raise UnknownName("model_type in config.json", kind, known)
     # The decoder of such a T5 reads the whole input once more.
     if kind in _T5 and "ForSequenceClassification" in str(config.get("architectures")):
         raise UnknownName("use of a T5", "ForSequenceClassification", ("ForConditionalGeneration", "EncoderModel"))
@@ -109,8 +112,9 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         if "EncoderModel" not in str(config.get("architectures")):
             family = "encoder-decoder"
             decoder_layers = whole("num_decoder_layers", layers)
-    elif kind in _DECODERS:
-        family = "decoder"
+    elif kind in (*_DECODERS, *_TWO_WAY_DECODERS):
+        if kind in _DECODERS:
+            family = "decoder"
         key_heads = whole("num_key_value_heads", heads)
         head_size = whole("head_dim", width // heads)
         attention = heads * head_size

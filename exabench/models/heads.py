@@ -19,11 +19,12 @@ from tokenizers import normalizers
 from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.hub.client import model_folder
 from exabench.models.batches import pad_rows
+from exabench.models.bidirectional import LlamaBidirectionalConfig, register
 from exabench.models.devices import devices_of, on_device
 from exabench.models.flops import Shape, shape_of
 from exabench.models.loading import (
@@ -47,6 +48,19 @@ LOGITS_AT_ONCE = 1 << 26
 
 POOLINGS = ("cls", "mean", "max", "lasttoken")
 """The ways to make one vector of a text's states, by the names of sentence-transformers."""
+_POOLINGS_OF_NEMO = {"avg": "mean", "cls": "cls", "last": "lasttoken"}
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One vector `[n, width]` of the states `[n, tokens, width]` of each text, made as one of POOLINGS says."""
+    real = mask[..., None]
+    if pooling == "cls":
+        return states[:, 0]
+    if pooling == "lasttoken":
+        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+    if pooling == "max":
+        return states.masked_fill(~real, -torch.inf).amax(1)
+    return (states * real).sum(1) / real.sum(1)
 
 
 def inputs_of(items: Sequence[ModelInput], pad: int, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -385,6 +399,18 @@ class Modular(Classifier):
 
 
 @dataclass(frozen=True)
+class TwoWay(Classifier):
+    """A decoder without its causal mask (models/bidirectional.py): its layer `score` reads all states made one."""
+
+    def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
+        """The labels' logits."""
+        config = self.model.config
+        states = self.model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        state = pooled(states.float(), mask, _POOLINGS_OF_NEMO[config.pooling])
+        return _linear(state, self.model.score.weight.float()) / config.temperature
+
+
+@dataclass(frozen=True)
 class DualHead(Head):
     """A dual encoder that learns: the vector of each text, query or passage.
 
@@ -397,16 +423,8 @@ class DualHead(Head):
 
     def logits(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """The vectors `[n, width]`."""
-        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        real = mask[..., None]
-        if self.pooling == "cls":
-            vectors = states[:, 0]
-        elif self.pooling == "lasttoken":
-            vectors = states[torch.arange(len(states), device=ids.device), mask.sum(1) - 1]
-        elif self.pooling == "max":
-            vectors = states.masked_fill(~real, -torch.inf).amax(1)
-        else:
-            vectors = (states * real).sum(1) / real.sum(1)
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        vectors = pooled(states.float(), mask, self.pooling)
         if self.normal:
             vectors = nn.functional.normalize(vectors, dim=-1)
         return vectors
@@ -445,6 +463,12 @@ KINDS: dict[str, tuple[Any, type[Head], Sequence[str], str]] = {
         Modular,
         ("encoder", "decoder", UNKNOWN),
         "a cross-encoder made of modules",
+    ),
+    "two-way": (
+        transformers.AutoModelForSequenceClassification,
+        TwoWay,
+        ("encoder",),
+        "a Llama that reads both ways",
     ),
     "decoder": (transformers.AutoModelForCausalLM, Decoder, ("decoder", UNKNOWN), "a Llama"),
     "encoder": (transformers.T5EncoderModel, Encoder, ("encoder",), "the encoder of a T5"),
@@ -506,8 +530,8 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         raise UnknownName("precision", precision, known)
     devices = devices_of(options.get("devices", ()), precision)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
-    if kind == "classifier" and is_modular(folder.path):
-        kind = "modular"
+    if kind == "classifier":
+        kind = _kind_of_classifier(folder.path)
     model_class, head_class, families, what = KINDS[kind]
     shape = read_shape(folder, families, what)
     with loading(folder, what):
@@ -530,6 +554,21 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         placed = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
         head = replace(head, model=placed)
     return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
+
+
+def _kind_of_classifier(folder: Path) -> str:
+    """Which of KINDS a folder with a cross-encoder is."""
+    if is_modular(folder):
+        return "modular"
+    config = read_json(folder / "config.json")
+    if isinstance(config, Mapping) and config.get("model_type") == LlamaBidirectionalConfig.model_type:
+        register()
+        if config.get("pooling", "avg") not in _POOLINGS_OF_NEMO:
+            wanted = ", ".join(_POOLINGS_OF_NEMO)
+            wrong = f"pooling is {config['pooling']!r}; it is one of {wanted}"
+            raise BadInput(printable(wrong), file=folder / "config.json")
+        return "two-way"
+    return "classifier"
 
 
 def _limit_of(tokenizer: Any, model: Any) -> int:

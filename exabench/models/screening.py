@@ -93,6 +93,7 @@ FAMILIES = {  # model_type: how its classes begin; those that a head of exabench
     "gemma3_text": "Gemma3",
     "granite": "Granite",
     "llama": "Llama",
+    "llama_bidirec": "LlamaBidirectional",
     "mistral": "Mistral",
     "olmo2": "Olmo2",
     "phi3": "Phi3",
@@ -137,6 +138,12 @@ _HEADS = r"(Text)?(Model|EncoderModel|PreTrainedModel|LMHeadModel|For(SequenceCl
 _HEADS += r"|ConditionalGeneration|PreTraining|TextEncoding|TextModel|TokenClassification))"
 # Classes of transformers that a folder may name besides: those of configs, and of heads that nothing here is read by.
 _BESIDE = r"(Text)?(Config|For(QuestionAnswering|MultipleChoice|NextSentencePrediction))"
+OWN_CLASSES = (
+    "LlamaBidirectionalConfig",
+    "LlamaBidirectionalModel",
+    "LlamaBidirectionalForSequenceClassification",
+)
+"""Classes that models/bidirectional has and transformers lacks."""
 # settings that name code or a place to fetch it from
 _CODE = frozenset(
     "auto_map trust_remote_code custom_pipelines custom_code custom_generate quantization_config compression_config "
@@ -507,7 +514,7 @@ def own_code_needed(config: Mapping[str, Any]) -> str:
         # Only now, because it takes seconds: a name may be written as those of transformers and not be there.
         import transformers
 
-        known = set(dir(transformers))
+        known = {*dir(transformers), *OWN_CLASSES}
         strange = [name for name in named if name not in known]
     if strange:
         return f"{printable(strange[0])} is not a class that transformers has for {kind}"

@@ -19,7 +19,6 @@ from exabench.measure.runs import read_run, run_of, write_run
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.teachers import TEACHERS
-from exabench.parts.teachers._prompt_reader import Asked
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 
@@ -86,9 +85,11 @@ def test_vllm_ranks_mini_in_windows(vllm: Any, jobs: Jobs, tmp_path: Path) -> No
 
 
 def test_vllm_writes_what_its_own_chat_and_transformers_write(vllm: Any, model: Path) -> None:
+    from vllm import SamplingParams
+
     replies = {reply.id: reply for reply in vllm.complete(PROMPTS)}
     turns = [[{"role": role, "content": text} for role, text in prompt.turns] for prompt in PROMPTS]
-    sampling = vllm._sampling(Asked(PROMPTS[0], []))
+    sampling = SamplingParams(max_tokens=24, temperature=0.0)
     for prompt, chat in zip(PROMPTS, vllm._engine.chat(turns, sampling, use_tqdm=False), strict=True):
         assert replies[prompt.id].text == chat.outputs[0].text
         assert replies[prompt.id].prompt_tokens == len(chat.prompt_token_ids)

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from exabench.core.errors import BadInput
 from exabench.models.answers import check_strategy
+from exabench.models.families import family_named, family_of_config
 from exabench.models.heads import Options, load
 from exabench.models.labels import relevant_label
 from exabench.models.modules import PairSettings
@@ -20,7 +21,8 @@ class CrossEncoder(Pointwise):
     label of two.
 
     Any model that transformers loads with a head for sequence classification, encoder or decoder, and cross-encoders
-    made of modules (sentence-transformers 5.4). `strategy` overrides how two labels become a score ("softmax",
+    made of modules (sentence-transformers 5.4). `family` is one of models/families, by default that of the model's
+    architecture. `strategy` overrides how two labels become a score ("softmax",
     "difference"). `template` is a text with {query} and {passage} for a model that was trained on one; without it the
     pair is read as the folder says, or as its tokenizer makes a pair.
     """
@@ -31,6 +33,7 @@ class CrossEncoder(Pointwise):
         self,
         model: str,
         *,
+        family: str = "",
         strategy: str = "",
         template: str = "",
         **options: Unpack[Options],
@@ -45,7 +48,25 @@ class CrossEncoder(Pointwise):
             usual = "log_softmax"
         strategy = strategy or usual
         check_strategy(strategy, head.rows, rows=("answers",))
+        if not template:
+            template = _template_of_family(head, family)
         super().__init__(loaded, _template_of(loaded.tokenizer, head.settings, template), strategy, answers, **options)
+
+
+def _template_of_family(head: Any, name: str) -> str:
+    """The template of the family of that name, or of the model's architecture; empty where there is none.
+
+    Raises BadInput for a family of another reranker.
+    """
+    if name:
+        named = family_named(name)
+        if named.reranker != "cross_encoder":
+            raise BadInput(f"family {name} is read by reranker {named.reranker}, not by cross_encoder")
+        return str(named.template)
+    family = family_of_config(type(head.model).__name__, head.model.config.model_type)
+    if family is None or family.reranker != "cross_encoder":
+        return ""
+    return str(family.template)
 
 
 def _template_of(tokenizer: Any, settings: PairSettings, template: str) -> Template:

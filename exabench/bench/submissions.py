@@ -348,7 +348,9 @@ def _problems(values: dict[str, Any]) -> list[str]:
                 problem += f", not {printable(shown)!r}"
             problems.append(problem)
     if foreign:
-        wanted = "api" if foreign == ["endpoint"] else "model"
+        wanted = "model"
+        if set(foreign) <= {"endpoint", "notes"}:
+            wanted = "api"
         problems.append(f"{', '.join(foreign)} belong to a submission of kind {wanted}, not {kind}")
 
     name = values.get("name")

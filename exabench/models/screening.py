@@ -19,8 +19,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import PATH, BadInput, UnknownName, printable
+from exabench.core.errors import PATH, BadInput, MissingExtra, UnknownName, printable
 from exabench.core.files import from_json, read_json
+from exabench.core.packages import extra_line
 from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS, BaseModel, read_base
 from exabench.models.adapters import Shape, check_adapter, misfit
 
@@ -494,7 +495,8 @@ def own_code_needed(config: Mapping[str, Any]) -> str:
     """Why a model whose config.json has auto_map cannot be read without its own code; empty where it can.
 
     It can where transformers itself has every class that is named, under the same name: then it is read by those. Where
-    the names are others, the model is not what its model_type says (jina-bert says bert).
+    the names are others, the model is not what its model_type says (jina-bert says bert). Raises MissingExtra without
+    transformers.
     """
     kind = printable(str(config.get("model_type")))
     prefix = FAMILIES.get(str(config.get("model_type")))
@@ -512,7 +514,10 @@ def own_code_needed(config: Mapping[str, Any]) -> str:
     strange = [name for name in named if not ours.fullmatch(name) and name not in TOKENIZERS]
     if not strange:
         # Only now, because it takes seconds: a name may be written as those of transformers and not be there.
-        import transformers
+        try:
+            import transformers
+        except ImportError as error:
+            raise MissingExtra(f"a model with auto_map needs packages to be read: {extra_line('models')}") from error
 
         known = {*dir(transformers), *OWN_CLASSES}
         strange = [name for name in named if name not in known]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fits
 import pytest
 import torch
 import transformers
@@ -85,3 +86,17 @@ def test_it_is_submitted_and_scored_on_a_board(tmp_path: Path) -> None:
     exabench.submit(sent, [], board)
     [result] = exabench.run_board(board, slugs=["acme--two-way"])
     assert json.loads(result.read_text())["measurement"]["queries"] == 24
+
+
+def test_one_that_was_trained_is_read_as_it_was_fitted(tmp_path: Path) -> None:
+    release = fits.write_release(tmp_path / "release", {"t": ("listwise", {"train": fits.listwise(6)})})
+    about: dict[str, Any] = {"reranker": "cross_encoder", "model": str(two_way_folder(tmp_path / "m"))}
+    file = fits.recipe(tmp_path / "toy.toml", [{"release": str(release), "table": "t"}], **about, steps={"epochs": 1})
+    exabench.train(file, tmp_path / "run")
+    trained = tmp_path / "run" / "model"
+    values = json.loads((trained / "config.json").read_text())
+    assert (values["model_type"], values["pooling"]) == ("llama_bidirec", "avg") and "auto_map" not in values
+    before: Any = exabench.reranker("auto", model=str(tmp_path / "m"))
+    after: Any = exabench.reranker("auto", model=str(trained))
+    assert after.identity["template"] == before.identity["template"]
+    assert after.score(QUERY, PASSAGES) != before.score(QUERY, PASSAGES)

@@ -216,6 +216,8 @@ def read_whole(
         raise BadInput(f"has no weights for {missing[0]}{more}: it is not {what}, or is incomplete", file=folder)
     if added:
         model = merge_adapter(model, folder, added, settings)
+    if getattr(model.config, "auto_map", None):  # code that was not needed; what is trained of it is saved without
+        del model.config.auto_map
     return model.eval().requires_grad_(False)
 
 

@@ -1,8 +1,8 @@
 """Llamas whose tokens see each other both ways: NVIDIA's rerankers, for which transformers has no class.
 
 They are transformers' own Llama without its causal mask, unless config.json says is_causal; the head scores the mean of
-the states. As in NVIDIA-NeMo/Automodel (components/models/llama_bidirectional/model.py), under the same names of classes
-and settings.
+the states. As in NVIDIA-NeMo/Automodel (components/models/llama_bidirectional/model.py), under its names of
+classes and settings.
 """
 
 from __future__ import annotations

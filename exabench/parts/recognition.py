@@ -7,6 +7,7 @@
 | a Hub id of a family (models/families) | the one that reads the family |
 | a classification head of one or two labels | cross_encoder |
 | a cross-encoder made of modules | cross_encoder |
+| an adapter with a classification head, or of a model of a family | cross_encoder, or the one that reads the family |
 | modules.json with a pooling | bi_encoder |
 | an architecture of a family: a T5 that writes, its encoder, a causal language model | monot5, rankt5, yes_no |
 

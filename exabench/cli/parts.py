@@ -54,13 +54,14 @@ def parts(shelf: str | None, part: str | None) -> None:
     if shelf is None or part is None:
         names = list(SHELVES) if shelf is None else [shelf]
         summaries = {}
-        lines = []
+        places = {}
         for name in names:
             found = _shelf(name)
             summaries[name] = {part: found.summary(part) for part in found}
             for part, summary in summaries[name].items():
-                place = f"{name}/{part}"
-                lines.append(f"{place:<28}{summary}")
+                places[f"{name}/{part}"] = summary
+        width = max(map(len, places))
+        lines = [f"{place:<{width}}  {summary}" for place, summary in places.items()]
         answer(summaries, "\n".join(lines))
         return
 

@@ -73,6 +73,51 @@ def test_a_long_passage_that_no_option_cuts_is_sent_again_cut_and_counted():
         assert usage.cut_passages == 1 and usage.passages is None
 
 
+@pytest.mark.parametrize("server_of", ["vllm", "infinity"])
+def test_the_default_form_gets_raw_scores_from_servers_that_know_how(server_of: str) -> None:
+    path, answer, _ = SERVERS[server_of]
+    with answering(path, answer) as server:
+        part = made("documents", server.url)
+        [(found, _)] = part.score_many([(QUERY, PASSAGES)])
+    assert found == LOGITS and part.identity["asked"]["raw_scores"] is True
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+def test_a_server_that_refuses_unknown_fields_is_asked_without_them(names_it: bool) -> None:
+    def strict(body: Any, headers: Any) -> Any:
+        odd = sorted(set(body) - {"model", "query", "documents"})
+        if odd:
+            raise Refused(422, {"error": f"unknown field {odd[0]}" if names_it else "invalid request"})
+        if any(len(text) > LIMIT for text in body["documents"]):
+            raise Refused(422, {"error": "a document is too long"})
+        listed = [{"index": place, "relevance_score": logit(text)} for place, text in enumerate(body["documents"])]
+        return {"results": listed}
+
+    with answering("/v1/rerank", strict) as server:
+        part = made("documents", server.url, concurrency=1)
+        outcomes = list(part.score_many([(QUERY, PASSAGES[:9]), (QUERY, [*PASSAGES[:3], LONG]), (QUERY, PASSAGES)]))
+        assert [scores for scores, _ in outcomes] == [LOGITS[:9], [*LOGITS[:3], 21.5], LOGITS]
+        assert outcomes[1][1].cut_passages == 1
+        asked = len(server.asked)
+        part.score(QUERY, PASSAGES)
+        assert len(server.asked) == asked + 1, "what it refuses is not tried again"
+    assert part.identity["asked"] == {} and "raw_scores" not in server.asked[-1][1]
+
+
+def test_a_long_passage_is_not_taken_for_an_unknown_field() -> None:
+    def squashing(body: Any, headers: Any) -> Any:
+        if any(len(text) > LIMIT for text in body["documents"]):
+            raise Refused(422, {"error": "a document is too long"})
+        squash = (lambda value: value) if body.get("raw_scores") else sigmoid
+        scores = [squash(logit(text)) for text in body["documents"]]
+        return {"results": [{"index": place, "relevance_score": score} for place, score in enumerate(scores)]}
+
+    with answering("/v1/rerank", squashing) as server:
+        part = made("documents", server.url, concurrency=1)
+        [(found, usage)] = part.score_many([(QUERY, [LONG, *PASSAGES[:4]])])
+    assert found == [21.5, *LOGITS[:4]] and usage.cut_passages == 1 and part.identity["asked"]["raw_scores"] is True
+
+
 def test_a_server_that_refuses_everything_is_known_after_a_few_requests():
     def refusing(body: Any, headers: Any) -> Any:
         raise Refused(422, {"error": "unknown field `raw_scores`"})

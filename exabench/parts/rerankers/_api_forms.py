@@ -16,9 +16,10 @@ class Form:
     """One API. `query`, `documents`, `results` and `score` are its names of fields; without `results` the answer is
     the list of scores itself.
 
-    `asked` is sent, too: raw scores (by the fields `raw`), and long texts cut instead of refused. `count` names the
-    field that says how many scores are wanted, where a server gives fewer by itself. `most` texts go into one request.
-    `scores` says what comes back: "raw" (as the model gives them), "from 0 to 1" (squashed), or "unknown".
+    `asked` is sent, too: raw scores (by the fields `raw`), and long texts cut instead of refused. So is `tried`, until
+    the server refuses it. `count` names the field that says how many scores are wanted, where a server gives fewer by
+    itself. `most` texts go into one request. `scores` says what comes back: "raw" (as the model gives them), "from 0
+    to 1" (squashed), or "unknown".
     """
 
     path: str = "/rerank"
@@ -27,6 +28,7 @@ class Form:
     are_objects: bool = False
     names_model: bool = True
     asked: Mapping[str, Any] = field(default_factory=dict)
+    tried: Mapping[str, Any] = field(default_factory=dict)
     raw: tuple[str, ...] = ()
     count: str = ""
     most: int = 1000
@@ -64,7 +66,8 @@ class Form:
 _VLLM = {"truncate_prompt_tokens": -1, "use_activation": False, "activation": False}
 
 FORMS = {
-    "documents": Form(),
+    # Of many servers: what one of them calls raw scores most others ignore, and some refuse.
+    "documents": Form(tried={"raw_scores": True, **_VLLM}),
     "texts": Form(
         documents="texts",
         names_model=False,

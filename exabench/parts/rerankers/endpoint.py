@@ -22,6 +22,7 @@ from exabench.parts.rerankers._api_forms import FORMS, Form
 TYPE = "reranking API"
 _LARGEST = sys.float_info.max  # an integer of 400 digits is a JSON number, too
 _TOO_MUCH = (400, 413, 422)  # what servers say to too many texts, or to one that is too long
+_FIELD_UNKNOWN = (400, 422)  # what servers say to a field that they do not know
 _TOO_LONG = re.compile("input.{0,40} too (large|long)", re.IGNORECASE)  # what llama.cpp says, with status 500
 _BATCH_LIMIT = re.compile(r"maximum allowed batch size\D*(\d+)", re.IGNORECASE)
 _SHORTEST = 100  # characters: a server that refuses so few does not mind their number
@@ -33,11 +34,12 @@ class Endpoint:
     `form` is the server's API: "documents" (Jina and others with results and relevance_score), "texts"
     (text-embeddings-inference), "vllm" or "vllm-score", "infinity", "llama.cpp", "cohere" (v2), "voyage", "mixedbread"
     or "pinecone". Where the form has such fields, scores are asked for as the model gives them, before any sigmoid, and
-    long texts are cut by the server. `body` is a table of further fields of each request. The key is read from the
-    environment variable `api_key_env` whenever it is needed and kept nowhere. A request has
-    `timeout` seconds and is tried again `retries` times, after a longer break each time or the one that the server
-    asks for, up to `patience` seconds. `concurrency` requests are in flight. More than `batch` passages (0: as many as
-    the API takes) are split over several requests, which suits servers that score each passage by itself.
+    long texts are cut by the server; "documents" tries the fields of several servers, and leaves them out where they
+    are refused. `body` is a table of further fields of each request. The key is read from the environment variable
+    `api_key_env` whenever it is needed and kept nowhere. A request has `timeout` seconds and is tried again `retries`
+    times, after a longer break each time or the one that the server asks for, up to `patience` seconds. `concurrency`
+    requests are in flight. More than `batch` passages (0: as many as the API takes) are split over several requests,
+    which suits servers that score each passage by itself.
 
     What a server refuses as too much is asked again in halves, and a single passage cut to a half of its characters:
     the usage counts it as cut. `identity` says what was asked and what the server may have done to the scores.
@@ -86,6 +88,7 @@ class Endpoint:
         self._key_name = api_key_env
         self._body = dict(body)
         self._batch = batch or self._form.most
+        self._tries = bool(self._form.tried)
         self._fields = tuple(fields)
         self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
@@ -94,7 +97,7 @@ class Endpoint:
             "model": model,
             "server": endpoint,
             "form": form,
-            "asked": {**self._form.asked, **self._body},
+            "asked": {**self._form.asked, **self._form.tried, **self._body},
             "scores": self._form.scores_with(self._body),
             "fields": list(self._fields),
         }
@@ -115,7 +118,7 @@ class Endpoint:
             if form.key_header == "authorization":
                 headers[form.key_header] = f"Bearer {key}"
         client = Client(self._server, form.path, key, self._limits, headers=headers, final=_is_final)
-        requests = _Requests(form, self._model, self._body, self._fields, self._batch, jobs)
+        requests = _Requests(form, self._model, self._body, self._fields, self._batch, self._tries, jobs)
         waiting = requests.waiting
         # Closed where a query fails: no request is left behind that nobody waits for.
         with closing(client.ask(requests, lambda data: from_json(data.decode()))) as outcomes:
@@ -123,16 +126,19 @@ class Endpoint:
                 if isinstance(outcome, OutsideFailed):
                     raise outcome
                 if isinstance(outcome, StatusError):
-                    if not requests.ask_for_less(part, outcome):
+                    if not requests.ask_plainly(part, outcome) and not requests.ask_for_less(part, outcome):
                         why = f"{self._server} refuses: {client.describe(outcome)}"
                         raise BadInput(f"{why}; check endpoint, form, model and key")
                     self._batch = requests.batch
                     continue
-                part.of.take(part, outcome, form)
+                requests.take(part, outcome)
+                self._tries = requests.tries
                 while waiting and not waiting[0].missing:  # answers come in any order, jobs are given out in theirs
                     yield waiting.popleft().result()
         while waiting:  # jobs without passages
             yield waiting.popleft().result()
+        if not self._tries:
+            self.identity["asked"] = {**form.asked, **self._body}
 
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "")
@@ -151,12 +157,17 @@ def _is_final(error: StatusError) -> bool:
 
 
 class _Part(NamedTuple):
-    """The passages of a job from place `start` up to `end`, in one request; `characters` of each are sent (0: all)."""
+    """The passages of a job from place `start` up to `end`, in one request; `characters` of each are sent (0: all).
+
+    `tries` is whether the fields that the form tries are sent with them; `plain` parts are asked again without.
+    """
 
     of: _Waiting
     start: int
     end: int
     characters: int = 0
+    tries: bool = False
+    plain: bool = False
 
 
 @dataclass
@@ -171,9 +182,11 @@ class _Requests:
     body: Mapping[str, Any]
     fields: tuple[str, ...]
     batch: int
+    tries: bool
     jobs: Iterable[Job]
 
     def __post_init__(self) -> None:
+        self._were_taken = False  # the fields that the form tries, by an answer
         self.waiting = deque[_Waiting]()
         self._unread = iter(self.jobs)
         self._parts = deque[_Part]()
@@ -191,12 +204,34 @@ class _Requests:
             for start in range(0, len(texts), self.batch):
                 self._parts.append(_Part(job, start, min(start + self.batch, len(texts))))
         part = self._parts.popleft()
+        part = part._replace(tries=self.tries and not part.plain)
         texts = part.of.texts[part.start : part.end]
         if part.characters:
             texts = [text[: part.characters] for text in texts]
         query = part.of.query
-        body = self.form.body(self.model, query.text, texts, self.body)
+        more = self.body
+        if part.tries:
+            more = {**self.form.tried, **more}
+        body = self.form.body(self.model, query.text, texts, more)
         return Request(part, body, f"query {printable(query.id)!r}")
+
+    def take(self, part: _Part, answer: Any) -> None:
+        """Give an answer to the job that it belongs to."""
+        if part.tries:
+            self._were_taken = True
+        elif part.plain and not self._were_taken:  # the same texts were refused with these fields
+            self.tries = False
+        part.of.take(part, answer, self.form)
+
+    def ask_plainly(self, part: _Part, refusal: StatusError) -> bool:
+        """Ask again for the same without the fields that the form tries; False where these cannot be at fault.
+
+        They are not once a request that had them was answered.
+        """
+        if not part.tries or self._were_taken or refusal.status not in _FIELD_UNKNOWN:
+            return False
+        self._parts.appendleft(part._replace(plain=True))
+        return True
 
     def ask_for_less(self, part: _Part, refusal: StatusError) -> bool:
         """Ask again for a part that the server refused, in smaller ones; False where that would not help."""
@@ -205,6 +240,7 @@ class _Requests:
         limit = _BATCH_LIMIT.search(str(refusal))
         if limit:
             self.batch = max(1, min(self.batch, int(limit[1])))
+        part = part._replace(plain=False)
         size = part.end - part.start
         if size > 1:
             middle = part.start + size // 2

@@ -90,7 +90,7 @@ class Prompt:
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that may come next, where the reply says how likely each is; none where an answer is written."""
-        if self.max_tokens:
+        if self.max_tokens or not self.pattern:
             return ()
         return tuple(self.pattern.split("|"))
 

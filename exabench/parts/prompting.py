@@ -62,11 +62,11 @@ class PromptFile:
         return tuple(turns)
 
     def number(self, name: str) -> int:
-        """A number that the file sets for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
+        """A number above 0 that the file sets for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
         value = self._settings.get(name)
-        if isinstance(value, int):
+        if isinstance(value, int) and value > 0:
             return value
-        raise BadInput(f"does not say {{% set {name} = ... %}}", file=self.file)
+        raise BadInput(f"does not say {{% set {name} = ... %}}, a number from 1 on", file=self.file)
 
     @property
     def pattern(self) -> str:

@@ -62,7 +62,7 @@ class PromptFile:
         return tuple(turns)
 
     def number(self, name: str) -> int:
-        """A number above 0 that the file sets for its reader, as in `{% set answer_tokens = 256 %}`. Raises BadInput."""
+        """A number above 0 that the file sets for its reader: `{% set answer_tokens = 256 %}`. Raises BadInput."""
         value = self._settings.get(name)
         if isinstance(value, int) and value > 0:
             return value

@@ -35,11 +35,12 @@ from toys import contents
 from exabench.bench.sandbox import fetch_screened
 from exabench.core.errors import BadInput
 from exabench.hub import client as hub
-from exabench.models import screening
+from exabench.models import bidirectional, screening
 from exabench.models.flops import shape_of
 from exabench.models.screening import (
     ERROR_CLASSES,
     FAMILIES,
+    OWN_CLASSES,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
@@ -115,6 +116,8 @@ def test_every_kind_of_model_that_is_read_here_passes(tmp_path):
 
 
 def test_the_families_that_are_let_in_are_those_of_transformers_and_all_whose_cost_is_known():
+    bidirectional.register()
+    assert all(hasattr(bidirectional, name) and not hasattr(transformers, name) for name in OWN_CLASSES)
     for kind, prefix in FAMILIES.items():
         named = type(transformers.AutoConfig.for_model(kind)).__name__
         assert named in (f"{prefix}Config", f"{prefix}TextConfig")

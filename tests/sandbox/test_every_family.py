@@ -66,4 +66,5 @@ def test_every_family_and_kind_scores_in_the_jail_as_it_does_outside(tmp_path: P
         for query_id in run.query_ids:
             ids = run.ranking(query_id)
             scores = outside.score(queries[query_id], [corpus[id] for id in ids])
-            assert list(run[query_id].values()) == pytest.approx(scores, abs=1e-5), name
+            # A sum over the tokens of a query has its rounding in proportion.
+            assert list(run[query_id].values()) == pytest.approx(scores, rel=1e-6, abs=1e-5), name

@@ -406,6 +406,34 @@ def test_it_is_evaluated_and_submitted_alike(name: str, folders: Path, tmp_path:
     assert values["model"]["strategy"] == "log_likelihood, mean"
 
 
+def test_a_template_of_the_user_s_is_taken_by_every_entrance(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no {query}, which the templates of other rerankers must have."""
+    template = "Passage: {passage} Ask:"
+    folder = str(folders / "llama")
+    options = ["--task", "mini", "--depth", "2", "--set", f"template={template}"]
+    for call in (
+        ["query_likelihood", "--set", f"model={folder}"],
+        [folder, "--reranker", "query_likelihood"],
+        [folder, "--set", "family=query_likelihood"],
+    ):
+        assert main(["evaluate", *call, *options]) == 0
+    capsys.readouterr()
+    wrong = ["--task", "mini", "--set", "template=Passage: Ask:"]
+    assert main(["evaluate", folder, "--reranker", "query_likelihood", *wrong]) == 2
+    assert "template 'Passage: Ask:' must name {passage}, each once" in capsys.readouterr().err
+    assert main(["evaluate", folder, "--reranker", "yes_no", *options]) == 2
+    assert "must name {query} and {passage}, each once" in capsys.readouterr().err
+
+    board = tmp_path / "board"
+    ledger = Ledger(board)
+    ledger.create("Templates", ["mini"])
+    ledger.add_candidates(*exabench.make_candidates("mini", "bm25", 2))
+    sent = {"name": "acme/likely", "kind": "model", "reranker": "query_likelihood", "model": folder}
+    exabench.submit(write_submission(tmp_path / "sent", **sent, options={"template": template}), [], board)
+
+
 def test_a_dry_run_counts_the_query_as_a_part_of_the_input(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["evaluate", "query_likelihood", "--task", "mini", "--set", f"model={folders / 'llama'}", "--dry-run"]
     assert main(call) == 0

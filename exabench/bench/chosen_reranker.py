@@ -33,7 +33,7 @@ class ChosenReranker:
         if isinstance(given, str):
             check_given(given, self._options)
             if given not in RERANKERS:  # the options of a part are checked with it
-                check_values(self._options)
+                check_values(self._options, part)
             # The model says more than the part that reads it: many models are read by monot5.
             self.label = label_of(str(self._options.get("model", given)))
         else:

@@ -15,9 +15,9 @@ from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
 from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
 from exabench.core.shelf import Shelf
-from exabench.models.families import family_named
+from exabench.models.families import families, family_named
 from exabench.models.strategies import STRATEGIES
-from exabench.models.templates import fields_named
+from exabench.models.templates import FIELDS, fields_named
 from exabench.models.values import BACKENDS, INT8, POOLINGS, PRECISIONS, SIMILARITIES, VECTORS
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
@@ -167,7 +167,7 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
         refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
     if shelf.kind in ("reranker", "retriever", "teacher"):
-        check_values(options)
+        check_values(options, name)
     part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
@@ -184,10 +184,11 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
             check_part(inner, inner_name, own, slots)
 
 
-def check_values(options: Mapping[str, Any]) -> None:
+def check_values(options: Mapping[str, Any], part: str) -> None:
     """Refuse values that no model could take: before a part is imported, or its model looked up.
 
-    Values of another type are left to `check`. Raises UnknownName, BadInput.
+    `part` is its name, empty where it is not known yet. Values of another type are left to `check`. Raises UnknownName,
+    BadInput.
     """
     for name, choices in _CHOICES.items():
         value = options.get(name)
@@ -196,7 +197,7 @@ def check_values(options: Mapping[str, Any]) -> None:
     template = options.get("template")
     in_pieces = isinstance(template, Sequence) and all(isinstance(piece, str) for piece in template)
     if template and in_pieces:
-        fields_named(template)
+        fields_named(template, _fields_in_template(part, options))
     family = options.get("family")
     if isinstance(family, str) and family:
         family_named(family)
@@ -204,6 +205,16 @@ def check_values(options: Mapping[str, Any]) -> None:
         value = options.get(size)
         if isinstance(value, int) and value < 0:
             raise BadInput(f"{size} must be a whole number from 0 on, not {value}")
+
+
+def _fields_in_template(part: str, options: Mapping[str, Any]) -> Sequence[str]:
+    """The fields that a template must name: those of the family that is asked for, or of the part's usual one."""
+    for name in (options.get("family"), part):
+        usual = families().get(str(name))
+        if usual is not None:
+            named = fields_named(usual.template, ())
+            return [field for field in FIELDS if field in named]
+    return ("query", "passage")
 
 
 def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from exabench.measure.runs import read_run, run_of, write_run
 from exabench.parts.rerankers import RERANKERS
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.parts.teachers import TEACHERS
+from exabench.parts.teachers.openai import HOPELESS
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
 
@@ -196,5 +197,6 @@ def test_a_server_that_stops_in_the_middle_ends_the_ranking_in_time(vllm_server:
     if end is signal.SIGSTOP:
         vllm_server.signal(signal.SIGCONT)
     print(f"{end.name}: over after {seconds:.1f} s with {len(answered)} answers: {told.value}")
-    assert seconds < 20 and "\n" not in str(told.value)
+    # HOPELESS prompts, four at a time, each tried twice for five seconds; and some more on a busy machine.
+    assert seconds < HOPELESS / 4 * 2 * 5 + 20 and "\n" not in str(told.value)
     assert len({reply.id for reply in answered}) == len(answered) < len(prompts)

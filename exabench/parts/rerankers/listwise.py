@@ -28,10 +28,9 @@ class Listwise(Asking):
     `style` is "rankgpt" (a conversation, answered `[2] > [1]`), "lrl" (assignments, answered `[PASSAGE2,
     PASSAGE1]`) or "first" (passages A to Z, in the order of how likely each letter is as the first one of the answer:
     one token for each window, and nothing is written); a `prompt` file that is given query and passages takes the
-    place of the style's own (docs/evaluate.md). `words` is how
-    much of a passage is shown, `passes` how often the list is gone through. A score is the number of passages at or
-    below the final place. An answer that is not a permutation is repaired, and the repairs counted by kind
-    (permutation.py).
+    place of the style's own (docs/evaluate.md). `words` is how much of a passage is shown, `passes` how often the list
+    is gone through. A score is the number of passages at or below the final place. An answer that is not a permutation
+    is repaired, and the repairs counted by kind (permutation.py).
     Sun et al. 2023, arXiv 2304.09542; Ma et al. 2023, arXiv 2305.02156; FIRST: Gangi Reddy et al. 2024, arXiv
     2406.15657.
     """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Query, Reply, Usage
+from exabench.core.nouns import Passage, Prompt, Query, Reply, Usage
 from exabench.models.costs import usage_of
 from exabench.models.flops import Shape, shape_of
 from exabench.parts.conversations import Conversation, converse
@@ -73,6 +73,14 @@ class Asking(ABC):
             texts.append(text)
             cut += is_cut
         return texts, cut
+
+    def _question(
+        self, name: str, turns: tuple[tuple[str, str], ...], answer_tokens: int, labels: Sequence[str]
+    ) -> Prompt:
+        """A prompt for an answer of so many tokens; of 0, for how likely each of the labels comes next."""
+        if answer_tokens:
+            return Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)
+        return Prompt.of_choices(name, turns, labels)
 
     def _usage(self, replies: Sequence[Reply], passages: int, cut: int, repairs: Mapping[str, int]) -> Usage:
         """The usage of one query: the replies to it, `cut` of its passages cut, and repairs of answers by kind."""

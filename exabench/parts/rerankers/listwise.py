@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.core.nouns import Passage, Query, Reply
 from exabench.parts.conversations import Conversation
 from exabench.parts.permutation import Permutation, read_permutation
 from exabench.parts.prompting import prompt_file
@@ -76,13 +76,11 @@ class Listwise(Asking):
             inside = order[start:end]
             turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in inside])
             name = f"{query.id}:{start + 1}-{end}:{len(replies)}"
+            letters = LETTERS[: len(inside)]
+            [reply] = yield [self._question(name, turns, self._tokens_per_passage * len(inside), letters)]
             if self._tokens_per_passage:
-                answer_tokens = self._tokens_per_passage * len(inside)
-                [reply] = yield [Prompt(name, turns, answer_tokens, pattern=self._prompt.pattern)]
                 reading = read_permutation(reply.answer, len(inside))
             else:
-                letters = LETTERS[: len(inside)]
-                [reply] = yield [Prompt.of_choices(name, turns, letters)]
                 reading = _by_likelihood(reply, letters)
             order[start:end] = [inside[place] for place in reading.order]
             replies.append(reply)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from exabench.core.errors import BadInput, MissingExtra
-from exabench.core.nouns import Passage, Progress, Prompt, Query, Reply, silent
+from exabench.core.nouns import Passage, Progress, Query, Reply, silent
 from exabench.core.options import make
 from exabench.core.packages import extra_line
 from exabench.parts.conversations import Conversation
@@ -175,10 +175,7 @@ class PromptedPairs(Asking):
             for first, second in ((a, b), (b, a)):
                 turns = self._prompt.turns(query=query.text, passages=[texts[first], texts[second]])
                 name = f"{query.id}:{first + 1},{second + 1}:{len(replies)}"
-                if self._answer_tokens:
-                    prompts.append(Prompt(name, turns, self._answer_tokens))
-                else:
-                    prompts.append(Prompt.of_choices(name, turns, LETTERS))
+                prompts.append(self._question(name, turns, self._answer_tokens, LETTERS))
         answers = yield prompts
         replies.extend(answers)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Prompt, Query, Reply
+from exabench.core.nouns import Passage, Query, Reply
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
@@ -78,7 +78,7 @@ class Setwise(Asking):
             if asked not in known:
                 turns = self._prompt.turns(query=query.text, passages=[texts[place] for place in places])
                 name = f"{query.id}:{','.join(str(place + 1) for place in places)}"
-                [reply] = yield [self._question(name, turns, len(places))]
+                [reply] = yield [self._question(name, turns, self._answer_tokens, LABELS[: len(places)])]
                 replies.append(reply)
                 chosen = self._place_of(reply, len(places))
                 malformed += chosen is None
@@ -90,12 +90,6 @@ class Setwise(Asking):
         if replies:
             repairs["malformed"] = malformed
         return by_place(order), self._usage(replies, len(texts), cut, repairs)
-
-    def _question(self, name: str, turns: tuple[tuple[str, str], ...], passages: int) -> Prompt:
-        """The prompt that asks for one of so many passages."""
-        if self._answer_tokens:
-            return Prompt(name, turns, self._answer_tokens, pattern=self._prompt.pattern)
-        return Prompt.of_choices(name, turns, LABELS[:passages])
 
     def _place_of(self, reply: Reply, passages: int) -> int | None:
         """Which of so many passages a reply names or finds likeliest; None where that is not one label of theirs."""

@@ -258,7 +258,9 @@ def _check_model(folder: Path) -> None:
         if any(folder.glob("pytorch_model*.bin")):
             wrong += f"; convert them first: exabench bench convert {shlex.quote(str(folder))} --to NEW"
         elif folder.parent.name == "snapshots":  # of the Hub's cache, where pickles never come
-            wrong += "; download the repository with its pytorch_model.bin, then: exabench bench convert FOLDER --to NEW"
+            wrong += (
+                "; download the repository with its pytorch_model.bin, then: exabench bench convert FOLDER --to NEW"
+            )
         raise BadInput(wrong, file=folder)
     for index in sorted(folder.rglob("*.index.json")):
         value = read_json(index)

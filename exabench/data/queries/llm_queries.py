@@ -17,6 +17,7 @@ from typing import Any
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Prompt, Query
 from exabench.core.replies import text_of_json
+from exabench.core.words import compared_words, count_words, stretch_ends
 from exabench.data.sampling import draw
 from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -36,6 +37,7 @@ _REFUSAL = re.compile(
     r"^(?:i['\u2019]m sorry|i am sorry|sorry,|i (?:cannot|can['\u2019]t|am unable)|as an ai\b)", re.IGNORECASE
 )
 _WRAPS = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`", "*": "*", "_": "_"}
+_JOINERS = re.compile("[\u200b-\u200f]")  # stand in words of Persian, Hindi or Khmer, and beside Arabic and Hebrew
 _COPY = 8  # fewer words of the passage in a row may be a term of the field
 
 
@@ -125,7 +127,7 @@ class LlmQueries(FromCollection):
         enough_words = (
             (passage.id, passage.title, passage.text)
             for passage in self.collection.passages()
-            if len(passage.text.split()) >= self.passage_words
+            if count_words(passage.text) >= self.passage_words
         )
         # Releases were drawn with 32 digits; another number would draw another sample.
         sample = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
@@ -195,21 +197,23 @@ def first_line(answer: str) -> tuple[str, bool]:
 
 def fault(text: str, passage: Passage, least: int, most: int) -> str:
     """Why `text` is not a query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
-    words = re.findall(r"\w+", text.casefold())
+    words = compared_words(text)
     if not words:
         return "empty"
-    if not text.isprintable():
+    if not _JOINERS.sub("", text).isprintable():
         return "unprintable"
     if _REFUSAL.match(text):
         return "refusal"
-    if len(text.split()) < least:
+    if count_words(text) < least:
         return "too short"
-    if len(text.split()) > most:
+    if count_words(text) > most:
         return "too long"
-    if len(words) >= _COPY and 3 * len(set(words)) <= len(words):
+    said = count_words(" ".join(words))  # without punctuation
+    one_word_each = [words[start:end] for start, end in enumerate(stretch_ends(words, 1))]
+    if said >= _COPY and 3 * len(set(one_word_each)) <= len(one_word_each):
         return "repeats itself"
-    passage_words = re.findall(r"\w+", passage.flat().casefold())
-    is_long = len(words) >= min(_COPY, len(passage_words))
+    passage_words = compared_words(passage.flat())
+    is_long = said >= _COPY or len(words) >= len(passage_words)
     if is_long and f" {' '.join(words)} " in f" {' '.join(passage_words)} ":
         return "copy of the passage"
     return ""

@@ -1,10 +1,9 @@
 """Words of a text, in scripts with and without spaces between them: for limits of words, and for comparing texts.
 
-A text is cut into *pieces*. What has no space in it is one piece and one word, save in scripts that have no
-spaces between words. There a character with its marks is a piece, and several make a word: two of Han, Hiragana,
-Katakana, Bopomofo, Yi, Khmer, Myanmar, Tai Tham, Javanese and Balinese, three of Thai, Lao, Tibetan and the other Tai
-scripts. That is about as long as their words are, so that a limit in words and a stretch of words mean much the same
-in all languages; no dictionary is needed, and the same text is counted alike everywhere. Korean, Arabic, Hebrew and the
+A text is cut into *pieces*. What has no space in it is one piece and one word, save in scripts that have no spaces
+between words. There a character with its marks is a piece, and two or three of them make a word, as the tables below
+say. That is about as long as their words are, so that a limit in words and a stretch of words mean much the same in
+all languages; no dictionary is needed, and the same text is counted alike everywhere. Korean, Arabic, Hebrew and the
 scripts of India have spaces.
 """
 
@@ -16,22 +15,31 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-# Letters alone, no marks, digits or punctuation of these scripts.
-_TWO_MAKE_A_WORD = (
-    "\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
-    "\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua48c\uf900-\ufaff\uff66-\uff9f"
-    "\U0001aff0-\U0001b167\U00020000-\U0003ffff"
-    "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081\u108e"  # Myanmar
-    "\ua9e0-\ua9e4\ua9e6-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a\uaa7e\uaa7f"
-    "\u1780-\u17b3\u17d7\u17dc\u1a20-\u1a54\u1b05-\u1b33\ua984-\ua9b2"  # Khmer, Tai Tham, Balinese, Javanese
-)
-_THREE_MAKE_A_WORD = (
-    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"  # Thai, Lao
-    "\u0f00\u0f40-\u0f6c\u0f88-\u0f8c\u1950-\u1974\u1980-\u19ab\u19b0-\u19c9"  # Tibetan, Tai Le, New Tai Lue
-    "\uaa80-\uaaaf\uaab1\uaab5\uaab6\uaab9-\uaabd\uaac0\uaac2"  # Tai Viet
-)
-UNSPACED = _TWO_MAKE_A_WORD + _THREE_MAKE_A_WORD
-"""The letters of scripts without spaces between words, for a character class of a regular expression."""
+_TWO_MAKE_A_WORD = {
+    "Han": "\u3005-\u3007\u3021-\u3029\u3038-\u303c\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
+    "Kana": "\U0001aff0-\U0001b167"
+    "\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f",
+    "Bopomofo": "\u3105-\u312f\u31a0-\u31bf",
+    "Yi": "\ua000-\ua48c",
+    "Khmer": "\u1780-\u17b3\u17d7\u17dc",
+    "Myanmar": "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081\u108e"
+    "\ua9e0-\ua9e4\ua9e6-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a\uaa7e\uaa7f",
+    "Tai Tham": "\u1a20-\u1a54",
+    "Balinese": "\u1b05-\u1b33",
+    "Javanese": "\ua984-\ua9b2",
+}
+_THREE_MAKE_A_WORD = {
+    "Thai": "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46",
+    "Lao": "\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf",
+    "Tibetan": "\u0f00\u0f40-\u0f6c\u0f88-\u0f8c",
+    "Tai Le": "\u1950-\u1974",
+    "New Tai Lue": "\u1980-\u19ab\u19b0-\u19c9",
+    "Tai Viet": "\uaa80-\uaaaf\uaab1\uaab5\uaab6\uaab9-\uaabd\uaac0\uaac2",
+}
+_TWO = "".join(_TWO_MAKE_A_WORD.values())
+_THREE = "".join(_THREE_MAKE_A_WORD.values())
+UNSPACED = _TWO + _THREE
+"""The letters of scripts without spaces between words (no marks, no digits), for a class of a regular expression."""
 _UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 # Latin to the scripts of India, and punctuation: that most texts have no such letter is seen five times as fast.
 _SPACED = re.compile("[\0-\u0e00\u1e00-\u2e7f]*+")
@@ -39,7 +47,7 @@ _SPACED = re.compile("[\0-\u0e00\u1e00-\u2e7f]*+")
 _STACKER = "\u1039\u17d2\u1a60\u1b44\ua9c0"
 # Punctuation and marks go with the letter before them; at the beginning of a text, or behind a space, with the next.
 _PIECE = re.compile(
-    rf"[^\s\w]*+(?:([{_TWO_MAKE_A_WORD}])|([{_THREE_MAKE_A_WORD}]))[^\s\w]*+"
+    rf"[^\s\w]*+(?:([{_TWO}])|([{_THREE}]))[^\s\w]*+"
     rf"(?:(?<=[{_STACKER}])[{UNSPACED}][^\s\w]*+)*+"
     rf"|[^\s{UNSPACED}]++"
 )

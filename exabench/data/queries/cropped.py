@@ -32,7 +32,7 @@ _STOP = re.compile(rf"(?<![.!?…])[.!?…]++[{_CLOSING}]*+\s++(?=\S)")
 # Behind a quotation と goes on, as a small letter does.
 _STOP_OF_ANY_SCRIPT = re.compile(
     rf"{_STOP.pattern}"
-    rf"|(?<![{_ENDS}])(?:[{_ENDS}]|．(?!\d))[{_ENDS}．.!?…]*+[{_CLOSING}]*+\s*+(?=[^\s、，])(?!(?<=[」』])と)"
+    rf"|(?<![{_ENDS}])(?:[{_ENDS}]|(?<!\d)．|．(?!\d))[{_ENDS}．.!?…]*+[{_CLOSING}]*+\s*+(?=[^\s、，])(?!(?<=[」』])と)"
     rf"|(?<=[{UNSPACED}])[!?]++[{_CLOSING}]*+(?=[{UNSPACED}])"
     rf"|(?<=[{_THAI_OR_LAO}])\s++(?=[{_THAI_OR_LAO}])"
 )

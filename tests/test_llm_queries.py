@@ -169,7 +169,22 @@ def test_the_first_line_is_the_query_without_what_is_wrapped_around_it():
         "\n\nGood Question: why is the sky blue\nBad Question: what is a sky?",
     ):
         assert first_line(answer)[0] == "why is the sky blue", answer
-    for text in ("'tis nobler to suffer", "3.5 mm jack", "2024 election results", "a query about questions: which one"):
+    for answer in (
+        "1、天空为什么是蓝的",
+        "（2）「天空为什么是蓝的」",
+        "查询：天空为什么是蓝的",
+        "１．天空为什么是蓝的\n２．什么是光",
+    ):
+        assert first_line(answer)[0] == "天空为什么是蓝的", answer
+    assert first_line("検索クエリ: 「空はなぜ青いのか」") == ("空はなぜ青いのか", False)
+    assert first_line("السؤال: «لماذا السماء زرقاء؟»") == ("لماذا السماء زرقاء؟", False)
+    for text in (
+        "'tis nobler to suffer",
+        "3.5 mm jack",
+        "2024 election results",
+        "a query about questions: which one",
+        "３．５ミリのジャック",
+    ):
         assert first_line(text) == (text, False)
 
 
@@ -177,7 +192,11 @@ FAULTS = {
     "empty": ["", " \n ", '""', "...", "1. "],
     "too short": ["sky", "blue sky", "Query: sky"],
     "too long": ["word " * 10 + " ".join(f"w{n}" for n in range(50))],
-    "refusal": ["I'm sorry, but I cannot help with that", "I can\u2019t write this query", "As an AI, I have no sky"],
+    "refuses to answer": [
+        "I'm sorry, but I cannot help with that",
+        "I can\u2019t write this query",
+        "As an AI, I have no sky",
+    ],
     "repeats itself": ["blue " * 20, "the sky the sky the sky the sky"],
     "unprintable": ["why is\x00 the sky blue", "why is the \u202esky blue"],
     "copy of the passage": [PASSAGES[0].text.replace("blue.", "BLUE"), " ".join(PASSAGES[0].text.split()[1:9])],
@@ -189,9 +208,28 @@ def test_every_fault_is_rejected_and_counted(reason):
     for answer in FAULTS[reason]:
         made = written(Writer(GOOD | {"sky": answer}))
         assert set(texts(made)) == {"q-bread-0", "q-bridge-0"} and left_out(made) == {reason: 1}, answer
-        ((prompt, why),) = made.rejections
-        assert (prompt.id, why) == ("q-sky-0", reason)
+        [rejection] = made.rejections
+        assert (rejection.id, rejection.reason) == ("q-sky-0", reason)
+        assert rejection.reply is not None and rejection.reply.text == answer and rejection.key
     assert set(texts(written(Writer(GOOD | {"sky": "sky looks blue"})))) > {"q-sky-0"}  # a term is not a copy
+
+
+def test_queries_of_any_script_are_held_to_the_same_limits():
+    said = "系统性红斑狼疮是一种自身免疫病，多发于年轻女性。โรคเบาหวานชนิดที่สองพบในผู้ใหญ่เป็นส่วนมาก"
+    for answer, reason in (
+        ("系统性红斑狼疮", ""),  # a term is not a copy
+        ("โรคเบาหวานชนิดที่สอง", ""),
+        ("چرا آسمان آبی دیده می\u200cشود", ""),  # a joiner
+        ("\u200fلماذا السماء زرقاء\u200f؟", ""),  # marks of direction
+        ("红斑病", "too short"),
+        ("เบาหวาน", ""),
+        ("หวาน", "too short"),
+        ("多发于年轻女性吗" * 13, "too long"),
+        ("系统性红斑狼疮是一种自身免疫病，多发", "copy of the passage"),
+        ("โรคเบาหวานชนิดที่สองพบในผู้ใหญ่เป็น", "copy of the passage"),
+    ):
+        made = written(Writer(answer), [Passage("d", said)])
+        assert left_out(made) == ({reason: 1} if reason else {}), answer
 
 
 def test_a_first_line_that_was_cut_is_rejected_and_a_whole_one_before_a_cut_is_not():
@@ -207,7 +245,9 @@ def test_the_same_query_twice_for_one_passage_is_rejected_once():
 
 def test_a_refused_prompt_is_rejected_and_the_others_are_not_but_one_that_is_swallowed_is_an_error():
     made = written(Writer(lost=["q-sky-0"]))
-    assert left_out(made) == {"refused by the teacher": 1} and len(texts(made)) == 2
+    assert left_out(made) == {"the teacher refuses the prompt: too long": 1} and len(texts(made)) == 2
+    [rejection] = made.rejections
+    assert (rejection.id, rejection.reply, rejection.key) == ("q-sky-0", None, "")
 
     class Swallows(Writer):
         def complete(self, prompts):

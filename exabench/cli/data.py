@@ -92,6 +92,7 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
 )
 @click.option("--workers", type=Count(1), default=1, show_default=True, help="Number of workers.")
 @click.option("--budget", type=Count(0), default=0, help="Stop after the teacher has read and written N tokens.")
+@click.option("--go-on", is_flag=True, help="Build on although the first answers were all rejected.")
 @dry_run_option
 @replies_option
 @set_option
@@ -101,6 +102,7 @@ def build(
     to: Path | None,
     limit: int,
     budget: int,
+    go_on: bool,
     dry_run: bool,
     replies: Path | None,
     pairs: tuple[str, ...],
@@ -112,7 +114,7 @@ def build(
 
     page = data_recipe(recipe, pairs)
     folder = to or Path("exabench-data") / page.name
-    sources = Sources(data, replies, budget)
+    sources = Sources(data, replies, budget, go_on)
     if dry_run:
         with progress("plan") as report:
             plan = plan_build(page, folder, sources=sources, limit=limit, progress=report)
@@ -257,20 +259,12 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
     answer(costs, "\n".join(lines))
 
 
-@data.command(examples=("exabench data record my-recipe.toml run.trec --to replies.jsonl",))
-@recipe_argument
-@click.argument("run", type=EXISTING_FILE, help="A run file.")
-@to_option("The file of replies.", is_file=True, default="replies.jsonl")
-@set_option
-@data_option
-def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
-    """Write the rankings of RUN as teacher replies to the lists of RECIPE, for the teacher `replay`."""
-    from exabench.data.building import Sources, data_recipe, record
-
-    page = data_recipe(recipe, pairs)
-    count = record(page, run, to, sources=Sources(data))
-    replies = plural(count, "reply", "replies")
-    answer({"replies": count, "file": to}, f"{replies}: {to}")
+# Version 0.1 wrote a run as replies to prompts that nobody had asked; a script that does so is told what to write.
+@data.command("record", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def record_(arguments: tuple[str, ...]) -> None:
+    """Say what replaces this command."""
+    raise BadInput('"data record" was removed: name the run in a recipe of the builder "recorded" (options.run = PATH)')
 
 
 @data.command(examples=("exabench data export my-build/release explanations --format exaranker --to train.tsv",))

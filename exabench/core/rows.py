@@ -49,7 +49,9 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
         "passage_ids": "list<string>",  # in the teacher's order, best first
         "titles": "list<string>",
         "passages": "list<string>",
+        "labels": "list<double>",  # 1 / rank in that order
         "first_stage_ranks": "list<int64>",  # from 1
+        "method": "string",
         "malformed": "int64",
         "repeated": "int64",
         "missing": "int64",
@@ -95,7 +97,9 @@ MEANINGS: Mapping[str, str] = {
     "passage_ids": "the passages' ids in the teacher's order, best first",
     "titles": "their titles, in the same order",
     "passages": "their texts, in the same order",
+    "labels": "a graded label for each of them, for trainers that read labels: 1 / its rank in the teacher's order",
     "first_stage_ranks": "the rank, from 1, that the first stage gave to each of them",
+    "method": "how the order was made: in one prompt, in a recorded run (its prompts are not known), or imported",
     "malformed": "1 if the teacher's answer was not in the requested format, else 0",
     "repeated": "how many passages the teacher named again; the first mention counts",
     "missing": "how many passages it left out; they follow in their first-stage order",
@@ -144,6 +148,11 @@ def check_row(family: str, row: Row) -> Row:
     return {name: row[name] for name in fields}
 
 
+def labels_of_order(size: int) -> list[float]:
+    """Graded labels for `size` passages, best first: 1 / rank, as TWOLAR trains (Dundalia/TWOLAR, RerankData)."""
+    return [1 / rank for rank in range(1, size + 1)]
+
+
 @dataclass(frozen=True)
 class Pair:
     """A query and a passage with a label, and what a person wrote about it (empty where no one did)."""
@@ -159,12 +168,14 @@ class Item:
     """One piece of a build: what a teacher is asked about it, and what its row is made of (as JSON can hold it).
 
     Prompt ids are unlike those of any other item; an item without prompts needs no teacher. `data["replies"]`, where
-    there, lists the keys of replies that the item itself was made of.
+    there, lists the keys of replies that the item itself was made of. One that can be no row is planned with the reason
+    in `rejected`, so that the quarantine has it, and with those replies as `data["said"]`.
     """
 
     id: str
     prompts: tuple[Prompt, ...]
     data: Mapping[str, Any]
+    rejected: str = ""
 
 
 class Rejected(Exception):

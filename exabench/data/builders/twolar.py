@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Prompt, Query, Reply, Run
-from exabench.core.rows import Item, Rejected, Row
+from exabench.core.nouns import Prompt, Query, Reply
+from exabench.core.rows import Item, Rejected, Row, labels_of_order
 from exabench.data.builders._sources import (
     SourcedQuery,
     origin,
     passage_list,
     rankings,
     read_queries,
+    rejected_queries,
     sources_by_name,
 )
+from exabench.data.rejections import listed
 from exabench.data.sampling import draw, interleave
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -102,7 +105,8 @@ class Twolar:
                 turns = self._prompt_file.turns(query=query.text, passages=shown)
                 # The answer names every passage once, so it grows with the list.
                 pattern = self._prompt_file.pattern
-                prompts.append(Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern))
+                max_tokens = answer_tokens * len(passages)
+                prompts.append(Prompt(query.id, turns, max_tokens, pattern=pattern, passages=len(passages)))
             data = {
                 **one.fields,
                 "first_stage": stage,
@@ -112,6 +116,7 @@ class Twolar:
                 "cut": cut,
             }
             yield Item(query.id, tuple(prompts), data)
+        yield from rejected_queries(self._sources.values())
 
     def _assign(self) -> list[tuple[SourcedQuery, str]]:
         """Every query with its first stage, sources and stages in turn. The order in the recipe decides nothing."""
@@ -124,8 +129,13 @@ class Twolar:
                 # Rounded up for the first sources, so that the shares add up to the count.
                 share = (self.count + len(self._sources) - 1 - place) // len(self._sources)
                 if len(by_id) < share:
+                    reasons = Counter(rejected.reason for rejected in getattr(self._sources[source], "rejections", ()))
+                    left_out = ""
+                    if reasons:
+                        left_out = f"; {reasons.total()} answers were rejected: {listed(reasons)}"
                     raise BadInput(
-                        f"queries {source} gives {len(by_id)}, fewer than its share {share} of count {self.count}"
+                        f"queries {source} gives {len(by_id)}, fewer than its share {share} of count "
+                        f"{self.count}{left_out}"
                     )
             for stage, ids in blocks(by_id, stages, self.seed, share).items():
                 by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]
@@ -150,7 +160,9 @@ class Twolar:
         del row["origin"], row["cut"], row["replies"]
         for name in ("passage_ids", "titles", "passages"):
             row[name] = [data[name][place] for place in read.order]
+        row["labels"] = labels_of_order(size)
         row["first_stage_ranks"] = [place + 1 for place in read.order]
+        row["method"] = "one prompt"
         return row
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
@@ -219,16 +231,3 @@ def overlap(
             shared += len(set(found[one][id]).intersection(found[other][id]))
         rates.setdefault(one, {})[other] = shared / (documents * len(queries) or 1)  # without queries: 0
     return rates
-
-
-def recorded_replies(items: Iterable[Item], run: Run) -> Iterator[Reply]:
-    """The order of a published run as replies to the prompts of lists: what a teacher that costs nothing answers.
-
-    A reply reads `[2] > [1]`; ids that only one of list and ranking holds are left out, so that a query that the run
-    does not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
-    """
-    for item in items:
-        marks = {id: f"[{number}]" for number, id in enumerate(item.data["passage_ids"], 1)}
-        ranked = [marks[id] for id in run.ranking(item.data["query_id"]) if id in marks]
-        for prompt in item.prompts:
-            yield Reply(prompt.id, " > ".join(ranked), "stop", 0, 0)

@@ -7,6 +7,7 @@ passage with a number in front, and a `t` passage is the two sentences of a subj
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from toys import Given, write_beir
@@ -167,13 +168,13 @@ WORD = {"en": "heart", "zh": "心脏", "ja": "心臓", "th": "หัวใจ", 
 # Between sentences, and between the repeated words of a bad answer.
 GAP = {"en": " ", "zh": "", "ja": "", "th": " ", "ar": " "}
 WORD_GAP = {"en": " ", "zh": "", "ja": "", "th": "", "ar": " "}
-# The same text as another typist writes it: capitals, full width, half width, invisible joiners, vowel signs and lines.
+# The same text as another typist writes it: capitals, a radical, decomposed letters, spaces of no width, vowel signs.
 REWRITTEN = {
     "en": str.upper,
-    "zh": lambda text: text.replace("。", "．"),
-    "ja": lambda text: text.replace("クロム", "ｸﾛﾑ").replace("。", "｡ "),
-    "th": lambda text: text.replace("การ", "\u200bการ"),
-    "ar": lambda text: text.replace("الفولاذ", "الفُولَاذ").replace("من", "مـــن"),
+    "zh": lambda text: text.replace("行", "⾏").replace("。", "．"),
+    "ja": lambda text: unicodedata.normalize("NFD", text).replace("。", "｡ "),
+    "th": lambda text: text.replace("วัน", "\u200bวัน"),
+    "ar": lambda text: text.replace("الليل", "اللَّيْل").replace("في", "فـــي"),
 }
 
 

@@ -74,11 +74,13 @@ def cells(check: Check) -> list[str]:
 def test_every_recipe_of_version_0_1_has_the_values_that_it_had():
     """The fingerprint of a recipe stands in models that were trained with it, and is that of all its values.
 
-    So ablations and sizes still differ by what their papers say that they do. The demo's recipe follows its data.
+    So ablations and sizes still differ by what their papers say that they do. The demo's recipe follows its data, and
+    MedQuAD's is tested on held-out subjects since its table leaves them out.
     """
-    fingerprints = {name: plan.recipe.fingerprint for name, plan in PLANS.items() if name != "mini-minilm"}
-    assert len(fingerprints) == 45
-    assert digest_of(fingerprints) == "sha256:896f78f480afb6dc389c1b588f12eabc62f80c89f5e8b647d91df624d1efa12e"
+    of_version = PLANS.keys() - {"mini-minilm", "medquad-lce"}
+    fingerprints = {name: plan.recipe.fingerprint for name, plan in PLANS.items() if name in of_version}
+    assert len(fingerprints) == 44
+    assert digest_of(fingerprints) == "sha256:d7f55840284c2a47623d4be43d0ac042177af6b7c2ad536a3b156dd1621180e0"
 
 
 @each

@@ -436,7 +436,7 @@ class Making:
             raise BadInput("the teacher stopped before all shards were done; run the same build again")
 
     def lines(self, shard: _Shard) -> Iterator[Row]:
-        """A row or a rejection for each item of a shard, with the keys of the replies behind it."""
+        """The rows or the rejection of each item of a shard, with the keys of the replies behind it."""
         for item in shard.items:
             answered = [prompt for prompt in item.prompts if prompt.id in shard.replies]
             replies = [shard.replies[prompt.id] for prompt in answered]
@@ -456,12 +456,13 @@ class Making:
                     "prompt": self.builder.prompt if item.prompts else "",
                     "replies": keys,
                 }
-                row = provenance | self.builder.row(item, replies)
+                rows = self.builder.rows(item, replies)
             except Rejected as error:
                 said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
             else:
-                yield {"row": check_row(self.builder.family, row), "keys": keys}
+                for row in rows:
+                    yield {"row": check_row(self.builder.family, provenance | row), "keys": keys}
 
 
 # -- the last step --------------------------------------------------------------------------------------------

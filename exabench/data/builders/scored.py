@@ -20,11 +20,11 @@ from exabench.data.builders._sources import (
     origin,
     passage_list,
     read_queries,
+    scorer,
     sources_by_name,
 )
 from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
-from exabench.parts.own_rerankers import reranker_name
 from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
@@ -75,7 +75,7 @@ class ScoredBuilder:
         if self.reranker is None:
             # Sorted, since the fusion of the same stages in another order is the same.
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
-        return {"model": reranker_name(self.reranker), **getattr(self.reranker, "identity", {})}
+        return scorer(self.reranker)
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.
@@ -84,37 +84,38 @@ class ScoredBuilder:
         """
         queries = read_queries(sources_by_name(self.queries))
         asked = interleave(queries.values())
-        found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
         chosen = {}
+        brought_by = {}
         wanted = set[str]()
-        for one in asked:
+        ranked = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
+        for one, (query, found) in zip(asked, ranked, strict=True):
             # No passage has an empty id, so "" leaves nothing out.
             left_out = "" if self.keep_origin else one.origin["passage_id"]
             lists = []
-            for ids in found[one.query.id].values():
+            for ids in found.values():
                 lists.append([id for id in ids if id != left_out])
             scores = fuse(lists, k=self.k)
-            chosen[one.query.id] = dict(islice(scores.items(), self.documents))
-            wanted.update(chosen[one.query.id])
+            chosen[query.id] = dict(islice(scores.items(), self.documents))
+            wanted.update(chosen[query.id])
+            stages = []
+            for id in chosen[query.id]:
+                stages.append(",".join([stage for stage, ids in found.items() if id in ids]))
+            brought_by[query.id] = stages
 
         texts = texts_of(self.collection, wanted)
         about = origin(self.collection)
         for one in asked:
             scores = chosen[one.query.id]
-            stages = []
-            for id in scores:
-                brought_by = [stage for stage, ids in found[one.query.id].items() if id in ids]
-                stages.append(",".join(brought_by))
             data = {
                 **one.fields,
                 **passage_list([texts[id] for id in scores]),
                 "scores": list(scores.values()),
-                "first_stages": stages,
+                "first_stages": brought_by[one.query.id],
                 **about,
             }
             yield Item(one.query.id, (), data)
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
         row = {"id": item.id, **item.data}
         del row["replies"]
@@ -131,7 +132,7 @@ class ScoredBuilder:
             for name in ("passage_ids", "titles", "passages", "first_stages"):
                 row[name] = [row[name][place] for place in order]
             row["scores"] = list(scores.values())
-        return row
+        return [row]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries by source, passages, and how many of these which first stages brought."""

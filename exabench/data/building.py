@@ -32,7 +32,7 @@ from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
 from exabench.measure.runs import read_run
 from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
-from exabench.parts.replies import CachedTeacher, Replies, without_server
+from exabench.parts.replies import CachedTeacher, Replies, WithoutEngine, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
 from exabench.tasks.catalogue import from_recipe, single_task
@@ -236,11 +236,16 @@ class RecipeParts:
             options["retrievers"] = stages
         if "reranker" in options:
             stage, own = name_and_options(options["reranker"], "reranker")
-            options["reranker"] = reranker(stage, lock=self.lock, **own)
+            options["reranker"] = reranker(stage, lock=self.lock, cached_teacher=self.teacher_of, **own)
         given: dict[str, Any] = {"data": self.data, "lock": self.lock, "teacher": teacher}
         if "collection" in accepts(part):
             given["collection"] = self._collection(task, what)
         return make(what, part, given, options)
+
+    def teacher_of(self, table: Mapping[str, Any]) -> Teacher | None:
+        """The teacher of a reranker that asks; its engine is made when there is something to ask."""
+        made = self.cached_teacher(table)
+        return WithoutEngine(made) if isinstance(made, CachedTeacher) else made
 
     def _source(self, slot: str, table: Any, task: str, teacher: Teacher | None) -> Any:
         """A source of pairs or queries, or several by names of the recipe's choice."""
@@ -370,8 +375,12 @@ class Making:
         self.store = Replies(sources.replies)
         self._teachers: dict[str, CachedTeacher] = {}
         parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher, page.file)
-        self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
+        self.teacher: CachedTeacher | WithoutEngine | None = None
+        if values.get("teacher"):
+            self.teacher = self._cached_teacher(values["teacher"])
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
+        # A builder whose reranker asks has its questions answered by that one's teacher.
+        self.teacher = getattr(self.builder, "teacher", None) or self.teacher
         self.builder_identity = getattr(self.builder, "identity", {})
         about: dict[str, Any] = {
             "recipe": values,

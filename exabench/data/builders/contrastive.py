@@ -239,7 +239,9 @@ class Contrastive:
             own = passages[0]
             words = own["text"].split()
             for passage in passages:
-                judged[passage["id"]] = None if passage["text"].split() == words else False
+                judged[passage["id"]] = False
+                if passage["text"].split() == words:
+                    judged[passage["id"]] = None
             judged[own["id"]] = True
             return judged
         answers = {reply.id: reply.answer for reply in replies}

@@ -29,7 +29,7 @@ from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.data.auditing import Audit, audit
-from exabench.data.building import Sources, build, data_recipe, record
+from exabench.data.building import Sources, build, data_recipe
 from exabench.data.publishing import publish
 from exabench.data.releases import MANIFEST, read as read_release
 from exabench.parts.retrievers import RETRIEVERS
@@ -45,7 +45,6 @@ KEYS: Mapping[str, type] = {
     "texts": bool,
     "checked": bool,
     "datasets": list,
-    "recorded": dict,
     "views": dict,
     "first_stages": dict,
     "published": dict,
@@ -136,9 +135,9 @@ def run_demo(
     tasks = values["tasks"]
     board = Path(to).resolve()  # trained models are made and run from another folder
     collections = None if data is None else Path(data).resolve()
-    recorded = values.get("recorded", {})
-    if collections is None and any(data_recipe(name).name in recorded for name in values.get("datasets", [])):
-        raise BadInput(f"recipe {page.name} replays published runs; give the folder that contains them with --data DIR")
+    for name in values.get("datasets", []):
+        if collections is None and "run" in data_recipe(name).values["options"]:
+            raise BadInput(f"recipe {page.name} reads published runs; give the folder that has them with --data DIR")
     ledger = Ledger(board)
     job = _DemoRun(page, ledger, collections, workers, progress, note)
     with only_writer(board):
@@ -191,13 +190,7 @@ def run_demo(
             work = job.builds / dataset.name
             report = job.report("datasets")
             sources = Sources(collections, job.builds / "replies.sqlite")
-            run = recorded.get(dataset.name)
-            folder = Path.cwd()
-            if run is not None:  # the teacher replays a published run: its order is first written as replies
-                folder = job.builds / f"{dataset.name}-replies"
-                record(dataset, collections / run, folder / dataset.values["teacher"]["file"], sources=sources)
-            with contextlib.chdir(folder):
-                release = build(dataset, work, sources=sources, progress=report)
+            release = build(dataset, work, sources=sources, progress=report)
             publish(work / "release", ledger.datasets / release.name, progress=report)
             audits[dataset.name] = audit(work / "release", data=collections, progress=report)
 

@@ -15,7 +15,9 @@ from exabench.cli import exabench, main
 
 
 def commands(command: click.Command, path: str = "exabench") -> Iterator[tuple[str, click.Command]]:
-    """A command and all below it, with their paths."""
+    """A command and all below it that help lists, with their paths."""
+    if command.hidden:
+        return
     yield path, command
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():

@@ -14,22 +14,17 @@ import pytest
 from hypothesis import given, strategies as st
 from toys import Alphabet, Given as Stored
 
-from exabench.bench.measurement import measurement
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Convention, Passage, Query, Reply
+from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, check_row
 from exabench.data.builders.imported import PADDING, rows_from_jsonl
-from exabench.data.builders.twolar import Twolar, blocks, overlap, recorded_replies
+from exabench.data.builders.twolar import Twolar, blocks, overlap
 from exabench.data.exports import EXPORTS
 from exabench.data.queries.cropped import Cropped
 from exabench.data.queries.given import Given
 from exabench.data.sampling import interleave
-from exabench.measure.qrels import read_qrels
-from exabench.measure.runs import read_run, run_in_order
-from exabench.parts.permutation import KINDS
 from exabench.parts.prompting import prompt_file
 from exabench.parts.retrievers.bm25 import Bm25
-from exabench.parts.retrievers.run_file import RunFile
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import open_collection
 
@@ -273,41 +268,6 @@ def test_the_report_of_a_build_holds_its_blocks_and_table_1_over_the_same_querie
         bm25, alphabet = (builder.retrievers[name].search(queries, 10) for name in ("bm25", "a-z"))
         shared = [len(set(bm25.ranking(id)) & set(alphabet.ranking(id))) / 10 for id in asked]
         assert report["overlap"][source]["rates"]["a-z"]["bm25"] == pytest.approx(sum(shared) / 20)
-
-
-@given(st.permutations([f"p{i}" for i in range(12)]))
-def test_a_recorded_order_is_read_back_as_it_was(order: list[str]) -> None:
-    builder, item = LISTS[12]
-    [reply] = recorded_replies([item], run_in_order("recorded", {"q": order}))
-    row = builder.row(item, [reply])
-    assert row["passage_ids"] == order and not any(row[kind] for kind in KINDS)
-
-
-def test_what_a_record_lacks_is_missing_and_what_it_has_beyond_is_left_out() -> None:
-    builder, item = one_item()
-    record = run_in_order("recorded", {"q": ["x", "p2", "p0"]})
-    assert [reply.text for reply in recorded_replies([item], record)] == ["[3] > [1]"]
-    with pytest.raises(Rejected, match="names no passage"):
-        builder.row(item, list(recorded_replies([item], run_in_order("recorded", {"another": ["p1"]}))))
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("run", ["bm25+rankgpt-gpt-3.5-turbo.1", "splade-pp-ed+rankvicuna-7b.1"])
-def test_the_rows_of_a_recorded_teacher_are_worth_what_its_run_is(real_data: Path, run: str) -> None:
-    folder = real_data / "trec-dl-2020"
-    first = run.partition("+")[0]
-    collection = open_collection(single_task("trec-dl-2020"), real_data)
-    stages = {first: RunFile(file=str(folder / "runs" / f"{first}.trec"))}
-    builder = Twolar(collection, Given(collection, split="test"), stages, documents=100)
-    items, recorded = list(builder.items()), read_run(folder / "rerank_runs" / f"{run}.trec")
-    replies = {reply.id: reply for reply in recorded_replies(items, recorded)}
-    rows = [check_row("listwise", builder.row(item, [replies[item.id]]) | PROVENANCE) for item in items]
-    assert len(rows) == 54 and {len(row["passage_ids"]) for row in rows} == {100}
-    assert sum(row[kind] for row in rows for kind in KINDS) == 0
-    qrels = read_qrels(folder / "qrels" / "test.tsv")
-    orders = run_in_order("rows", {row["query_id"]: row["passage_ids"] for row in rows})
-    scores = [measurement(one, qrels, Convention(), ["nDCG@10"])["nDCG@10"] for one in (orders, recorded)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-12)
 
 
 def authors_line(**changes: Any) -> dict[str, Any]:

@@ -264,20 +264,12 @@ def cost(folder: Path, input_price: str | None, output_price: str | None, prices
     answer(costs, "\n".join(lines))
 
 
-@data.command(examples=("exabench data record my-recipe.toml run.trec --to replies.jsonl",))
-@recipe_argument
-@click.argument("run", type=EXISTING_FILE, help="A run file.")
-@to_option("The file of replies.", is_file=True, default="replies.jsonl")
-@set_option
-@data_option
-def record(recipe: str, run: Path, to: Path, pairs: tuple[str, ...], data: Path | None) -> None:
-    """Write the rankings of RUN as teacher replies to the lists of RECIPE, for the teacher `replay`."""
-    from exabench.data.building import Sources, data_recipe, record
-
-    page = data_recipe(recipe, pairs)
-    count = record(page, run, to, sources=Sources(data))
-    replies = plural(count, "reply", "replies")
-    answer({"replies": count, "file": to}, f"{replies}: {to}")
+# Version 0.1 wrote a run as replies to prompts that nobody had asked; a script that does so is told what to write.
+@data.command("record", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def record_(arguments: tuple[str, ...]) -> None:
+    """Say what replaces this command."""
+    raise BadInput('"data record" was removed: name the run in a recipe of the builder "recorded" (options.run = PATH)')
 
 
 @data.command(

@@ -72,7 +72,8 @@ class Prompt:
 
     A last turn of the assistant is the beginning of the answer. `pattern` is a regular
     expression for the whole answer; an engine that can be guided writes nothing else. With `max_tokens` 0 nothing is
-    written: the reply says how likely each of the `choices` comes next.
+    written: the reply says how likely each of the `choices` comes next. `passages` is the number of passages whose order
+    is asked for, 0 where none is.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Prompt:
     temperature: float = 0.0
     sample: int = 0
     pattern: str = ""
+    passages: int = 0
 
     @classmethod
     def of_choices(cls, id: str, turns: tuple[tuple[str, str], ...], choices: Sequence[str]) -> Prompt:

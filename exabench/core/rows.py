@@ -49,7 +49,9 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
         "passage_ids": "list<string>",  # in the teacher's order, best first
         "titles": "list<string>",
         "passages": "list<string>",
+        "labels": "list<double>",  # 1 / rank in that order
         "first_stage_ranks": "list<int64>",  # from 1
+        "method": "string",
         "malformed": "int64",
         "repeated": "int64",
         "missing": "int64",
@@ -95,7 +97,9 @@ MEANINGS: Mapping[str, str] = {
     "passage_ids": "the passages' ids in the teacher's order, best first",
     "titles": "their titles, in the same order",
     "passages": "their texts, in the same order",
+    "labels": "a graded label for each of them, for trainers that read labels: 1 / its rank in the teacher's order",
     "first_stage_ranks": "the rank, from 1, that the first stage gave to each of them",
+    "method": "how the order was made: in one prompt, in a recorded run (its prompts are not known), or imported",
     "malformed": "1 if the teacher's answer was not in the requested format, else 0",
     "repeated": "how many passages the teacher named again; the first mention counts",
     "missing": "how many passages it left out; they follow in their first-stage order",
@@ -142,6 +146,11 @@ def check_row(family: str, row: Row) -> Row:
         if inner == "double" and not all(map(isfinite, values)):
             raise BadInput(f"field {name} has a number that is not finite", id=row["id"])
     return {name: row[name] for name in fields}
+
+
+def labels_of_order(size: int) -> list[float]:
+    """Graded labels for `size` passages, best first: 1 / rank, as TWOLAR trains (Dundalia/TWOLAR, RerankData)."""
+    return [1 / rank for rank in range(1, size + 1)]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from exabench.core.rows import FAMILIES, DataFile, Item, Rejected, Release, Row,
 from exabench.core.shelf import Shelf
 from exabench.data.build_folder import WorkFolder
 from exabench.data.builders import BUILDERS, Builder
-from exabench.data.builders.twolar import recorded_replies
 from exabench.data.card import release_card
 from exabench.data.pairs import PAIRS
 from exabench.data.quality import Duplicates, Leaks, Report
@@ -30,7 +29,6 @@ from exabench.data.queries import QUERIES
 from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
-from exabench.measure.runs import read_run
 from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
 from exabench.parts.replies import CachedTeacher, Replies, without_server
 from exabench.parts.retrievers import Retriever
@@ -156,25 +154,6 @@ def plan_build(
                 keys = set(map(making.teacher.key, prompts))
                 counts["answered before"] += len(making.store.look_up(keys))
         return counts
-
-
-def record(recipe: Recipe, run_file: str | Path, to: str | Path, *, sources: Sources = USUAL_SOURCES) -> int:
-    """Write the order of a published run as replies to the lists of a recipe, for the teacher `replay`.
-
-    Returns how many replies there are: a query that the run does not rank has none. Nothing is built: `to` is a JSONL
-    file. Raises BadInput for a recipe whose items are not lists.
-    """
-    if recipe.values.get("builder") != "twolar":
-        raise BadInput("a run gives orders of lists: use a recipe of the builder twolar", file=recipe.file)
-    parts = RecipeParts(sources.data, None, lambda table: None, recipe.file)
-    run = read_run(run_file)
-    lists = parts.builder("twolar", recipe.values.get("options", {}))
-    lines = []
-    for reply in recorded_replies(lists.items(), run):
-        if reply.text:  # empty where the run does not rank the query
-            lines.append(json.dumps({"id": reply.id, "text": reply.text}, ensure_ascii=False) + "\n")
-    write(to, "".join(lines))
-    return len(lines)
 
 
 class _Shards(tuple[int, ...]):

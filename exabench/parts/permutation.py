@@ -65,7 +65,7 @@ def read_permutation(answer: str, n: int) -> Permutation:
     """
     answer = read_reply(answer).answer
     repairs = dict.fromkeys(KINDS, 0)
-    repairs["malformed"] = int(not any(form.fullmatch(answer.strip()) for form in _STRICT))
+    repairs["malformed"] = int(not _is_strict(answer))
     order: dict[int, None] = {}
     for digits in _complete_list(answer, n) or _mentions(answer):
         place = n  # out of range, as is any number of ten digits: int() refuses thousands of them
@@ -81,6 +81,24 @@ def read_permutation(answer: str, n: int) -> Permutation:
     for place in range(n):
         order.setdefault(place)  # behind those that were mentioned, in the order they came in
     return Permutation(tuple(order), repairs)
+
+
+def fits(answer: str, n: int) -> bool:
+    """Can an answer be about `n` passages? One in the strict form names no passage beyond, nor just the first few.
+
+    An order of each of 1..m, for another m, was written for another list.
+    """
+    answer = read_reply(answer).answer
+    if not _is_strict(answer):
+        return True
+    numbers = {int(digits[:10]) for digits in _NUMBER.findall(answer)}
+    most = max(numbers)
+    is_of_fewer = most < n and len(numbers) == most
+    return most <= n and not is_of_fewer
+
+
+def _is_strict(answer: str) -> bool:
+    return any(form.fullmatch(answer.strip()) for form in _STRICT)
 
 
 def _complete_list(answer: str, n: int) -> list[str]:

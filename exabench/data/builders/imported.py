@@ -14,7 +14,7 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, file_digest, lines, read_json
 from exabench.core.nouns import Reply
 from exabench.core.records import read, read_lines
-from exabench.core.rows import Item, Row
+from exabench.core.rows import Item, Row, labels_of_order
 from exabench.data.exaranker_format import BEGINS, BETWEEN, COLUMNS, ENDS, TARGETS, input_text
 from exabench.parts.permutation import KINDS, read_permutation
 
@@ -178,7 +178,9 @@ def rows_from_jsonl(
             "passage_ids": [str(passage.docid) for passage in passages],
             "titles": [""] * len(passages),
             "passages": [passage.text for passage in passages],
+            "labels": labels_of_order(len(passages)),
             "first_stage_ranks": first_stage_ranks,
+            "method": "imported",
             **repairs,
             "source": file.name,
             "source_revision": revision,

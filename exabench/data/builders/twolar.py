@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Prompt, Query, Reply, Run
-from exabench.core.rows import Item, Rejected, Row
+from exabench.core.nouns import Prompt, Query, Reply
+from exabench.core.rows import Item, Rejected, Row, labels_of_order
 from exabench.data.builders._sources import (
     SourcedQuery,
     origin,
@@ -102,7 +102,8 @@ class Twolar:
                 turns = self._prompt_file.turns(query=query.text, passages=shown)
                 # The answer names every passage once, so it grows with the list.
                 pattern = self._prompt_file.pattern
-                prompts.append(Prompt(query.id, turns, answer_tokens * len(passages), pattern=pattern))
+                max_tokens = answer_tokens * len(passages)
+                prompts.append(Prompt(query.id, turns, max_tokens, pattern=pattern, passages=len(passages)))
             data = {
                 **one.fields,
                 "first_stage": stage,
@@ -150,7 +151,9 @@ class Twolar:
         del row["origin"], row["cut"], row["replies"]
         for name in ("passage_ids", "titles", "passages"):
             row[name] = [data[name][place] for place in read.order]
+        row["labels"] = labels_of_order(size)
         row["first_stage_ranks"] = [place + 1 for place in read.order]
+        row["method"] = "one prompt"
         return row
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
@@ -219,16 +222,3 @@ def overlap(
             shared += len(set(found[one][id]).intersection(found[other][id]))
         rates.setdefault(one, {})[other] = shared / (documents * len(queries) or 1)  # without queries: 0
     return rates
-
-
-def recorded_replies(items: Iterable[Item], run: Run) -> Iterator[Reply]:
-    """The order of a published run as replies to the prompts of lists: what a teacher that costs nothing answers.
-
-    A reply reads `[2] > [1]`; ids that only one of list and ranking holds are left out, so that a query that the run
-    does not rank has an empty reply and its row is rejected. Tokens are 0: none were read or written.
-    """
-    for item in items:
-        marks = {id: f"[{number}]" for number, id in enumerate(item.data["passage_ids"], 1)}
-        ranked = [marks[id] for id in run.ranking(item.data["query_id"]) if id in marks]
-        for prompt in item.prompts:
-            yield Reply(prompt.id, " > ".join(ranked), "stop", 0, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from exabench.core.errors import BadInput
 from exabench.core.files import TemporaryRows
 from exabench.core.nouns import Passage, Query
-from exabench.core.rows import Row
+from exabench.core.rows import Row, labels_of_order
 
 ALL = ("contrastive", "explanations", "listwise", "scored")
 ORDERED = ("listwise", "scored")
@@ -132,5 +132,6 @@ def _passages(row: Row, ids: list[str], texts: list[str], titles: list[str]) -> 
 def _labels_of_order(family: str, row: Row) -> list[float]:
     if family == "scored":
         return list(row["scores"])
-    # Releases from before 0.2 have no labels: 1 over the rank, as TWOLAR's authors train on an order.
-    return row.get("labels") or [1 / rank for rank in range(1, len(row["passages"]) + 1)]
+    if "labels" in row:
+        return list(row["labels"])
+    return labels_of_order(len(row["passages"]))  # releases from before 0.2 have none

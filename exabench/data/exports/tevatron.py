@@ -8,7 +8,7 @@ from typing import Any
 
 from exabench.core.rows import Row
 from exabench.data.exports import Exported
-from exabench.data.exports._groups import ALL, ORDERED, QueryGroup, LearningGroups
+from exabench.data.exports._groups import ALL, ORDERED, LearningGroups, QueryGroup
 from exabench.data.exports._json_lines import write_json_lines
 
 

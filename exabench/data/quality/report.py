@@ -42,10 +42,11 @@ class Report:
         if "passage_ids" in row:
             self._lengths["list"][len(row["passage_ids"])] += 1
         if "first_stage" in row:
-            repairs = {kind: row[kind] for kind in REPAIRS}
             self._shares["first stages"][row["first_stage"]] += 1
-            self._shares["lists"]["repaired" if any(repairs.values()) else "whole"] += 1
-            self._counts["repairs"].update(repairs)
+            repairs = {kind: row[kind] for kind in REPAIRS}
+            if min(repairs.values()) >= 0:  # else it is not known what the answer needed
+                self._shares["lists"]["repaired" if any(repairs.values()) else "whole"] += 1
+                self._counts["repairs"].update(repairs)
         if "first_stages" in row:
             self._counts["first stages"].update(row["first_stages"])
         if "query_source" in row:

@@ -12,6 +12,7 @@ from exabench.core import records
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import PACKAGE, digest_of, file_digest
 from exabench.core.nouns import Prompt, Reply
+from exabench.parts.permutation import fits
 
 
 class _Recorded(records.Record, frozen=True):
@@ -22,15 +23,16 @@ class _Recorded(records.Record, frozen=True):
     finish: str = "stop"
     prompt_tokens: Annotated[int, Meta(ge=0)] = 0
     output_tokens: Annotated[int, Meta(ge=0)] = 0
+    turns: str = ""
 
 
 class Replay:
     """The replies of one or several JSONL files; `model` says whose they are.
 
     A line is an object with `id` (of a prompt) and `text`; `finish` (why the reply ended), `prompt_tokens` and
-    `output_tokens` are "stop", 0 and 0 where it does not say. `file` is a path or a list of them; "mini/..." are the
-    replies that come with the embedded collection. Raises BadInput for anything else in a file, and for an id that has
-    two answers.
+    `output_tokens` are "stop", 0 and 0 where it does not say. `turns`, where it is there, is the digest of the turns
+    that were answered. `file` is a path or a list of them; "mini/..." are the replies that come with the embedded
+    collection. Raises BadInput for anything else in a file, and for an id that has two answers.
     """
 
     config = None
@@ -40,6 +42,7 @@ class Replay:
         if not files:
             raise BadInput("replay needs a file of recorded replies, as in file=replies.jsonl")
         self._replies: dict[str, Reply] = {}
+        self._turns: dict[str, str] = {}  # digests, by the prompt's id
         digests = []
         for name in files:
             path = Path(name)
@@ -49,6 +52,8 @@ class Replay:
                 reply = Reply(one.id, one.text, one.finish, one.prompt_tokens, one.output_tokens)
                 if self._replies.setdefault(one.id, reply) != reply:
                     raise BadInput("a second, different answer to this prompt", file=path, line=number, id=one.id)
+                if one.turns:
+                    self._turns[one.id] = one.turns
             digests.append(file_digest(path))
         revision = digests[0] if len(digests) == 1 else digest_of(digests)
         self.identity = {
@@ -59,12 +64,24 @@ class Replay:
         }
 
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
-        """The recorded replies. Prompts that have none raise PromptsRefused once all others are answered."""
-        unknown = {}
+        """The recorded replies. Prompts without one that fits raise PromptsRefused once all others are answered."""
+        unanswered = {}
         for prompt in prompts:
-            if prompt.id in self._replies:
-                yield self._replies[prompt.id]
+            reason = self._reason_against(prompt)
+            if reason:
+                unanswered[prompt.id] = reason
             else:
-                unknown[prompt.id] = "no reply to it was recorded"
-        if unknown:
-            raise PromptsRefused(unknown)
+                yield self._replies[prompt.id]
+        if unanswered:
+            raise PromptsRefused(unanswered)
+
+    def _reason_against(self, prompt: Prompt) -> str:
+        """Why the reply of this id is none to the prompt; empty where it may be."""
+        reply = self._replies.get(prompt.id)
+        if reply is None:
+            return "no reply to it was recorded"
+        if self._turns.get(prompt.id, digest_of(prompt.turns)) != digest_of(prompt.turns):
+            return "the reply that was recorded answers other turns"
+        if prompt.passages and not fits(reply.text, prompt.passages):
+            return f"the reply that was recorded orders another number of passages than {prompt.passages}"
+        return ""

@@ -194,6 +194,28 @@ def test_the_columns_for_sentence_transformers_are_texts_and_labels_alone(export
             assert example == {"query": row["query"], "docs": texts, "labels": labels}
 
 
+@pytest.mark.parametrize(
+    ("family", "loss"),
+    [
+        ("explanations", losses.BinaryCrossEntropyLoss),
+        ("contrastive", losses.LambdaLoss),
+        ("listwise", losses.RankNetLoss),
+        ("scored", losses.ListNetLoss),
+    ],
+)
+def test_a_published_table_is_trained_on_as_its_card_says(
+    family: str, loss: Callable[[CrossEncoder], Any], releases: Path, tmp_path: Path
+) -> None:
+    folder = releases / family / "release"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    [lines] = re.findall(r"give its trainer the columns that its losses read:\n\n```python\n(.*?)```", card, re.DOTALL)
+    loaded = datasets.load_dataset(str(folder), family, split="train", cache_dir=str(tmp_path / "cache"))
+    told = {"rows": loaded}
+    exec(lines, told)
+    assert len(told["examples"]) == len(loaded)
+    assert 0 < train_one_step(told["examples"], loss, tmp_path) < 100
+
+
 # -- groups of positives and negatives ------------------------------------------------------------------------
 
 

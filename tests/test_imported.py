@@ -41,6 +41,7 @@ def test_what_goes_out_comes_back_the_same(tmp_path: Path, layout: str) -> None:
     back = list(rows(tmp_path / "theirs" / "release", "theirs", "train"))
     assert [[row[name] for name in fields] for row in back] == [[row[name] for name in fields] for row in ours]
     assert {row["teacher"] for row in back} == {"text-davinci-002"} and not any(row["replies"] for row in back)
+    assert release.tables["theirs"].teacher["model"] == "text-davinci-002"
     assert release.tables["theirs"].counts["good"] == len(ours) and verify(tmp_path / "theirs" / "release") == []
 
 

@@ -51,6 +51,11 @@ class Imported:
             )
         self.family = FAMILY_OF[self.format]
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The model that made the rows."""
+        return {"model": self.made_by, "revision": self.made_by_revision}
+
     def items(self) -> Iterator[Item]:
         """One for each row, in the file's order."""
         file = self._path(self.file)

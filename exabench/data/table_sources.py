@@ -1,0 +1,61 @@
+"""What a table was made from: the collections that its recipe names, and the languages of its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exabench.core.errors import BadInput, UnknownName
+from exabench.core.nouns import Task
+from exabench.core.rows import Table
+from exabench.tasks.catalogue import task
+
+_SELDOM = 0.05  # a language of fewer texts is more likely a wrong guess
+
+
+def source_tasks(table: Table, board: str | Path | None = None) -> list[Task]:
+    """The tasks that the recipe reads its texts from, each once, as far as the catalogue (or the board) knows them."""
+    found: dict[str, Task] = {}
+    for name in _task_names(table.recipe):
+        try:
+            source = task(name, board=board)
+        except (UnknownName, BadInput):
+            continue
+        found.setdefault(source.name, source)
+    return list(found.values())
+
+
+def table_languages(table: Table, sources: Sequence[Task]) -> list[str]:
+    """The languages of the texts: those of the `sources`, else those that the table's report estimates.
+
+    A folder that no task.toml describes is not known to be in any language.
+    """
+    described = []
+    for source in sources:
+        if source.folder is None and source.language not in described:
+            described.append(source.language)
+    return described or reported_languages(table.report)
+
+
+def reported_languages(report: Mapping[str, Any]) -> list[str]:
+    """The languages of the passages, the most frequent first; a report may hold anything, and then there is none."""
+    shares = report.get("passage languages")
+    if not isinstance(shares, Mapping):
+        return []
+    found = []
+    for language, share in shares.items():
+        if isinstance(share, float | int) and share >= _SELDOM and language != "und":
+            found.append((-share, str(language)))
+    return [language for _, language in sorted(found)]
+
+
+def _task_names(recipe: Any) -> Iterator[str]:
+    """The values of every key `task` in a recipe."""
+    if not isinstance(recipe, Mapping):
+        return
+    for key, value in recipe.items():
+        if key == "task" and isinstance(value, str):
+            yield value
+        else:
+            yield from _task_names(value)

@@ -249,7 +249,8 @@ def test_replies_that_are_poisoned_or_were_never_recorded_put_their_items_in_qua
         one["text"], one["finish"] = POISON[number % len(POISON)]
     file = tmp_path / "recorded.jsonl"
     file.write_text("".join(json.dumps(one) + "\n" for one in some if one["id"] not in never))
-    counts = made(tmp_path, changed(teacher={"part": "replay", "file": str(file)})).tables["explanations"].counts
+    recipe = changed(teacher={"part": "replay", "file": str(file)}, quality={"most_rejected": 1.0})
+    counts = made(tmp_path, recipe).tables["explanations"].counts
     quarantined = [json.loads(line) for line in (tmp_path / "work" / "quarantine.jsonl").open()]
     assert counts["input"] == 120 == counts["good"] + counts["quarantined"] + counts["skipped"]
     assert len(quarantined) == counts["quarantined"]

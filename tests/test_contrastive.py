@@ -12,10 +12,11 @@ from toys import Alphabet, Given
 
 from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, json_text
-from exabench.core.nouns import Passage, Prompt, Query, Reply, Task
+from exabench.core.nouns import Passage, Query, Reply, Task
 from exabench.core.rows import Rejected, check_row
 from exabench.data.builders.contrastive import Contrastive, label
 from exabench.data.building import Sources, build
+from exabench.data.queries import Rejection
 from exabench.data.queries.llm_queries import LlmQueries
 from exabench.data.releases import read, rows
 from exabench.parts.prompting import prompt_file
@@ -151,15 +152,12 @@ def test_every_reason_to_reject_a_group():
         assert error.value.reason == reason
 
 
-def test_what_the_query_source_rejected_is_asked_again_and_rejected_with_its_reason():
-    prompt = Prompt("q9", (("user", "write a query"),))
-    made = builder([("q1", "what", "p1"), ("q2", "what", "p2")], rejections=[(prompt, "too short")])
+def test_what_the_query_source_rejected_is_planned_with_its_reason_and_its_reply():
+    rejection = Rejection("q9", "too short", Reply("q9", "sky", "stop", 1, 1), "key of q9")
+    made = builder([("q1", "what", "p1"), ("q2", "what", "p2")], rejections=[rejection])
     *_, item = made.items()
-    assert (item.id, item.prompts) == ("q9", (prompt,))
-    with pytest.raises(Rejected, match="query: too short"):
-        made.row(item, [Reply("q9", "sky", "stop", 1, 1)])
-    counts = {"queries": 2, "candidates": 10, "candidates_by_source": {"alphabet": 10}}
-    assert made.report(list(made.items())) == counts
+    assert (item.id, item.prompts, item.rejected) == ("q9", (), "query: too short")
+    assert item.data == {"replies": ["key of q9"], "said": [{"id": "q9", "text": "sky", "finish": "stop"}]}
 
 
 ANSWERS = st.one_of(st.text(max_size=30), st.sampled_from(["relevant", "Not relevant", "**Relevant**", "irrelevant"]))

@@ -174,7 +174,11 @@ FAULTS = {
     "empty": ["", " \n ", '""', "...", "1. "],
     "too short": ["sky", "blue sky", "Query: sky"],
     "too long": ["word " * 10 + " ".join(f"w{n}" for n in range(50))],
-    "refusal": ["I'm sorry, but I cannot help with that", "I can\u2019t write this query", "As an AI, I have no sky"],
+    "refuses to answer": [
+        "I'm sorry, but I cannot help with that",
+        "I can\u2019t write this query",
+        "As an AI, I have no sky",
+    ],
     "repeats itself": ["blue " * 20, "the sky the sky the sky the sky"],
     "unprintable": ["why is\x00 the sky blue", "why is the \u202esky blue"],
     "copy of the passage": [PASSAGES[0].text.replace("blue.", "BLUE"), " ".join(PASSAGES[0].text.split()[1:9])],
@@ -186,8 +190,9 @@ def test_every_fault_is_rejected_and_counted(reason):
     for answer in FAULTS[reason]:
         made = written(Writer(GOOD | {"sky": answer}))
         assert set(texts(made)) == {"q-bread-0", "q-bridge-0"} and left_out(made) == {reason: 1}, answer
-        ((prompt, why),) = made.rejections
-        assert (prompt.id, why) == ("q-sky-0", reason)
+        [rejection] = made.rejections
+        assert (rejection.id, rejection.reason) == ("q-sky-0", reason)
+        assert rejection.reply is not None and rejection.reply.text == answer and rejection.key
     assert set(texts(written(Writer(GOOD | {"sky": "sky looks blue"})))) > {"q-sky-0"}  # a term is not a copy
 
 
@@ -204,7 +209,9 @@ def test_the_same_query_twice_for_one_passage_is_rejected_once():
 
 def test_a_refused_prompt_is_rejected_and_the_others_are_not_but_one_that_is_swallowed_is_an_error():
     made = written(Writer(lost=["q-sky-0"]))
-    assert left_out(made) == {"refused by the teacher": 1} and len(texts(made)) == 2
+    assert left_out(made) == {"the teacher refuses the prompt: too long": 1} and len(texts(made)) == 2
+    [rejection] = made.rejections
+    assert (rejection.id, rejection.reply, rejection.key) == ("q-sky-0", None, "")
 
     class Swallows(Writer):
         def complete(self, prompts):

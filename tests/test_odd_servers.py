@@ -136,11 +136,11 @@ def acting(answers: Callable[[Any], tuple[int, object]]) -> Callable[[Endpoint, 
     return lambda server, handler, body: handler.send(*answers(body))
 
 
-def built(server: Endpoint, tmp: Path, recipe: str = "mini-explanations", more: str = "") -> int:
+def built(server: Endpoint, tmp: Path, recipe: str = "mini-explanations", more: str = "", *options: str) -> int:
     """The exit code of a build whose teacher is the server."""
     about = f'teacher={{part="openai",model="m/m",base_url="{server.url}",retries=1{more}}}'
     arguments = ["data", "build", recipe, "--to", str(tmp / "build"), "--replies", str(tmp / "replies.sqlite")]
-    return main([*arguments, "--set", about])
+    return main([*arguments, "--set", about, *options])
 
 
 def reasons(tmp: Path) -> Counter[str]:
@@ -180,7 +180,7 @@ def test_an_answer_becomes_a_row_whatever_is_around_it(tmp_path: Path) -> None:
 
 def test_a_reply_that_is_no_whole_answer_becomes_no_row(tmp_path: Path) -> None:
     with serving(acting(in_turn(said(make) for make, _ in NO_ROWS.values()))) as server:
-        built(server, tmp_path)
+        assert built(server, tmp_path, "mini-explanations", "", "--go-on") == 1, "there is no row"
     expected = Counter[str]()
     for _, reason in NO_ROWS.values():
         expected[reason] += 120 // len(NO_ROWS)

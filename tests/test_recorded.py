@@ -22,6 +22,7 @@ builder = "recorded"
 dataset = "twolar-distill"
 table = "published"
 licence = "cc0-1.0"
+quality.most_rejected = 1.0
 
 [options]
 task = "mini"

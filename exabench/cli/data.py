@@ -99,6 +99,7 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
 )
 @click.option("--workers", type=Count(1), default=1, show_default=True, help="Number of workers.")
 @click.option("--budget", type=Count(0), default=0, help="Stop after the teacher has read and written N tokens.")
+@click.option("--go-on", is_flag=True, help="Build on although the first answers were all rejected.")
 @dry_run_option
 @replies_option
 @set_option
@@ -108,6 +109,7 @@ def build(
     to: Path | None,
     limit: int,
     budget: int,
+    go_on: bool,
     dry_run: bool,
     replies: Path | None,
     pairs: tuple[str, ...],
@@ -119,7 +121,7 @@ def build(
 
     page = data_recipe(recipe, pairs)
     folder = to or Path("exabench-data") / page.name
-    sources = Sources(data, replies, budget)
+    sources = Sources(data, replies, budget, go_on)
     if dry_run:
         with progress("plan") as report:
             plan = plan_build(page, folder, sources=sources, limit=limit, progress=report)

@@ -72,8 +72,8 @@ class Prompt:
 
     A last turn of the assistant is the beginning of the answer. `pattern` is a regular
     expression for the whole answer; an engine that can be guided writes nothing else. With `max_tokens` 0 nothing is
-    written: the reply says how likely each of the `choices` comes next. `passages` is the number of passages whose order
-    is asked for, 0 where none is.
+    written: the reply says how likely each of the `choices` comes next. `passages` is the number of passages that the
+    answer puts in order, 0 where it orders nothing.
     """
 
     id: str

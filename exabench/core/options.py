@@ -22,7 +22,7 @@ from typing import Any
 from exabench.core.errors import BadInput, printable
 from exabench.core.files import PACKAGE
 
-NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection names".split())
+NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collection names give_up_after".split())
 """Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {

@@ -168,12 +168,14 @@ class Item:
     """One piece of a build: what a teacher is asked about it, and what its row is made of (as JSON can hold it).
 
     Prompt ids are unlike those of any other item; an item without prompts needs no teacher. `data["replies"]`, where
-    there, lists the keys of replies that the item itself was made of.
+    there, lists the keys of replies that the item itself was made of. One that can be no row is planned with the reason
+    in `rejected`, so that the quarantine has it, and with those replies as `data["said"]`.
     """
 
     id: str
     prompts: tuple[Prompt, ...]
     data: Mapping[str, Any]
+    rejected: str = ""
 
 
 class Rejected(Exception):

@@ -45,7 +45,8 @@ class WorkFolder:
     def agree(self, about: Mapping[str, Any]) -> None:
         """Write down what is being built, or compare it with what was. Raises BadInput naming the differences.
 
-        A plan of which no shard is made, as a dry run leaves it, gives way to another build.
+        A plan of which no shard is made, as a dry run leaves it, gives way to another build. The table `quality` is of
+        no account before the last step, and may change.
         """
         if not self._recipe_lock.is_file():
             write(self._recipe_lock, json_text(about))
@@ -55,12 +56,15 @@ class WorkFolder:
         now = dict(flatten(from_json(json_text(about))))
         differences = []
         for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
+            may_change = key == "fingerprint" or key.startswith("recipe.quality")
+            if before.get(key) != now.get(key) and not may_change:
                 differences.append(f"{key} was {_short(before.get(key))} and is {_short(now.get(key))}")
-        if differences and not (self.folder / "shards").exists():
+        if not differences:
+            write(self._recipe_lock, json_text(about))
+        elif not (self.folder / "shards").exists():
             self._plan.unlink(missing_ok=True)
             write(self._recipe_lock, json_text(about))
-        elif differences:
+        else:
             shown = "; ".join(differences[:4])
             more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
             raise BadInput(f"contains another build ({shown}{more}); give another --to", file=self.folder)
@@ -106,10 +110,12 @@ class WorkFolder:
             raise BadInput("is not the file that was planned; remove the folder's plan/ and build again", file=file)
         return [read(Item, json.loads(line), file=file) for line in data.decode().split("\n") if line]
 
-    def all_items(self) -> Iterator[Item]:
-        """Every item of the plan, in order."""
+    def good_items(self) -> Iterator[Item]:
+        """Every item that can be a row, in the order of the plan."""
         for number in range(self.shard_count()):
-            yield from self.items(number)
+            for item in self.items(number):
+                if not item.rejected:
+                    yield item
 
     def _plan_file(self, number: int) -> Path:
         return self.folder / "plan" / f"{number:05d}.jsonl"
@@ -135,8 +141,18 @@ class WorkFolder:
             file = self.shard_file(number)
             if file is None:
                 raise BadInput(f"shard {number} is not done; run the same build again", file=self.folder)
-            for _, line in lines(file):
-                yield json.loads(line)
+            yield from _read_lines(file)
+
+    def lines_of(self, number: int) -> Iterator[Row]:
+        """The row or rejection of every item of a shard; none where the shard is not done."""
+        file = self.shard_file(number)
+        if file is not None:
+            yield from _read_lines(file)
+
+
+def _read_lines(file: Path) -> Iterator[Row]:
+    for _, line in lines(file):
+        yield json.loads(line)
 
 
 def _key(id: str) -> int:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
@@ -24,8 +26,9 @@ from exabench.data.build_folder import WorkFolder
 from exabench.data.builders import BUILDERS, Builder
 from exabench.data.card import release_card
 from exabench.data.pairs import PAIRS
-from exabench.data.quality import Duplicates, Leaks, Report
+from exabench.data.quality import Duplicates, Leaks, Report, check_texts
 from exabench.data.queries import QUERIES
+from exabench.data.rejections import FirstAnswers, check_counts
 from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
@@ -66,11 +69,13 @@ class Sources:
     """Where a build finds what it needs: test collections, the reply store (None: the user's), and how much to spend.
 
     `budget` is a hard stop in teacher tokens, prompts and answers together (0: none); each process counts its own.
+    `go_on` builds on though the first answers were all rejected.
     """
 
     data: Path | None = None
     replies: Path | None = None
     budget: int = 0
+    go_on: bool = False
 
 
 USUAL_SOURCES = Sources()
@@ -80,11 +85,14 @@ class Quality(Record, frozen=True):
     """The table `quality` of a recipe.
 
     `near`: from which Jaccard similarity on two rows are one (0: only exact doubles); `leaks`: rows that leak a
-    benchmark are counted, or left out, too.
+    benchmark are counted, or left out, too. A build is given up when the first `give_up_after` answers are all rejected
+    (0: never), and makes no release where more than the share `most_rejected` of its items is.
     """
 
     near: float = 0.9
     leaks: Literal["report", "drop"] = "report"
+    give_up_after: Annotated[int, Meta(ge=0)] = 50
+    most_rejected: Annotated[float, Meta(ge=0, le=1)] = 0.5
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -107,7 +115,8 @@ def build(
     `limit` builds only the first `limit` items; `workers` share the shards: processes here, or with the `engine` "ray"
     actors on the cluster that RAY_ADDRESS names. Run again after any stop it continues, and what a teacher answered is
     never asked again. The bytes depend only on recipe and replies. Raises BadInput where the folder holds another
-    build, CannotWrite where somebody else builds there, and what the teacher raises.
+    build, CannotWrite where somebody else builds there, CheckFailed where too many answers are rejected (Quality) or
+    no row is made, and what the teacher raises.
     """
     page = recipe if isinstance(recipe, Recipe) else data_recipe(recipe)
     _check_recipe(page)
@@ -178,7 +187,7 @@ class RecipeParts:
     A table names its part as `part` next to its options; `task` stands for the collection that a part reads. What a
     table does not say of task and teacher is said by the table around it. First stages are made when they are first
     asked for. `file` is the recipe's, where the path of a task begins, if not here. `sources` collects the revision of
-    everything that was read.
+    everything that was read. `give_up_after` is that of Quality.
     """
 
     data: str | Path | None
@@ -186,6 +195,7 @@ class RecipeParts:
     cached_teacher: Callable[[Mapping[str, Any]], Teacher | None]
     file: Path = Path()
     sources: dict[str, str] = field(default_factory=dict)
+    give_up_after: int = 0
 
     def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None = None) -> Builder:
         """The builder called `name`. Raises UnknownName, BadInput for options that it or a part does not take."""
@@ -216,7 +226,12 @@ class RecipeParts:
         if "reranker" in options:
             stage, own = name_and_options(options["reranker"], "reranker")
             options["reranker"] = reranker(stage, lock=self.lock, **own)
-        given: dict[str, Any] = {"data": self.data, "lock": self.lock, "teacher": teacher}
+        given: dict[str, Any] = {
+            "data": self.data,
+            "lock": self.lock,
+            "teacher": teacher,
+            "give_up_after": self.give_up_after,
+        }
         if "collection" in accepts(part):
             given["collection"] = self._collection(task, what)
         return make(what, part, given, options)
@@ -289,8 +304,9 @@ class _Stream:
     making: Making
     numbers: Sequence[int]
     progress: Callable[[int], None]
+    first_answers: FirstAnswers
     written: int = 0
-    unanswered: dict[str, _Shard] = field(default_factory=dict)  # by the id of the prompt
+    unanswered: dict[str, tuple[_Shard, Item]] = field(default_factory=dict)  # by the id of the prompt
 
     def prompts(self) -> Iterator[Prompt]:
         """The prompts of every shard; a shard is read when its first prompt is wanted."""
@@ -298,23 +314,28 @@ class _Stream:
             items = self.making.work.items(number)
             asked = [prompt for item in items for prompt in item.prompts]
             shard = _Shard(number, items, len(asked))
-            for prompt in asked:
-                self.unanswered[prompt.id] = shard
+            for item in items:
+                for prompt in item.prompts:
+                    self.unanswered[prompt.id] = (shard, item)
             if not asked:  # no reply will come that would complete it
                 self.write(shard)
             yield from asked
 
     def take(self, reply: Reply) -> None:
-        """Give a reply to the shard that waits for it."""
-        shard = self.unanswered.pop(reply.id)
+        """Give a reply to the shard that waits for it. Raises CheckFailed where the first answers are all rejected."""
+        shard, item = self.unanswered.pop(reply.id)
         shard.replies[reply.id] = reply
         shard.awaited -= 1
+        if not self.first_answers.over and all(prompt.id in shard.replies for prompt in item.prompts):
+            [line] = self.making.lines([item], shard.replies, {})
+            self.first_answers.add(reason_of(line))
         if not shard.awaited:
             self.write(shard)
 
     def write(self, shard: _Shard) -> None:
         """Write a shard to which no more replies will come."""
-        self.making.work.write_shard(shard.number, self.making.lines(shard))
+        lines = self.making.lines(shard.items, shard.replies, shard.refused)
+        self.making.work.write_shard(shard.number, lines)
         self.written += 1
         self.progress(self.written)
 
@@ -348,7 +369,12 @@ class Making:
         self.quality = _quality_of(page)
         self.store = Replies(sources.replies)
         self._teachers: dict[str, CachedTeacher] = {}
-        parts = RecipeParts(sources.data, self.work.lock, self._cached_teacher, page.file)
+        self.give_up_after = self.quality.give_up_after
+        if sources.go_on:
+            self.give_up_after = 0
+        parts = RecipeParts(
+            sources.data, self.work.lock, self._cached_teacher, page.file, give_up_after=self.give_up_after
+        )
         self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
         self.builder_identity = getattr(self.builder, "identity", {})
@@ -392,7 +418,7 @@ class Making:
         Prompts that the teacher refuses are their items' reason to be rejected. Raises what else the teacher raises,
         once every shard that is complete by then is kept.
         """
-        stream = _Stream(self, numbers, progress)
+        stream = _Stream(self, numbers, progress, self._first_answers())
         if self.teacher is None:  # shards that ask nothing are written as their prompts are read
             prompt = next(stream.prompts(), None)
             if prompt is not None:
@@ -408,26 +434,44 @@ class Making:
             unknown = stream.unanswered.keys() - error.reasons.keys()
             if unknown:
                 raise BadInput(f"{error}; prompt {min(unknown)!r} was not answered either") from error
-            for shard in dict.fromkeys(stream.unanswered.values()):
+            for shard in dict.fromkeys(shard for shard, _ in stream.unanswered.values()):
                 shard.refused = error.reasons
                 stream.write(shard)
         if stream.written < len(numbers):
             raise BadInput("the teacher stopped before all shards were done; run the same build again")
 
-    def lines(self, shard: _Shard) -> Iterator[Row]:
-        """A row or a rejection for each item of a shard, with the keys of the replies behind it."""
-        for item in shard.items:
-            answered = [prompt for prompt in item.prompts if prompt.id in shard.replies]
-            replies = [shard.replies[prompt.id] for prompt in answered]
+    def _first_answers(self) -> FirstAnswers:
+        """The first answers as they are known from the shards that are done."""
+        first_answers = FirstAnswers(self.give_up_after)
+        for number in range(self.work.shard_count()):
+            if first_answers.over:
+                break
+            for line in self.work.lines_of(number):
+                if line["keys"]:  # an item that asked nothing says nothing of the answers
+                    first_answers.add(reason_of(line))
+        return first_answers
+
+    def lines(
+        self, items: Iterable[Item], all_replies: Mapping[str, Reply], refused: Mapping[str, str]
+    ) -> Iterator[Row]:
+        """A row or a rejection for each item, with the keys of the replies behind it.
+
+        `all_replies` are by prompt id, and so are the reasons why the teacher `refused` a prompt.
+        """
+        for item in items:
+            answered = [prompt for prompt in item.prompts if prompt.id in all_replies]
+            replies = [all_replies[prompt.id] for prompt in answered]
             keys = list(item.data.get("replies", ()))  # those that the item's query was made with
             identity = self.builder_identity
             if self.teacher is not None and item.prompts:
                 identity = self.teacher.identity
                 keys += map(self.teacher.key, answered)
             try:
+                if item.rejected:
+                    raise Rejected(item.rejected)
                 for prompt in item.prompts:
-                    if prompt.id in shard.refused:
-                        raise Rejected(f"the teacher refuses the prompt: {shard.refused[prompt.id]}")
+                    if prompt.id in refused:
+                        raise Rejected(f"the teacher refuses the prompt: {refused[prompt.id]}")
                 # The row may say otherwise: a file of others names its own teacher.
                 provenance = {
                     "teacher": identity.get("model", "human"),
@@ -436,11 +480,21 @@ class Making:
                     "replies": keys,
                 }
                 row = provenance | self.builder.row(item, replies)
+                check_texts(row)
             except Rejected as error:
-                said = [{"id": reply.id, "text": reply.text, "finish": reply.finish} for reply in replies]
+                said = list(item.data.get("said", ()))
+                for reply in replies:
+                    said.append({"id": reply.id, "text": reply.text, "finish": reply.finish})
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
             else:
                 yield {"row": check_row(self.builder.family, row), "keys": keys}
+
+
+def reason_of(line: Row) -> str:
+    """The reason why a line of a shard is a rejection; empty for a row."""
+    if "rejected" not in line:
+        return ""
+    return str(line["rejected"]["reason"])
 
 
 # -- the last step --------------------------------------------------------------------------------------------
@@ -490,6 +544,14 @@ def _write_release(making: Making, progress: Progress) -> Release:
             splits.append(_TRAIN)
     skipped = splits.count(_LEFT_OUT)
     quarantined = reasons.total() - skipped
+    counts = {
+        "input": len(splits) + quarantined,
+        "good": len(splits) - skipped,
+        "quarantined": quarantined,
+        "skipped": skipped,
+    }
+    name = values["table"]
+    check_counts(name, counts, reasons, making.quality.most_rejected)
 
     # Ids alone decide which rows are for validation: those of the lowest digests, as many of each label or source of
     # queries.
@@ -498,7 +560,6 @@ def _write_release(making: Making, progress: Progress) -> Release:
         splits[place] = _VALIDATION
 
     progress(1, 3, "tables and replies")
-    name = values["table"]
     family = making.builder.family
     rows = {"train": _rows(work, splits, _TRAIN)}
     if validation:
@@ -517,18 +578,12 @@ def _write_release(making: Making, progress: Progress) -> Release:
         licence=values["licence"],
         recipe=values,
         fingerprint=making.about["fingerprint"],
-        counts={
-            "input": len(splits) + quarantined,
-            "good": len(splits) - skipped,
-            "quarantined": quarantined,
-            "skipped": skipped,
-            "reasons": dict(reasons),
-        },
+        counts={**counts, "reasons": dict(reasons)},
         teacher=answered_by,
         prompt=making.builder.prompt,
         tokens=making.store.tokens(_keys(work)),
         replayable=True,
-        report={**report.figures(), **making.builder.report(work.all_items())},
+        report={**report.figures(), **making.builder.report(work.good_items())},
         splits=files,
         fields=FAMILIES[family],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -19,10 +19,18 @@ AT_ONCE = 1024
 """Prompts that are handed to the teacher together, and so what memory holds (one conversation's may be more)."""
 
 
-def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: bool = False) -> dict[str, Reply]:
-    """The reply to each prompt, by prompt id; with `skip_refused` a prompt that the teacher refuses has none.
+def replies_of(
+    teacher: Teacher,
+    prompts: Sequence[Prompt],
+    *,
+    refused: dict[str, str] | None = None,
+    watch: Callable[[Reply], None] | None = None,
+) -> dict[str, Reply]:
+    """The reply to each prompt, by prompt id.
 
-    Raises OutsideFailed for a reply that is missing, that no one asked for, or that comes twice, and PromptsRefused.
+    `refused`, where it is given, takes the reasons by id of the prompts that the teacher refuses. `watch` gets every
+    reply as it comes, and stops the asking with whatever it raises. Raises OutsideFailed for a reply that is missing,
+    that no one asked for, or that comes twice, and PromptsRefused.
     """
     missing = {prompt.id for prompt in prompts}
     replies = {}
@@ -33,10 +41,13 @@ def replies_of(teacher: Teacher, prompts: Sequence[Prompt], *, skip_refused: boo
                 raise OutsideFailed(f"the teacher answered prompt {printable(reply.id)} {wrong}; ask again")
             missing.remove(reply.id)
             replies[reply.id] = reply
+            if watch is not None:
+                watch(reply)
     except PromptsRefused as error:
-        if not skip_refused:
+        if refused is None:
             raise
-        missing -= set(error.reasons)
+        refused.update(error.reasons)
+        missing -= refused.keys()
     for prompt in prompts:
         if prompt.id in missing:
             raise OutsideFailed(f"the teacher did not answer prompt {printable(prompt.id)}; ask again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,18 @@ def read_queries(sources: Mapping[str, QuerySource]) -> dict[str, list[SourcedQu
             seen.add(query.id)
             found[name].append(SourcedQuery(query, origin, name))
     return found
+
+
+def rejected_queries(sources: Iterable[QuerySource]) -> Iterator[Item]:
+    """An item for each answer of a teacher that was rejected as a query, so that the quarantine has it."""
+    for source in sources:
+        for rejection in getattr(source, "rejections", ()):
+            said = []
+            if rejection.reply is not None:
+                reply = rejection.reply
+                said.append({"id": reply.id, "text": reply.text, "finish": reply.finish})
+            keys = list(filter(None, [rejection.key]))
+            yield Item(rejection.id, (), {"replies": keys, "said": said}, rejected=f"query: {rejection.reason}")
 
 
 def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
-from exabench.data.builders._sources import SourcedQuery, all_rankings, best_stages, group
+from exabench.data.builders._sources import SourcedQuery, all_rankings, best_stages, group, rejected_queries
 from exabench.data.sampling import draw
 from exabench.parts.prompting import prompt_file, truncate_passage
 from exabench.parts.retrievers import FirstStages
@@ -85,8 +85,7 @@ class Contrastive:
     def items(self) -> Iterator[Item]:
         """One Item a query: its own passage first, then the sampled candidates, with a prompt for each of them.
 
-        Answers that its source rejected come last: their Items ask again what was asked, so that the quarantine
-        holds the reply as well (the reply store has it). Raises BadInput for a query that was made of no passage.
+        Answers that were rejected as queries come last. Raises BadInput for a query that was made of no passage.
         """
         asked = list(self.queries)
         for query, origin in asked:
@@ -121,8 +120,7 @@ class Contrastive:
                 **about,
             }
             yield Item(query.id, tuple(prompts), data)
-        for prompt, reason in getattr(self.queries, "rejections", ()):
-            yield Item(prompt.id, (prompt,), {"rejected": f"query: {reason}", "passages": []})
+        yield from rejected_queries([self.queries])
 
     def _choose(self, query_id: str, own: str, found: Mapping[str, Sequence[str]]) -> dict[str, str]:
         """The passages that are judged for a query, each with the first stage that brought it, as in `found`.
@@ -141,8 +139,6 @@ class Contrastive:
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The group of an Item. Raises Rejected where the positive is none, or negatives are too few."""
         data = item.data
-        if "rejected" in data:
-            raise Rejected(data["rejected"])
         answers = {reply.id: reply.answer for reply in replies}
         own, *candidates = data["passages"]
         judged = {}
@@ -170,7 +166,7 @@ class Contrastive:
         candidates = Counter[str]()
         queries = 0
         for item in items:
-            queries += "rejected" not in item.data
+            queries += 1
             for passage in item.data["passages"][1:]:  # the first is the query's own
                 candidates[passage["source"]] += 1
         return {

@@ -9,10 +9,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
+from exabench.core.non_answers import kind_of_non_answer, without_introduction
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.exaranker_format import input_text, target_text
+from exabench.data.quality import is_empty
 from exabench.parts.prompting import PromptFile, prompt_file, truncate_passage
 
 if TYPE_CHECKING:
@@ -26,11 +28,6 @@ _OPPOSITE = {
 }
 # The worked examples of the prompt look like this: a model that does not stop writes the next one.
 _ECHO = re.compile(r"(?:^|\n)\s*(?:#{2,}|(?:Example \d+|Question|Passage|Final Answer|Explanation)\s*:)", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"(?:(?:i['’]m |i am )?(?:very )?sorry\b|as an ai\b"
-    r"|i (?:cannot|can['’]t) (?:help|assist|answer|provide|fulfil|comply|explain))",
-    re.IGNORECASE,
-)
 _CHARACTERS_PER_TOKEN = 32  # no tokenizer has words that long
 # The prompt ends with this word, and chat models say it again, some of them in bold.
 _CUE = re.compile(r"\A\**explanation\**\s*:\**\s*", re.IGNORECASE)
@@ -86,7 +83,10 @@ class Exaranker:
             id = f"{query.id}/{passage.id}"
             rationale = pair.rationale.strip()
             prompts = []
-            if not rationale:
+            rejected = ""
+            if is_empty(passage):
+                rejected = "empty passage"
+            elif not rationale:
                 if self._prompt_file is None:
                     raise BadInput(
                         'has no rationale and there is no prompt to generate one; set prompt="explain"', id=id
@@ -106,7 +106,7 @@ class Exaranker:
                 "rationale": rationale,
                 **about,
             }
-            yield Item(id, tuple(prompts), data)
+            yield Item(id, tuple(prompts), data, rejected)
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The row with the rationale, or with the first reply that is an explanation.
@@ -142,8 +142,9 @@ class Exaranker:
 
 
 def explanation_of(answer: str) -> str:
-    """The text of an answer, without the spaces around it, the cue that the prompt ends with, and JSON around it."""
-    return _CUE.sub("", text_of_json(answer.strip(), "explanation")).strip()
+    """The text of an answer, without an introduction, the cue that the prompt ends with, and JSON around it."""
+    text = without_introduction(text_of_json(answer.strip(), "explanation"))
+    return _CUE.sub("", text).strip()
 
 
 def fault(text: str, relevant: bool, max_tokens: int) -> str:
@@ -157,10 +158,11 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
         is_no_text = character not in "\n\r\t" and unicodedata.category(character) in _NO_TEXT
         if is_no_text or character == "\ufffd":
             return "garbled characters"
-    if _REFUSAL.match(text):
-        return "refuses to answer"
     if _OPPOSITE[relevant].match(text):
         return "contradicts the label"
+    no_answer = kind_of_non_answer(text)
+    if no_answer:
+        return no_answer
     if _ECHO.search(text):
         return "goes on with the prompt's examples"
     # Words first; characters find what repeats in scripts without spaces, and lone marks.

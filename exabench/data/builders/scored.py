@@ -20,6 +20,7 @@ from exabench.data.builders._sources import (
     origin,
     passage_list,
     read_queries,
+    rejected_queries,
     sources_by_name,
 )
 from exabench.data.sampling import interleave
@@ -82,7 +83,8 @@ class ScoredBuilder:
 
         Raises BadInput for an id that two queries have.
         """
-        queries = read_queries(sources_by_name(self.queries))
+        sources = sources_by_name(self.queries)
+        queries = read_queries(sources)
         asked = interleave(queries.values())
         found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
         chosen = {}
@@ -113,6 +115,7 @@ class ScoredBuilder:
                 **about,
             }
             yield Item(one.query.id, (), data)
+        yield from rejected_queries(sources.values())
 
     def row(self, item: Item, replies: Sequence[Reply]) -> Row:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import combinations
@@ -16,8 +17,10 @@ from exabench.data.builders._sources import (
     passage_list,
     rankings,
     read_queries,
+    rejected_queries,
     sources_by_name,
 )
+from exabench.data.rejections import listed
 from exabench.data.sampling import draw, interleave
 from exabench.parts.permutation import read_permutation
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -113,6 +116,7 @@ class Twolar:
                 "cut": cut,
             }
             yield Item(query.id, tuple(prompts), data)
+        yield from rejected_queries(self._sources.values())
 
     def _assign(self) -> list[tuple[SourcedQuery, str]]:
         """Every query with its first stage, sources and stages in turn. The order in the recipe decides nothing."""
@@ -125,8 +129,13 @@ class Twolar:
                 # Rounded up for the first sources, so that the shares add up to the count.
                 share = (self.count + len(self._sources) - 1 - place) // len(self._sources)
                 if len(by_id) < share:
+                    reasons = Counter(rejected.reason for rejected in getattr(self._sources[source], "rejections", ()))
+                    left_out = ""
+                    if reasons:
+                        left_out = f"; {reasons.total()} answers were rejected: {listed(reasons)}"
                     raise BadInput(
-                        f"queries {source} gives {len(by_id)}, fewer than its share {share} of count {self.count}"
+                        f"queries {source} gives {len(by_id)}, fewer than its share {share} of count "
+                        f"{self.count}{left_out}"
                     )
             for stage, ids in blocks(by_id, stages, self.seed, share).items():
                 by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]

@@ -2,6 +2,7 @@
 
 from exabench.data.quality.duplicates import Duplicates
 from exabench.data.quality.leaks import Leaks, collection_of
+from exabench.data.quality.odd_texts import check_texts, is_empty, oddities
 from exabench.data.quality.report import Report
 
-__all__ = ["Duplicates", "Leaks", "Report", "collection_of"]
+__all__ = ["Duplicates", "Leaks", "Report", "check_texts", "collection_of", "is_empty", "oddities"]

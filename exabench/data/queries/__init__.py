@@ -7,9 +7,9 @@ To add one, add its file; its options are its keyword arguments.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from exabench.core.nouns import Query
+from exabench.core.nouns import Query, Reply
 from exabench.core.shelf import Shelf
 
 
@@ -25,6 +25,18 @@ class QuerySource(Protocol):
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
         """Every query once, under an id of its source's own, with its origin."""
+
+
+class Rejection(NamedTuple):
+    """An answer of a teacher that was rejected as a query: the id of its prompt, the reason, and the reply with its key.
+
+    `reply` is None where the teacher refused the prompt, `key` empty where replies are not kept.
+    """
+
+    id: str
+    reason: str
+    reply: Reply | None
+    key: str
 
 
 QUERIES = Shelf("query source", __name__, __file__)

@@ -15,8 +15,11 @@ from functools import cached_property
 from typing import Any
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.nouns import Passage, Prompt, Query
+from exabench.core.non_answers import kind_of_non_answer, without_introduction
+from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.replies import text_of_json
+from exabench.data.queries import Rejection
+from exabench.data.rejections import FirstAnswers
 from exabench.data.sampling import draw
 from exabench.parts.conversations import replies_of
 from exabench.parts.prompting import prompt_file, truncate_passage
@@ -32,21 +35,19 @@ _LEAD = re.compile(
     r"|(?:(?:the|good|relevant|search)\s+)*(?:query|question)(?:\s+\d{1,2})?\s*:\s*)",  # a label
     re.IGNORECASE,
 )
-_REFUSAL = re.compile(
-    r"^(?:i['\u2019]m sorry|i am sorry|sorry,|i (?:cannot|can['\u2019]t|am unable)|as an ai\b)", re.IGNORECASE
-)
 _WRAPS = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`", "*": "*", "_": "_"}
 _COPY = 8  # fewer words of the passage in a row may be a term of the field
 
 
 @dataclass
 class _AnsweredPassage:
-    """A prompt about a passage, the query in its reply, and why this is not a good one ("" if it is)."""
+    """A prompt about a passage, its reply, the query in it, and why this is not a good one ("" if it is)."""
 
     prompt: Prompt
     passage: Passage
     query: Query
-    fault: str = "refused by the teacher"
+    fault: str = ""
+    reply: Reply | None = None
 
 
 @dataclass
@@ -79,6 +80,7 @@ class LlmQueries(FromCollection):
     round_trip: int = 0
     reranker: Reranker | None = None
     keep_top: int = 0
+    give_up_after: int = 0
 
     def __post_init__(self) -> None:
         least = min(self.count, self.per_passage, self.words, self.passage_words, self.min_words)
@@ -97,16 +99,28 @@ class LlmQueries(FromCollection):
         self.prompt = self._prompt_file.label  # the same name, with the digest of the text
 
     def __iter__(self) -> Iterator[tuple[Query, Mapping[str, Any]]]:
-        key = getattr(self.teacher, "key", None)  # a teacher whose replies are kept knows their keys
         for answer in self._answers:
             if not answer.fault:
-                keys = [key(answer.prompt)] if key else []
+                keys = list(filter(None, [self._key(answer.prompt)]))
                 yield answer.query, {"kind": "generated", "passage_id": answer.passage.id, "replies": keys}
 
+    def _key(self, prompt: Prompt) -> str:
+        """The key of a prompt's reply; empty for a teacher whose replies are not kept."""
+        if not hasattr(self.teacher, "key"):
+            return ""
+        return str(self.teacher.key(prompt))
+
     @property
-    def rejections(self) -> list[tuple[Prompt, str]]:
-        """The prompts whose answers were rejected, and why; asks the teacher if no one did so far."""
-        return [(answer.prompt, answer.fault) for answer in self._answers if answer.fault]
+    def rejections(self) -> list[Rejection]:
+        """The answers that were rejected, and why; asks the teacher if no one did so far."""
+        rejected = []
+        for answer in self._answers:
+            if answer.fault:
+                key = ""
+                if answer.reply is not None:
+                    key = self._key(answer.prompt)
+                rejected.append(Rejection(answer.prompt.id, answer.fault, answer.reply, key))
+        return rejected
 
     def report(self) -> Mapping[str, Any]:
         """The teacher and its prompt, how many queries were asked for and given, and how many left out for what."""
@@ -143,19 +157,22 @@ class LlmQueries(FromCollection):
                 prompt = Prompt(f"q-{id}-{n}", turns, answer_tokens, self.temperature, n)
                 answers.append(_AnsweredPassage(prompt, passage, Query(prompt.id, "")))
 
-        replies = replies_of(self.teacher, [answer.prompt for answer in answers], skip_refused=True)
+        by_id = {answer.prompt.id: answer for answer in answers}
+        first_answers = FirstAnswers(self.give_up_after)
+
+        def read(reply: Reply) -> None:
+            self._read(by_id[reply.id], reply)
+            first_answers.add(by_id[reply.id].fault)
+
+        refused: dict[str, str] = {}
+        replies_of(self.teacher, [answer.prompt for answer in answers], refused=refused, watch=read)
         seen = set()
         for answer in answers:
-            reply = replies.get(answer.prompt.id)
-            if reply is None:
-                continue  # refused
-            text, more = first_line(text_of_json(reply.answer, "query", "question"))
-            answer.query = Query(reply.id, text)
-            answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
-            words = (answer.passage.id, text.casefold())
-            if reply.is_cut and not more:  # a cut after the first line does no harm
-                answer.fault = "cut short"
-            elif not answer.fault and words in seen:
+            if answer.prompt.id in refused:
+                answer.fault = f"the teacher refuses the prompt: {refused[answer.prompt.id]}"
+                continue
+            words = (answer.passage.id, answer.query.text.casefold())
+            if not answer.fault and words in seen:
                 answer.fault = "repeats a query of its passage"
             seen.add(words)
 
@@ -177,9 +194,19 @@ class LlmQueries(FromCollection):
                 answer.fault = f"score not among the best {self.keep_top}"
         return answers
 
+    def _read(self, answer: _AnsweredPassage, reply: Reply) -> None:
+        """Take the query out of a reply, and say what is wrong with it."""
+        text, more = first_line(text_of_json(reply.answer, "query", "question"))
+        answer.reply = reply
+        answer.query = Query(reply.id, text)
+        answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
+        if reply.is_cut and not more:  # a cut after the first line does no harm
+            answer.fault = "cut short"
+
 
 def first_line(answer: str) -> tuple[str, bool]:
     """The answer's first line that says something, without numbering, label and quotes; and whether text follows it."""
+    answer = without_introduction(answer.strip())
     lines = [" ".join(line.split()) for line in answer.splitlines() if line.strip()]
     if not lines:
         return "", False
@@ -200,8 +227,9 @@ def fault(text: str, passage: Passage, least: int, most: int) -> str:
         return "empty"
     if not text.isprintable():
         return "unprintable"
-    if _REFUSAL.match(text):
-        return "refusal"
+    no_answer = kind_of_non_answer(text)
+    if no_answer:
+        return no_answer
     if len(text.split()) < least:
         return "too short"
     if len(text.split()) > most:

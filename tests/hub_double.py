@@ -46,6 +46,8 @@ class Repo:
     refs: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    gated: bool = False
+    disabled: bool = False
 
     def add(self, files: Files, title: str, ref: str, parent: str) -> Commit:
         """One more commit, at which `ref` then points."""
@@ -195,6 +197,8 @@ class Answer(Faulty):
         repo, what = self.server.repos.get("/".join(parts[:3])), parts[3] if len(parts) > 3 else "revision"
         if repo is None:
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if repo.disabled:
+            return self.refuse(403, "", "Access to this resource is disabled.")
         if what in ("refs", "discussions"):
             return self._refs(repo) if what == "refs" else self._discussions(parts, repo)
         revision = parts[4] if len(parts) > 4 else "main"
@@ -348,6 +352,9 @@ class Answer(Faulty):
         if repo is None:
             known = "Authorization" in self.headers
             return self.refuse(404 if known else 401, "RepoNotFound", "Repository not found")
+        if repo.gated:
+            known = "Authorization" in self.headers
+            return self.refuse(403 if known else 401, "GatedRepo", "Access to this repository is restricted")
         if (commit := repo.at(parts[4])) is None:
             return self.refuse(404, "RevisionNotFound", "Invalid rev id")
         if name not in commit.files:

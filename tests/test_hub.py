@@ -73,6 +73,33 @@ def test_a_snapshot_is_pinned_to_a_commit_and_can_be_of_some_files(double, tmp_p
         hub.pin_commit("no/where", None, None)
 
 
+def test_a_gated_disabled_private_or_missing_repository_says_what_to_do_in_one_line(double, monkeypatch):
+    double.commit("models/owner/gated", {"config.json": b"{}"})
+    double.commit("models/owner/disabled", {"config.json": b"{}"})
+    double.repo("models/owner/gated").gated = True
+    double.repo("models/owner/disabled").disabled = True
+    double.commit(REPO, {"a.txt": b"a"})
+    asked = {
+        "Hub model owner/gated@[0-9a-f]+: is gated: accept its terms at http://127.0.0.1:[0-9]+/owner/gated": lambda: (
+            hub.model_folder("owner/gated")
+        ),
+        "Hub model owner/disabled: the Hub has disabled this repository; ask its owner": lambda: hub.model_folder(
+            "owner/disabled"
+        ),
+        "Hub model owner/none: does not exist, or this token cannot read it": lambda: hub.model_folder("owner/none"),
+        "Hub dataset owner/set: has no such revision; give a commit, tag or branch": lambda: hub.pin_commit(
+            REPO, "v9", None
+        ),
+    }
+    for message, ask in asked.items():
+        with pytest.raises(BadInput, match=message) as caught:
+            ask()
+        assert "\n" not in str(caught.value) and CANARY not in str(caught.value)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(BadInput, match="is gated: .* then log in by `hf auth login` with that account"):
+        hub.model_folder("owner/gated")
+
+
 @pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])
 def test_what_passes_is_read_whole_or_is_one_line(double, kind):
     commit = double.commit(REPO, {TABLE: b"0123456789" * 50})
@@ -184,5 +211,5 @@ def test_an_error_is_one_line_without_the_token(asked, call):
     [(open_requests, "acme/none"), (read_comments, 9), (list_files, "refs/pr/9"), (history, "0" * 40)],
 )
 def test_what_is_not_there_is_bad_input(asked, call, about):
-    with pytest.raises(BadInput, match="does not exist"):
+    with pytest.raises(BadInput, match="does not exist|has no such revision"):
         call(about) if call is open_requests else call(REPO, about)

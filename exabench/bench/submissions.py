@@ -446,6 +446,7 @@ class _Data(Record, frozen=True):
     rows: _Count
     teacher: _Table
     leaks: _Table
+    withdrawn: _Count = 0
 
 
 class _Dev(Record, frozen=True):

@@ -262,6 +262,17 @@ class TrainingTable:
         """Is the board's release the one that was learnt from, or has it another content by now?"""
         return self.release is not None and self.release.content == self.told["content"]
 
+    @property
+    def withdrawn(self) -> Mapping[str, str]:
+        """The rows that were withdrawn from the table, with reasons, since the model learnt from it."""
+        if self.release is None or self.told["table"] not in self.release.tables:
+            return {}
+        withdrawn = self.release.tables[self.told["table"]].withdrawn
+        known = self.told.get("withdrawn", 0)  # when it was trained; rows are only ever added to them
+        if len(withdrawn) <= known:
+            return {}
+        return withdrawn
+
 
 class QueryChange(NamedTuple):
     """One query: the value of the submission, that of the first stage before it, and by how much it is higher."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +140,7 @@ def build(
             notes.append(f"  {times} {reason}")
     made_in = folder / "release"
     lines.append(f"release: {made_in}")
-    value = asdict(release)
+    value = release.as_json()
     value["folder"] = made_in
     answer(value, "\n".join(lines), *notes)
 
@@ -222,11 +221,38 @@ def verify(folder: Path) -> None:
 @folder_argument
 @place_options
 @click.option("--version", default="", help="Version; at least the computed one.")
-def publish(folder: Path, version: str, **place: Any) -> None:
+@click.option("--allow-shrink", is_flag=True, help="Publish although a table loses more than half of its rows.")
+def publish(folder: Path, version: str, allow_shrink: bool, **place: Any) -> None:
     """Publish the release in FOLDER: one commit with data, card and manifest, then a tag."""
     from exabench.data.publishing import publish
 
-    publish_to(publish, folder, version=version, **place)
+    publish_to(publish, folder, version=version, allow_shrink=allow_shrink, **place)
+
+
+@data.command(
+    examples=(
+        'exabench data withdraw my-build/release explanations q7/bees-02 --reason "asked by its author" --to without',
+    )
+)
+@folder_argument
+@click.argument("table", help="A table of the release.")
+@click.argument("rows", nargs=-1, help="Ids of rows.")
+@click.option("--passage", "passages", multiple=True, help="Id of a passage: every row that has it.")
+@click.option("--reason", required=True, help="Why, for the card and the change log.")
+@to_option("Folder of the release without them.", required=True)
+@data_option
+def withdraw(
+    folder: Path, table: str, rows: tuple[str, ...], passages: tuple[str, ...], reason: str, to: Path, data: Path | None
+) -> None:
+    """Take rows out of TABLE of the release in FOLDER, as a new release; publish it where the old one is."""
+    from exabench.data.withdrawing import withdraw
+
+    with progress("withdraw") as report:
+        release, count = withdraw(
+            folder, table, to, rows=rows, passages=passages, reason=reason, data=data, progress=report
+        )
+    gone = plural(count, "row")
+    answer({"withdrawn": count, "folder": to, "rows": release.tables[table].rows}, f"{gone} withdrawn: {to}")
 
 
 @data.command(examples=("exabench data cost my-build/release --input-price 0.15 --output-price 0.60",))

@@ -20,6 +20,7 @@ _OF_THE_HUB = (
     "ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other".split()
 )
 _FOR_TEXTS = "apache-2.0 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc0-1.0 mit odc-by-1.0 pddl-1.0".split()
+_NON_COMMERCIAL = re.compile(r"\bnc\b|non-?\s?commercial|academic use|research only|research use", re.IGNORECASE)
 _FOR_SOFTWARE = re.compile(
     r"apache-2\.0|mit(-0)?|bsd-[23]-clause|isc|cc0-1\.0|cc-by(-sa)?-[34]\.0|unlicense|[al]?gpl-.*|mpl-2\.0|zlib"
 )
@@ -43,6 +44,28 @@ def is_known_to_the_hub(licence: str) -> bool:
 def is_open_for_texts(licence: str | None) -> bool:
     """True where anyone may redistribute texts, for any purpose: for other collections a page shows only ids."""
     return re.sub(r"[\s_]+", "-", (licence or "").strip().lower()) in _FOR_TEXTS
+
+
+def is_non_commercial(licence: str) -> bool:
+    """True for a licence, or terms in words, that forbid commercial use."""
+    return _NON_COMMERCIAL.search(licence) is not None
+
+
+def check_inherited(licence: str, sources: Mapping[str, str], file: str | Path | None = None) -> None:
+    """Raise BadInput where `licence` allows commercial use and that of a source does not; `sources` are by name.
+
+    A licence that the Hub has no name for ("other", terms in words) says by itself what it allows.
+    """
+    is_commercial = is_known_to_the_hub(licence) and licence.lower() not in ("other", "unknown")
+    if not is_commercial or is_non_commercial(licence):
+        return
+    for name, inherited in sources.items():
+        if is_non_commercial(inherited):
+            raise BadInput(
+                f"declares the licence {licence}, and {name} is for non-commercial use ({inherited}): what is made of "
+                'it is, too; write licence = "other" with a note, or a licence such as cc-by-nc-4.0',
+                file=file,
+            )
 
 
 def is_open_for_software(licence: str) -> bool:

@@ -202,7 +202,8 @@ class Table:
 
     `counts` holds input, good, quarantined and skipped (input is the sum of the others) and, as `reasons`, how many
     were left out for what. `tokens` counts the teacher's replies, and the tokens they read and wrote. `replayable`:
-    the replies are among the Release's files, so that the same bytes can be made again without a teacher.
+    the replies are among the Release's files, so that the same bytes can be made again without a teacher. `withdrawn`
+    holds the ids of rows that earlier versions had and none may have again, each with the reason.
     """
 
     family: str
@@ -217,6 +218,7 @@ class Table:
     report: Mapping[str, Any]
     splits: Mapping[str, tuple[DataFile, ...]]
     fields: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -252,7 +254,15 @@ class Release:
     @property
     def content(self) -> str:
         """Digest of all but the version: two releases of one content are one and the same."""
-        return digest_of({**asdict(self), "version": ""})
+        return digest_of({**self.as_json(), "version": ""})
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, as JSON holds it; a table without withdrawn rows has no key for them, as in older releases."""
+        fields = asdict(self)
+        for table in fields["tables"].values():
+            if not table["withdrawn"]:
+                del table["withdrawn"]
+        return fields
 
     @property
     def all_files(self) -> list[DataFile]:

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import ExabenchError, plural
+from exabench.core.errors import CheckFailed, ExabenchError, plural, printable
 from exabench.core.nouns import Progress, Qrels, Task, silent
 from exabench.core.rows import Row
-from exabench.data.quality import Duplicates, Leaks, Report, collection_of
+from exabench.data.quality import Duplicates, Leaks, Report, collection_of, oddities
+from exabench.data.rejections import check_counts, most_rejected
 from exabench.data.releases import read, rows
 from exabench.measure.metric_values import mean, measure
 from exabench.measure.runs import run_in_order
@@ -68,6 +69,8 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
         progress(done, len(release.tables), name)
         report = Report()
         duplicates = Duplicates()
+        odd = Counter[str]()
+        first_odd: dict[str, str] = {}
         row_counts = Counter[str]()
         doubles = Counter[str]()
         doubles_of_other_splits = 0
@@ -76,6 +79,9 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
             for row in rows(folder, name, split):
                 row_counts[split] += 1
                 report.add(row, leaks.marks(row))
+                for oddity in set(oddities(row)):
+                    odd[oddity] += 1
+                    first_odd.setdefault(oddity, row["id"])
                 # Ids are unique within a split alone, so the split is made a part of them.
                 double = duplicates.find_earlier({**row, "id": f"{split}/{row['id']}"})
                 if double is not None and double.id.startswith(f"{split}/"):
@@ -117,6 +123,13 @@ def audit(folder: str | Path, *, data: str | Path | None = None, progress: Progr
         if total != good:
             were_counted = f"{plural(good, 'was', 'were')} counted as good"
             problems.append(f"{name}: {plural(total, 'row is', 'rows are')} there, and {were_counted}")
+        for oddity, times in sorted(odd.items()):
+            have = plural(times, "row has", "rows have")
+            problems.append(f"{name}: {have} {oddity}, first {printable(first_odd[oddity])!r}")
+        try:
+            check_counts(name, counts, reasons, most_rejected(table.recipe))
+        except CheckFailed as error:
+            problems.append(str(error).removeprefix("table "))
         if doubles_of_other_splits:
             doubling = plural(doubles_of_other_splits, "row doubles", "rows double")
             problems.append(f"{name}: {doubling} a row of another split")

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
+from exabench.core.licences import check_inherited
 from exabench.core.nouns import Progress, Prompt, Query, Reply, Run, Task, silent
 from exabench.core.options import accepts, make
 from exabench.core.parallel import run_items
@@ -25,10 +26,11 @@ from exabench.core.shelf import Shelf
 from exabench.data.build_folder import WorkFolder
 from exabench.data.builders import BUILDERS, Builder
 from exabench.data.card import release_card
+from exabench.data.licences import inherited_licences
 from exabench.data.pairs import PAIRS
 from exabench.data.quality import Duplicates, Leaks, Report, check_texts
 from exabench.data.queries import QUERIES
-from exabench.data.rejections import FirstAnswers, check_counts
+from exabench.data.rejections import MOST_REJECTED, FirstAnswers, check_counts
 from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
@@ -92,7 +94,7 @@ class Quality(Record, frozen=True):
     near: float = 0.9
     leaks: Literal["report", "drop"] = "report"
     give_up_after: Annotated[int, Meta(ge=0)] = 50
-    most_rejected: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    most_rejected: Annotated[float, Meta(ge=0, le=1)] = MOST_REJECTED
 
 
 def data_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -187,7 +189,7 @@ class RecipeParts:
     A table names its part as `part` next to its options; `task` stands for the collection that a part reads. What a
     table does not say of task and teacher is said by the table around it. First stages are made when they are first
     asked for. `file` is the recipe's, where the path of a task begins, if not here. `sources` collects the revision of
-    everything that was read. `give_up_after` is that of Quality.
+    everything that was read, `licences` those of the collections. `give_up_after` is that of Quality.
     """
 
     data: str | Path | None
@@ -195,6 +197,7 @@ class RecipeParts:
     cached_teacher: Callable[[Mapping[str, Any]], Teacher | None]
     file: Path = Path()
     sources: dict[str, str] = field(default_factory=dict)
+    licences: dict[str, str] = field(default_factory=dict)
     give_up_after: int = 0
 
     def builder(self, name: str, options: Mapping[str, Any], teacher: Teacher | None = None) -> Builder:
@@ -259,7 +262,10 @@ class RecipeParts:
     def _collection(self, task: str, what: str) -> Collection:
         if not task:
             raise BadInput(f'{what} reads a collection: name it in the recipe\'s options, as in task = "mini"')
-        found = open_collection(self._task(task), self.data, self.lock)
+        about = self._task(task)
+        if about.licence:
+            self.licences[about.title] = about.licence
+        found = open_collection(about, self.data, self.lock)
         self.sources[found.source] = found.revision
         if self.lock is not None:
             lock_collection(self.lock, self._task(task), found)
@@ -377,6 +383,9 @@ class Making:
         )
         self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
+        sources_read = [*parts.sources, getattr(getattr(self.builder, "pairs", None), "source", "")]
+        licences = {**inherited_licences(values, sources_read), **parts.licences}
+        check_inherited(values["licence"], licences, page.file)
         self.builder_identity = getattr(self.builder, "identity", {})
         about: dict[str, Any] = {
             "recipe": values,

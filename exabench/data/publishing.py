@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, CheckFailed, OutsideFailed, plural
 from exabench.core.files import file_digest, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release
 from exabench.data.card import release_card
-from exabench.data.releases import Diff, diff, next_version, raise_version, read, save, verify
+from exabench.data.rejections import check_counts, most_rejected
+from exabench.data.releases import Diff, diff, next_version, raise_version, read, row_ids, save, verify
 from exabench.hub.cards import changelog
 from exabench.hub.client import Repository
 from exabench.hub.commits import CARD, MANIFEST, Commit, Publication, Published
@@ -27,6 +30,7 @@ def publish(
     *,
     version: str = "",
     pull_request: bool = False,
+    allow_shrink: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> Published:
@@ -34,10 +38,12 @@ def publish(
 
     Its tables replace those of the same names, all others stay; the version is computed (`version` may raise
     it) and tagged. `pull_request` opens one, without a tag. `dry_run` says what would be done. Raises BadInput for a
-    release that is damaged or lacks a licence, a tag that is elsewhere, and what the Hub refuses; OutsideFailed after
-    the last retry, when nothing of the release is visible, or all of it; CannotWrite.
+    release that is damaged or lacks a licence, for rows that were withdrawn there, for a tag that is elsewhere, and for
+    what the Hub refuses; CheckFailed for a table without rows, with more rejections than its recipe allows, or (unless
+    `allow_shrink`) with less than half of the rows it had; OutsideFailed after the last retry, when nothing of the
+    release is visible, or all of it; CannotWrite.
     """
-    return _ReleasePublication(Path(folder), to, pull_request, dry_run, progress, version).run()
+    return _ReleasePublication(Path(folder), to, pull_request, dry_run, progress, version, allow_shrink).run()
 
 
 @dataclass
@@ -46,6 +52,7 @@ class _ReleasePublication(Publication):
 
     tag_prefix = "v"
     wanted_version: str
+    allow_shrink: bool
     old: Release | None = None
 
     def check(self) -> None:
@@ -58,6 +65,7 @@ class _ReleasePublication(Publication):
         for name, table in tables.items():
             if not table.licence.strip():
                 raise BadInput(f"table {name} has no licence; add one to its recipe and build again", file=self.folder)
+            check_counts(name, table.counts, table.counts.get("reasons", {}), most_rejected(table.recipe))
 
     @cached_property
     def release(self) -> Release:
@@ -85,6 +93,7 @@ class _ReleasePublication(Publication):
     def change(self) -> Commit:
         """Tables and replies as they were built; card and changelog are updated from those at the head."""
         old = self.old
+        self._check_against_old()
         merged = self._merge()
         changes = Diff({})
         gone = set()
@@ -116,7 +125,8 @@ class _ReleasePublication(Publication):
             repository = self.place.name
         existing = self.read_text(CARD, self.head, self.folder / CARD)
         page = release_card(self.folder, merged, repository=repository, existing=existing)
-        history = changelog(merged, changes.lines(), self.read_text(CHANGES, self.head))
+        lines = [*changes.lines(), *self._withdrawals()]
+        history = changelog(merged, lines, self.read_text(CHANGES, self.head))
         files: dict[str, Path | bytes] = {file.path: self.folder / file.path for file in self.release.all_files}
         files |= {CARD: page.encode(), CHANGES: history.encode(), MANIFEST: manifest}
         if self.read(CROISSANT, self.head) is not None:
@@ -128,17 +138,58 @@ class _ReleasePublication(Publication):
             delete=sorted(gone - {file.path for file in merged.all_files}),
         )
 
+    def _check_against_old(self) -> None:
+        """Refuse a table that shrinks by more than half, or that brings withdrawn rows back."""
+        if self.old is None:
+            return
+        for name, table in self.release.tables.items():
+            before = self.old.tables.get(name)
+            if before is None:
+                continue
+            if not self.allow_shrink and table.rows * 2 < before.rows:
+                raise CheckFailed(
+                    f"{self.place.name}: table {name} would shrink from {plural(before.rows, 'row')} to {table.rows}; "
+                    "if that is meant, publish with --allow-shrink"
+                )
+            if not before.withdrawn:
+                continue
+            back = before.withdrawn.keys() & row_ids(self.folder, table)
+            if back:
+                first = min(back)
+                raise BadInput(
+                    f"table {name} has {plural(len(back), 'row')} that {self.place.name} withdrew "
+                    f"({before.withdrawn[first]}): take out the same here (exabench data withdraw)",
+                    id=first,
+                )
+
+    def _withdrawals(self) -> Iterator[str]:
+        """The rows that this release withdraws, by their reasons, a line each."""
+        for name, table in self.release.tables.items():
+            before: Mapping[str, str] = {}
+            if self.old and name in self.old.tables:
+                before = self.old.tables[name].withdrawn
+            new = Counter(reason for id, reason in table.withdrawn.items() if id not in before)
+            for reason, times in new.items():
+                yield f"table {name}: {plural(times, 'row')} withdrawn: {reason}"
+
     def _merge(self) -> Release:
-        """The tables of the head with those of the release in their place; a file of a table goes with it."""
+        """The tables of the head with those of the release in their place; a file of a table goes with it.
+
+        What was withdrawn stays so.
+        """
         new = self.release
         files = {file.path: file for file in new.files}
-        tables = new.tables
+        tables = dict(new.tables)
         if self.old is not None:
             if self.old.name != new.name:
                 raise BadInput(
                     f"{self.place.name} contains the dataset {self.old.name}, not {new.name}; publish it elsewhere"
                 )
-            tables = {**self.old.tables, **tables}
+            for name, table in self.old.tables.items():
+                if name not in tables:
+                    tables[name] = table
+                elif table.withdrawn:
+                    tables[name] = replace(tables[name], withdrawn={**table.withdrawn, **tables[name].withdrawn})
             for file in self.old.files:
                 # A file is a table's where the table's name is a part of its path (replies/<table>.parquet).
                 names = PurePosixPath(file.path).with_suffix("").parts

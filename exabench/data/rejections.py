@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from exabench.core.errors import CheckFailed, plural, printable
+
+MOST_REJECTED = 0.5
+"""The share of items that may be rejected, where a recipe does not say."""
 
 SHOWN = 3
 """Reasons that a message lists, the most frequent first."""
@@ -59,6 +63,14 @@ def check_counts(name: str, counts: Mapping[str, int], reasons: Mapping[str, int
             f"{most_rejected:g}; see quarantine.jsonl, or allow it in the recipe: quality.most_rejected = "
             f"{min(1.0, share + 0.05):.2f}"
         )
+
+
+def most_rejected(recipe: Mapping[str, Any]) -> float:
+    """The largest share of rejected items that the recipe of a table allows."""
+    quality = recipe.get("quality", {})
+    if isinstance(quality, Mapping) and isinstance(quality.get("most_rejected"), float | int):
+        return float(quality["most_rejected"])
+    return MOST_REJECTED
 
 
 def listed(reasons: Mapping[str, int]) -> str:

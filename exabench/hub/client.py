@@ -608,6 +608,9 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
     except (BadInput, OutsideFailed):
         raise
     except Exception as error:
+        refusal = _refusal_by_name(error, what)
+        if refusal:
+            raise NotOnHub(refusal) from error
         if _says_not_found(error, while_reading=not refusals):
             advice = "check the name"
             if not _has_token():  # without one the Hub answers so of what is private, too
@@ -622,6 +625,7 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         bad_card = str(error).startswith("Invalid metadata in README.md")
         is_refused = bad_card or status in (400, 401, 403, 404)
+        must_act = status in (401, 403)  # whatever was asked, trying again changes nothing
         advice = "check the network and try again"
         if is_refused:
             advice = "check the name, the token and its permissions"
@@ -631,9 +635,35 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
                 # The Hub answers 401, not 404, to those without a token: it does not say which names are private.
                 message = "no token was sent"
                 advice = "log in with `hf auth login` or set HF_TOKEN; if it is public, check the name"
-        if refusals and is_refused:
+        if must_act or (refusals and is_refused):
             raise BadInput(f"Hub {what}: refused ({message}); {advice}") from error
         raise OutsideFailed(f"Hub {what}: {type(error).__name__}: {message}; {advice}") from error
+
+
+def _refusal_by_name(error: Exception, what: str) -> str:
+    """What to do about a repository that is gated or disabled, or lacks the revision; empty for any other error.
+
+    The library datasets raises errors of its own for gated repositories, which name them in words.
+    """
+    kind = type(error).__name__
+    repo = what.partition(":")[0].partition("@")[0]
+    if kind == "GatedRepoError" or (kind == "DatasetNotFoundError" and "gated" in str(error)):
+        account = "with that account's token"
+        if not _has_token():
+            account = "by `hf auth login` with that account"
+        address = f"{_SECRET.sub('', hub_address())}/{_path_of(repo)}"
+        return f"Hub {what}: is gated: accept its terms at {address}, then log in {account}"
+    if kind == "RevisionNotFoundError":
+        return f"Hub {what}: has no such revision; give a commit, tag or branch that the repository has"
+    if kind == "DisabledRepoError":
+        return f"Hub {what}: the Hub has disabled this repository; ask its owner, or use another"
+    return ""
+
+
+def _path_of(repo: str) -> str:
+    """The path of "model owner/name" or "dataset owner/name" in the Hub's addresses."""
+    kind, _, name = repo.partition(" ")
+    return name if kind == "model" else f"{kind}s/{name}"
 
 
 def _says_not_found(error: Exception, *, while_reading: bool) -> bool:

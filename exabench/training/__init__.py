@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, only_writer, read_json, write
+from exabench.core.licences import check_inherited
 from exabench.core.nouns import Progress, silent
 from exabench.core.options import make
 from exabench.core.recipe import Recipe
@@ -118,6 +119,7 @@ def train(
                 write(lock, json_text({**locked, **source}))
             groups, held_out, sources = groups_of(plan, loss.needs, lock)
             learner, base = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
+            check_inherited(plan.licence, {f"the model {base['model']}": base["licence"]}, plan.recipe.file)
             start = settings_of(plan.model, plan.revision, lock)
         if plan.steps.sharded:
             ranks.shard(learner.module)

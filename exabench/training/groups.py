@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exabench.core.errors import BadInput
+from exabench.core.licences import check_inherited
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Release, Row
+from exabench.data.licences import licences_behind
 from exabench.data.releases import MANIFEST, load
 from exabench.models.templates import ModelInput
 from exabench.training.order import Order
@@ -142,6 +144,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         rows = load(place, data.table, data.split, **given)
         release = rows.release
         table = release.tables[data.table]
+        check_inherited(plan.licence, licences_behind(table), plan.recipe.file)
         if table.family not in FAMILIES_FOR[needs]:
             families = " or ".join(FAMILIES_FOR[needs])
             raise BadInput(
@@ -225,7 +228,7 @@ def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
     if Path(repository).is_dir():
         repository = ""
     teacher = {key: value for key, value in table.teacher.items() if key != "server"}
-    return {
+    source = {
         "name": release.name,
         "version": release.version,
         "content": release.content,
@@ -237,6 +240,9 @@ def source_of(release: Release, data: Data, rows: int) -> dict[str, Any]:
         "teacher": teacher,
         "leaks": table.report.get("leaks", {}),
     }
+    if table.withdrawn:
+        source["withdrawn"] = len(table.withdrawn)
+    return source
 
 
 def _matching(rows: Any, data: Data) -> Any:

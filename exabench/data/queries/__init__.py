@@ -28,7 +28,7 @@ class QuerySource(Protocol):
 
 
 class Rejection(NamedTuple):
-    """An answer of a teacher that was rejected as a query: the id of its prompt, the reason, and the reply with its key.
+    """An answer that was rejected as a query: the id of its prompt, the reason, and the reply with its key.
 
     `reply` is None where the teacher refused the prompt, `key` empty where replies are not kept.
     """

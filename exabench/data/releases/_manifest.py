@@ -6,7 +6,7 @@ Its `digest` is that of all its other keys. A version is three numbers, major.mi
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 def save(release: Release, folder: str | Path) -> Path:
     """Write a Release as `folder`/manifest.json. Raises BadInput where `read` would not give the same one back."""
     file = Path(folder) / MANIFEST
-    body = {**asdict(release), "format": FORMAT}
+    body = {**release.as_json(), "format": FORMAT}
     try:
         text = json_text({**body, "digest": digest_of(body)})
         again = _release(from_json(text), file)
@@ -94,7 +94,7 @@ def _release(value: Any, file: Path) -> Release:
         tables[name] = replace(table, fields=table.columns if table.fields else {})
     numbers(release.version, file)
     # The digest is taken from the Release as well as from the file: a key that no release has is seen here, too.
-    digest = digest_of({**asdict(release), "format": FORMAT})
+    digest = digest_of({**release.as_json(), "format": FORMAT})
     sealed = dict(value)
     seal = sealed.pop("digest", None)
     if seal != digest or digest_of(sealed) != digest:

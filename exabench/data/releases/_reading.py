@@ -65,6 +65,15 @@ def rows(folder: str | Path, table: str, split: str) -> Iterator[Row]:
     return chain.from_iterable(map(pa.RecordBatch.to_pylist, checked_batches))
 
 
+def row_ids(folder: str | Path, table: Table) -> set[str]:
+    """The ids of the rows of all splits; the files are checked before they are read."""
+    ids = set[str]()
+    for split in table.splits:
+        for batch in batches(Path(folder), table, split, ["id"]):
+            ids.update(batch.column("id").to_pylist())
+    return ids
+
+
 def load(
     place: str | Path,
     table: str,

@@ -323,7 +323,7 @@ def export(folder: Path, table: str, split: str, layout: str, to: Path) -> None:
 
     written = export(folder, table, layout, to, split=split)
     made = plural(written.rows, "row")
-    answer({**asdict(written), "file": to}, f"{made}: {to}")
+    answer({"rows": written.rows, "left_out": written.left_out, "file": to}, f"{made}: {to}")
     if written.left_out:
         queries = plural(written.left_out, "query is", "queries are")
         note(f"{queries} left out: without a relevant passage, or without another one")

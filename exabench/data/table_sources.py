@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Task
 from exabench.core.rows import Table
+from exabench.data.licences import task_names
 from exabench.tasks.catalogue import task
 
 _SELDOM = 0.05  # a language of fewer texts is more likely a wrong guess
@@ -17,7 +18,7 @@ _SELDOM = 0.05  # a language of fewer texts is more likely a wrong guess
 def source_tasks(table: Table, board: str | Path | None = None) -> list[Task]:
     """The tasks that the recipe reads its texts from, each once, as far as the catalogue (or the board) knows them."""
     found: dict[str, Task] = {}
-    for name in _task_names(table.recipe):
+    for name in task_names(table.recipe):
         try:
             source = task(name, board=board)
         except (UnknownName, BadInput):
@@ -48,14 +49,3 @@ def reported_languages(report: Mapping[str, Any]) -> list[str]:
         if isinstance(share, float | int) and share >= _SELDOM and language != "und":
             found.append((-share, str(language)))
     return [language for _, language in sorted(found)]
-
-
-def _task_names(recipe: Any) -> Iterator[str]:
-    """The values of every key `task` in a recipe."""
-    if not isinstance(recipe, Mapping):
-        return
-    for key, value in recipe.items():
-        if key == "task" and isinstance(value, str):
-            yield value
-        else:
-            yield from _task_names(value)

@@ -100,6 +100,33 @@ def test_a_gated_disabled_private_or_missing_repository_says_what_to_do_in_one_l
         hub.model_folder("owner/gated")
 
 
+def open_request(double: HubDouble, name: str, files: dict[str, bytes], author: str, title: str) -> str:
+    """A pull request on a model that somebody else opened; the head of it."""
+    repo = double.repo(name)
+    number = len(repo.requests) + 1
+    head = repo.add(files, title, f"refs/pr/{number}", repo.refs["main"]).sha
+    about = {"num": number, "isPullRequest": True, "title": title, "author": {"name": author}, "status": "open"}
+    repo.requests.append({**about, "createdAt": "2026-01-01T00:00:00.000Z", "events": []})
+    return head
+
+
+def test_a_model_of_pickles_is_read_at_the_conversion_that_the_hubs_own_bot_offers_and_locked_there(double, tmp_path):
+    main = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
+    safe = {**main, "model.safetensors": b"weights"}
+    double.commit("models/owner/old", main)
+    title = "Adding `safetensors` variant of this model"
+    open_request(double, "models/owner/old", {**main, "model.safetensors": b"of a stranger"}, "stranger", title)
+    converted = open_request(double, "models/owner/old", safe, "SFconvertbot", title)
+    open_request(double, "models/owner/old", {**main, "notes.txt": b""}, "SFconvertbot", "Fix the card")
+    found = hub.model_folder("owner/old", lock=tmp_path / "lock.json")
+    assert found.revision == converted and (found.path / "model.safetensors").read_bytes() == b"weights"
+    double.repo("models/owner/old").requests.clear()
+    assert hub.model_folder("owner/old", lock=tmp_path / "lock.json").revision == converted
+    double.commit("models/owner/pickles", main)
+    with pytest.raises(BadInput, match="has no safetensors weights .*exabench bench convert"):
+        hub.model_folder("owner/pickles")
+
+
 @pytest.mark.parametrize("kind", ["429", "429 with headers", "503", "no answer", "cut", "truncated", "slow"])
 def test_what_passes_is_read_whole_or_is_one_line(double, kind):
     commit = double.commit(REPO, {TABLE: b"0123456789" * 50})

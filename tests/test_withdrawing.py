@@ -8,8 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hub_client import write_release
+from toys import TIME
+from trained import model_folder
 
 import exabench
+from exabench.bench.ledger import Ledger
+from exabench.bench.submitting import submit
 from exabench.cli import main
 from exabench.data.releases import read, verify
 
@@ -129,3 +134,26 @@ def test_a_release_without_rows_is_not_published_and_audit_calls_it_a_problem(
     assert main(["data", "audit", str(tmp_path / "none"), "--json"]) == 0
     [problem] = json.loads(capsys.readouterr().out)["problems"]
     assert "has no rows" in problem
+
+
+def test_the_pages_mark_a_model_that_learnt_from_rows_that_were_withdrawn_later(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "board")
+    ledger.create("A board", ["mini"])
+    learnt_from = write_release(ledger.datasets / "toy", {"rows": ["sky", "sea", "sand"]})
+    folder = model_folder(tmp_path / "training", learnt_from, "rows", name="acme/learnt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", TIME)
+        submit(folder / "submission.toml", [], ledger.folder)
+    mark = "includes rows that were withdrawn later"
+    pages = ("datasets/toy.html", "models/acme--learnt.html")
+    exabench.render(exabench.Board.read(ledger.folder), tmp_path / "before")
+    for page in pages:
+        assert mark not in (tmp_path / "before" / page).read_text()
+
+    told = ["rows-1", "--reason", "asked by its author", "--to", str(tmp_path / "new")]
+    assert main(["data", "withdraw", str(ledger.datasets / "toy"), "rows", *told]) == 0
+    assert main(["data", "publish", str(tmp_path / "new"), "--to", str(ledger.datasets / "toy")]) == 0
+    exabench.render(exabench.Board.read(ledger.folder), tmp_path / "after")
+    for page in pages:
+        text = (tmp_path / "after" / page).read_text()
+        assert mark in text and "rows-1" in text and "asked by its author" in text, page

@@ -73,7 +73,7 @@ class Prompt:
     A last turn of the assistant is the beginning of the answer. `pattern` is a regular
     expression for the whole answer; an engine that can be guided writes nothing else. With `max_tokens` 0 nothing is
     written: the reply says how likely each of the `choices` comes next. `passages` is the number of passages that the
-    answer puts in order, 0 where it orders nothing.
+    answer puts in order, 0 where it orders nothing. With `likelihood` the reply says how likely its text is.
     """
 
     id: str
@@ -83,6 +83,7 @@ class Prompt:
     sample: int = 0
     pattern: str = ""
     passages: int = 0
+    likelihood: bool = False
 
     @classmethod
     def of_choices(cls, id: str, turns: tuple[tuple[str, str], ...], choices: Sequence[str]) -> Prompt:
@@ -111,7 +112,8 @@ class Reply:
 
     `finish` is as the engine names it ("stop", "length", "content_filter", "" where none is named). Token counts are
     None where a server gives none. The text of a reply to a prompt with choices is a JSON object: tokens that may come
-    next, as the engine spells them, and their log-probabilities.
+    next, as the engine spells them, and their log-probabilities. `log_prob` is the mean log-probability of the tokens
+    that were written, None where the prompt did not ask for it.
     """
 
     id: str
@@ -119,6 +121,7 @@ class Reply:
     finish: str
     prompt_tokens: int | None
     output_tokens: int | None
+    log_prob: float | None = None
 
     @property
     def answer(self) -> str:

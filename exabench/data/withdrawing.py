@@ -34,10 +34,10 @@ def withdraw(
 ) -> tuple[Release, int]:
     """Write the release in `folder` to the new folder `to` without some rows of `table`; it, and how many those are.
 
-    `rows` are ids of rows; of `passages`, given by their ids, every row that has one is withdrawn. The replies behind
-    those rows alone go with them, and the figures of the table are counted again (leaks of the benchmarks in `data`).
-    Earlier versions of a repository still hold them. Raises BadInput for a release that is damaged, for an id that no
-    row has and where no reason is given, UnknownName, CannotWrite.
+    `rows` are ids of rows; of `passages`, given by their ids, every row that has one is withdrawn. Replies that only
+    those rows are made of go with them, and the figures of the table are counted again (leaks of the benchmarks in
+    `data`). Earlier versions of a repository still hold them. Raises BadInput for a release that is damaged, for an id
+    that no row has and where no reason is given, UnknownName, CannotWrite.
     """
     old = Path(folder)
     release = read(old)
@@ -47,7 +47,7 @@ def withdraw(
     if table not in release.tables:
         raise UnknownName("table", table, release.tables, file=folder)
     if not reason.strip():
-        raise BadInput("give a reason: it is told in the card and the change log")
+        raise BadInput("give a reason, which the card and the change log will show")
     if Path(to).exists() or Path(to).is_symlink():
         raise BadInput("exists already; give a new folder", file=to)
     before = release.tables[table]

@@ -31,6 +31,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
+CONVERSION_BOT = "SFconvertbot"
+"""The account of the Hub that opens pull requests with the weights of a model as safetensors."""
 # The files that are read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 WEIGHTS = "*.safetensors"
 MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
@@ -94,10 +96,36 @@ def model_folder(model: str, revision: str = "", lock: str | Path | None = None)
 
 
 def _pin_model(model: str, revision: str, lock: str | Path | None) -> str:
-    """The commit to read a model of the Hub at; a revision that is a digest of files names none."""
+    """The commit to read a model of the Hub at; a revision that is a digest of files names none.
+
+    Where none is named or locked and the main branch has no safetensors, it is the head of the pull request with which
+    the Hub's own bot offers them (huggingface/safetensors, bindings/python/convert.py), if there is one.
+    """
     if revision.startswith(_DIGEST):
         revision = ""
-    return pin_commit(model, revision, lock, kind="model")
+    if revision or locked_commit(model, None, lock, kind="model"):
+        return pin_commit(model, revision, lock, kind="model")
+    commit = find_commit(model, None, None, kind="model")
+    if not any(path.endswith(".safetensors") for path in file_sizes(model, commit)):
+        commit = _converted_commit(model) or commit
+    if lock:
+        lock_commit(lock, model, None, commit, kind="model")
+    return commit
+
+
+def _converted_commit(model: str) -> str:
+    """The head of the newest open pull request of the Hub's conversion bot; empty where there is none."""
+    with asking(f"model {model}: pull requests"):
+        listed = list(
+            api().get_repo_discussions(
+                model, author=CONVERSION_BOT, discussion_type="pull_request", discussion_status="open"
+            )
+        )
+        # By title as well: the bot opens requests for other matters, too.
+        numbers = [one.num for one in listed if one.author == CONVERSION_BOT and "safetensors" in one.title]
+        if not numbers:
+            return ""
+        return str(api().repo_info(model, revision=f"refs/pr/{max(numbers)}").sha)
 
 
 def local_model(model: str) -> Path | None:
@@ -229,6 +257,10 @@ def _check_model(folder: Path) -> None:
         wrong = "has no safetensors weights (pickles are never loaded)"
         if any(folder.glob("pytorch_model*.bin")):
             wrong += f"; convert them first: exabench bench convert {shlex.quote(str(folder))} --to NEW"
+        elif folder.parent.name == "snapshots":  # of the Hub's cache, where pickles never come
+            wrong += (
+                "; download the repository with its pytorch_model.bin, then: exabench bench convert FOLDER --to NEW"
+            )
         raise BadInput(wrong, file=folder)
     for index in sorted(folder.rglob("*.index.json")):
         value = read_json(index)
@@ -347,13 +379,18 @@ def find_commit(repo: str, revision: str | None, lock: str | Path | None, *, kin
     """
     if revision and is_commit(revision):
         return revision
-    if lock and Path(lock).is_file():
-        known = read_json(lock).get("hub", {})
-        key = _lock_key(repo, revision, kind)
-        if key in known:
-            return str(known[key])
+    locked = locked_commit(repo, revision, lock, kind=kind)
+    if locked:
+        return locked
     with asking(f"{kind} {repo}", refusals=False):
         return str(api().repo_info(repo, revision=revision or None, repo_type=kind).sha)
+
+
+def locked_commit(repo: str, revision: str | None, lock: str | Path | None, *, kind: str = "dataset") -> str:
+    """The commit that the lock file says `repo` is read at; empty where it says none."""
+    if not lock or not Path(lock).is_file():
+        return ""
+    return str(read_json(lock).get("hub", {}).get(_lock_key(repo, revision, kind), ""))
 
 
 def lock_commit(lock: str | Path, repo: str, revision: str | None, commit: str, *, kind: str = "dataset") -> None:

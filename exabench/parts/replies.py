@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import threading
 import time
@@ -46,8 +47,10 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS replies ("
     "key TEXT PRIMARY KEY, engine TEXT, model TEXT, revision TEXT, identity TEXT, turns TEXT, max_tokens INTEGER, "
     "temperature REAL, sample INTEGER, pattern TEXT, text TEXT, finish TEXT, prompt_tokens INTEGER, "
-    "output_tokens INTEGER, seconds REAL, asked TEXT, checksum BLOB)"
+    "output_tokens INTEGER, seconds REAL, asked TEXT, checksum BLOB, log_prob REAL)"
 )
+_COLUMNS_BEFORE = 17
+"""Columns of a store that was made before replies had log-probabilities."""
 SCHEMA = pa.schema(
     {
         "key": "string",
@@ -67,6 +70,8 @@ SCHEMA = pa.schema(
     }
 )
 """Replies as a release carries them: no time and no duration, so that the same replies are the same bytes."""
+LOG_PROB = pa.field("log_prob", "float64")
+"""A further column of those among whose replies one has a log-probability."""
 
 
 class Call(NamedTuple):
@@ -97,18 +102,24 @@ class _Row(NamedTuple):
     output_tokens: int | None
     seconds: float
     asked: str
+    log_prob: float | None = None
 
     def checksum(self) -> bytes:
-        """A digest of all values."""
-        return hashlib.sha256(json.dumps(self, default=repr).encode()).digest()
+        """A digest of all values; a row without log-probability has that of older stores."""
+        values = tuple(self)
+        if self.log_prob is None:
+            values = values[:-1]
+        return hashlib.sha256(json.dumps(values, default=repr).encode()).digest()
 
     def reply(self) -> Reply:
         """The reply; its id is the key."""
-        return Reply(self.key, self.text, self.finish, self.prompt_tokens, self.output_tokens)
+        return Reply(self.key, self.text, self.finish, self.prompt_tokens, self.output_tokens, self.log_prob)
 
     def for_release(self) -> dict[str, Any]:
-        """The values of SCHEMA."""
+        """The values of SCHEMA, and the log-probability where there is one."""
         values = {name: getattr(self, name) for name in SCHEMA.names}
+        if self.log_prob is not None:
+            values["log_prob"] = self.log_prob
         values["turns"] = [{"role": role, "content": text} for role, text in json.loads(self.turns)]
         return values
 
@@ -131,6 +142,8 @@ def call_key(identity: Mapping[str, Any], prompt: Prompt) -> str:
         "sample": prompt.sample,
         "pattern": prompt.pattern,
     }
+    if prompt.likelihood:  # other prompts have the keys that they had before there was this
+        question["likelihood"] = True
     try:
         return digest_of(question).removeprefix("sha256:")
     except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
@@ -158,8 +171,16 @@ class Replies(SqliteStore):
             mark=_MARK,
             power_safe=True,  # each reply was paid for
         )
+        if self.value("SELECT count(*) FROM pragma_table_info('replies')") == _COLUMNS_BEFORE:
+            self._add_column()
         # 32 MiB of log before it is copied into the file: replies are committed many times a second.
         self.execute("PRAGMA wal_autocheckpoint=8000")
+
+    def _add_column(self) -> None:
+        with self.writing():
+            # Asked again: another process may have added it.
+            if self.value("SELECT count(*) FROM pragma_table_info('replies')") == _COLUMNS_BEFORE:
+                self.execute("ALTER TABLE replies ADD COLUMN log_prob REAL")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Replies, (self.file,)
@@ -207,7 +228,10 @@ class Replies(SqliteStore):
         wanted = sorted(set(keys))
         if not wanted:
             return 0
-        with replacing(parquet_file) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        schema = SCHEMA
+        if self._has_log_probs(wanted):
+            schema = SCHEMA.append(LOG_PROB)
+        with replacing(parquet_file) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for some in chunks(wanted):
                 rows = self._sound_rows(some)
                 lines = []
@@ -216,8 +240,18 @@ class Replies(SqliteStore):
                         advice = "run the build again to ask for it again"
                         raise BadInput(f"a reply is damaged or missing; {advice}", file=self.file, id=key)
                     lines.append(rows[key].for_release())
-                writer.write_table(pa.Table.from_pylist(lines, schema=SCHEMA))
+                writer.write_table(pa.Table.from_pylist(lines, schema=schema))
         return len(wanted)
+
+    def _has_log_probs(self, keys: list[str]) -> bool:
+        """Has one of these replies a log-probability?"""
+        if not self.value("SELECT count(*) FROM replies WHERE log_prob IS NOT NULL"):
+            return False
+        for some in chunks(keys):
+            replies = self.look_up(some).values()
+            if any(reply.log_prob is not None for reply in replies):
+                return True
+        return False
 
     def take_in(self, parquet_file: str | Path) -> int:
         """Keep the calls of a file that `export` wrote, all or none; returns how many were new.
@@ -244,8 +278,8 @@ class Replies(SqliteStore):
     def _sound_rows(self, keys: Iterable[str]) -> dict[str, _Row]:
         """The rows of these calls whose checksum fits."""
         sound = {}
-        for *values, checksum in self.rows("replies", list(keys)):
-            row = _Row(*values)
+        for *values, checksum, log_prob in self.rows("replies", list(keys)):
+            row = _Row(*values)._replace(log_prob=log_prob)
             if row.checksum() == checksum:
                 sound[row.key] = row
         return sound
@@ -253,7 +287,7 @@ class Replies(SqliteStore):
     def _keep(self, rows: Mapping[str, _Row]) -> dict[str, _Row]:
         """Put rows in the place of damaged ones and of none; returns the sound ones that were there and stay."""
         held = self._sound_rows(rows)
-        new = [(*row, row.checksum()) for key, row in rows.items() if key not in held]
+        new = [(*row[:-1], row.checksum(), row.log_prob) for key, row in rows.items() if key not in held]
         self.insert("replies", new, instead="REPLACE")
         return held
 
@@ -279,6 +313,7 @@ def _row(identity: Mapping[str, Any], call: Call, asked: str) -> _Row:
         output_tokens=reply.output_tokens,
         seconds=max(0.0, call.seconds),
         asked=asked,
+        log_prob=reply.log_prob,
     )
 
 
@@ -291,22 +326,30 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a Parquet file of replies, some at a time. Raises BadInput."""
     try:
         with pq.ParquetFile(file) as parquet:
-            odd = set(SCHEMA.names) ^ set(parquet.schema_arrow.names)
+            schema = SCHEMA
+            if LOG_PROB.name in parquet.schema_arrow.names:
+                schema = SCHEMA.append(LOG_PROB)
+            odd = set(schema.names) ^ set(parquet.schema_arrow.names)
             if odd:
                 raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or unknown", file=file)
             for batch in parquet.iter_batches(AT_ONCE):
-                yield pa.Table.from_batches([batch]).select(SCHEMA.names).cast(SCHEMA).to_pylist()
+                yield pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInput(f"is not a Parquet file of replies ({printable(str(error), REASON)})", file=file) from error
 
 
-def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> _Row:
+def _row_of_export(values: dict[str, Any], file: str | Path, number: int) -> _Row:
     """A row of an exported file as a row of the table. Raises BadInput unless `export` would write the same."""
+    log_prob = values.pop(LOG_PROB.name, None)
+    if log_prob is not None:
+        values[LOG_PROB.name] = log_prob
     try:
         who = from_json(values["identity"])
         turns = tuple((turn["role"], turn["content"]) for turn in values["turns"])
-        prompt = Prompt("", turns, values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
-        reply = Reply(values["key"], values["text"], values["finish"], values["prompt_tokens"], values["output_tokens"])
+        sampling = (values["max_tokens"], values["temperature"], values["sample"], values["pattern"])
+        prompt = Prompt("", turns, *sampling, likelihood=log_prob is not None)
+        tokens = (values["prompt_tokens"], values["output_tokens"])
+        reply = Reply(values["key"], values["text"], values["finish"], *tokens, log_prob)
         row = _row(who, Call(call_key(who, prompt), prompt, storable(reply), 0.0), "")
         if row.for_release() == values:
             return row
@@ -318,7 +361,8 @@ def _row_of_export(values: Mapping[str, Any], file: str | Path, number: int) -> 
 def storable(reply: Reply) -> Reply:
     """The reply as UTF-8 and a table can hold it: halves of surrogate pairs become U+FFFD.
 
-    Raises OutsideFailed for a finish reason that is not a word, and for counts that are none.
+    Raises OutsideFailed for a finish reason that is not a word, for counts that are none, and for a log-probability
+    that is not finite.
     """
     counts = (reply.prompt_tokens, reply.output_tokens)
     # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
@@ -326,6 +370,8 @@ def storable(reply: Reply) -> Reply:
     if not good_counts or not isinstance(reply.finish, str) or not _FINISH.fullmatch(reply.finish):
         wrong = f"finish={reply.finish!r}, tokens {counts} are not a valid end and counts (id {printable(reply.id)!r})"
         raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")
+    if reply.log_prob is not None and not math.isfinite(reply.log_prob):
+        raise OutsideFailed(f"the teacher's reply has no finite log-probability (id {printable(reply.id)!r})")
     try:
         reply.text.encode()
     except UnicodeEncodeError:
@@ -452,6 +498,13 @@ class CachedTeacher:
                         raise OutsideFailed(wrong)
                     key, prompt, since = calls.in_flight.pop(reply.id)
                     kept = storable(reply)
+                    if not prompt.likelihood:
+                        kept = replace(kept, log_prob=None)
+                    elif kept.log_prob is None:
+                        raise BadInput(
+                            "the teacher does not say how likely its answers are (logprobs): use another teacher, or "
+                            "another filter"
+                        )
                     self.count(prompt_tokens=kept.prompt_tokens or 0, output_tokens=kept.output_tokens or 0)
                     arrived.put(Call(key, prompt, kept, time.monotonic() - since))
                     if not writes or writes[-1].running() or writes[-1].done():

@@ -126,6 +126,17 @@ def test_vllm_says_how_likely_the_next_tokens_are_as_transformers_does(vllm: Any
         assert missing == 0 and reply.prompt_tokens == expected[prompt.id].prompt_tokens
 
 
+def test_vllm_says_how_likely_its_answers_are_as_transformers_does(vllm: Any, model: Path) -> None:
+    prompts = [replace(prompt, likelihood=True) for prompt in PROMPTS]
+    ours = TEACHERS["transformers"](str(model))
+    theirs = {reply.id: reply for reply in vllm.complete(prompts)}
+    for reply in ours.complete(prompts):
+        assert reply.log_prob is not None and theirs[reply.id].log_prob is not None
+        if theirs[reply.id].text == reply.text:
+            assert theirs[reply.id].log_prob == pytest.approx(reply.log_prob, abs=1e-3)
+    assert next(iter(vllm.complete(PROMPTS[:1]))).log_prob is None
+
+
 def test_vllm_ranks_windows_by_one_token_each(vllm: Any, model: Path, jobs: Jobs) -> None:
     local = RERANKERS["listwise"](TEACHERS["transformers"](str(model)), style="first", words=40)
     made = RERANKERS["listwise"](vllm, style="first", words=40)
@@ -169,6 +180,16 @@ def test_a_vllm_server_says_how_likely_the_next_tokens_are(vllm_server: Any, mod
         if api == "chat":  # /completions reads the turns as one plain text
             for letter in listed.keys() & expected.keys():
                 assert listed[letter] == pytest.approx(expected[letter], abs=1e-3)
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_a_vllm_server_says_how_likely_its_answers_are(vllm_server: Any, model: Path, api: str) -> None:
+    prompts = [replace(prompt, likelihood=True) for prompt in PROMPTS[:4]]
+    local = {reply.id: reply for reply in TEACHERS["transformers"](str(model)).complete(prompts)}
+    for reply in served(vllm_server, "tiny", api=api).complete(prompts):
+        assert reply.log_prob is not None and reply.log_prob < 0
+        if api == "chat" and reply.text == local[reply.id].text:  # /completions reads the turns as one plain text
+            assert reply.log_prob == pytest.approx(local[reply.id].log_prob, abs=1e-3)
 
 
 def test_a_model_that_the_server_does_not_have_is_one_line(vllm_server: Any) -> None:

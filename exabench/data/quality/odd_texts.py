@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -11,6 +12,11 @@ from exabench.data.quality._texts import passages_of
 
 LONGEST = 100_000
 """Characters; the longest passages of the collections of BEIR have some ten thousand."""
+LONGEST_WORD = 1_000
+"""Characters; addresses and formulas are shorter, and scripts without spaces have punctuation."""
+_LONG_WORD = re.compile(rf"\w{{{LONGEST_WORD + 1}}}")
+_TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_TAG = re.compile(r"</?(?:a|b|br|div|i|li|p|script|span|table|td|tr|ul)(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _WRITTEN = "LN"
 """The first letters of Unicode's categories of letters and numbers."""
 
@@ -37,10 +43,16 @@ def oddities(row: Row) -> Iterator[str]:
     for text in texts:
         if len(text) > LONGEST:
             yield f"a text of more than {LONGEST:,} characters"
+        if _LONG_WORD.search(text):
+            yield f"a word of more than {LONGEST_WORD:,} characters"
         if "\ufffd" in text:
             yield "a replacement character (U+FFFD)"
         if _has_control_characters(text):
             yield "a control character"
+        if _TURNED.search(text):
+            yield "a character that turns the direction of a text"
+        if _TAG.search(text):
+            yield "an HTML tag"
 
 
 def _has_control_characters(text: str) -> bool:

@@ -1,8 +1,7 @@
 """Queries that a language model writes for passages of a domain, cleaned, and filtered as InPars or Promptagator do.
 
-InPars v1 keeps the queries of the highest mean log-probability. A Reply holds no log-probabilities, so that filter is
-not here; its successor's (InPars v2, arXiv 2301.01820: a reranker's score of query and passage) is, and so is the
-round trip of Promptagator (arXiv 2209.11755: the query must bring its passage back).
+InPars (arXiv 2202.05144) keeps the queries of the highest mean log-probability, InPars v2 (arXiv 2301.01820) those of a
+reranker's highest score, and Promptagator (arXiv 2209.11755) those that bring their passage back.
 """
 
 from __future__ import annotations
@@ -59,8 +58,9 @@ class LlmQueries(FromCollection):
     instruction and examples), or one of the user's. Of an answer the first line is read; `min_words` and `max_words`
     bound it (InPars, arXiv 2202.05144: at least 3 words).
     Several queries of a passage need a `temperature`. Passages of fewer than `passage_words` words are not asked about.
-    `round_trip` = k keeps the queries with which a first stage of `retrievers` finds their passage among its best k;
-    `keep_top` = n then keeps the n that `reranker` scores highest with their passages.
+    `keep_likeliest` = n keeps the n queries whose tokens have the highest mean log-probability, which the teacher must
+    give (InPars). `round_trip` = k keeps the queries with which a first stage of `retrievers` finds their passage among
+    its best k; `keep_top` = n then keeps the n that `reranker` scores highest with their passages.
     """
 
     teacher: Teacher
@@ -76,6 +76,7 @@ class LlmQueries(FromCollection):
     min_words: int = 3
     max_words: int = 48
     fields: Sequence[str] = ("title", "text")
+    keep_likeliest: int = 0
     retrievers: FirstStages | None = None
     round_trip: int = 0
     reranker: Reranker | None = None
@@ -89,6 +90,8 @@ class LlmQueries(FromCollection):
                 "llm_queries needs count, per_passage, words, passage_words and min_words of at least 1, and max_words "
                 "no smaller"
             )
+        if self.keep_likeliest < 0:
+            raise BadInput(f"llm_queries: keep_likeliest is {self.keep_likeliest}; give a number of queries, 0 for all")
         if self.per_passage > 1 and not self.temperature > 0:
             raise BadInput("llm_queries: at temperature 0 all queries of a passage are the same; set temperature")
         if bool(self.round_trip) != bool(self.retrievers):
@@ -154,7 +157,9 @@ class LlmQueries(FromCollection):
             excerpt, _ = truncate_passage(passage, self.fields, self.words)
             turns = self._prompt_file.turns(**{**(self.values or {}), "passage": excerpt})
             for n in range(self.per_passage):
-                prompt = Prompt(f"q-{id}-{n}", turns, answer_tokens, self.temperature, n)
+                prompt = Prompt(
+                    f"q-{id}-{n}", turns, answer_tokens, self.temperature, n, likelihood=bool(self.keep_likeliest)
+                )
                 answers.append(_AnsweredPassage(prompt, passage, Query(prompt.id, "")))
 
         by_id = {answer.prompt.id: answer for answer in answers}
@@ -177,6 +182,11 @@ class LlmQueries(FromCollection):
             seen.add(words)
 
         good = [answer for answer in answers if not answer.fault]
+        if self.keep_likeliest:
+            good.sort(key=lambda answer: (-_log_prob(answer), answer.query.id))
+            for answer in good[self.keep_likeliest :]:
+                answer.fault = f"mean log-probability not among the best {self.keep_likeliest}"
+            good = good[: self.keep_likeliest]
         if self.retrievers and good:
             queries = [answer.query for answer in good]
             runs = [first_stage.search(queries, self.round_trip) for first_stage in self.retrievers.values()]
@@ -202,6 +212,13 @@ class LlmQueries(FromCollection):
         answer.fault = fault(text, answer.passage, self.min_words, self.max_words)
         if reply.is_cut and not more:  # a cut after the first line does no harm
             answer.fault = "cut short"
+
+
+def _log_prob(answer: _AnsweredPassage) -> float:
+    """The mean log-probability of an answer."""
+    if answer.reply is None or answer.reply.log_prob is None:
+        raise BadInput("llm_queries: the teacher does not say how likely its answers are; remove keep_likeliest")
+    return answer.reply.log_prob
 
 
 def first_line(answer: str) -> tuple[str, bool]:

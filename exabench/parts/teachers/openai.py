@@ -33,13 +33,17 @@ _OWN_FIELDS = ("model", "messages", "prompt", "stream", "n", "logprobs", "top_lo
 
 
 class ServerAnswer(NamedTuple):
-    """What a server answers; `log_probs` are those of tokens that may come first, None where it gives none."""
+    """What a server answers; `log_probs` are those of tokens that may come first, `mean_log_prob` of those that came.
+
+    Both are None where it gives none.
+    """
 
     text: str
     finish: str
     prompt_tokens: int | None
     output_tokens: int | None
     log_probs: dict[str, float] | None
+    mean_log_prob: float | None
 
 
 class OpenAI:
@@ -162,7 +166,9 @@ class OpenAI:
                     text = outcome.text
                     if prompt.choices:
                         text = canonical_json(outcome.log_probs)
-                    yield Reply(prompt.id, text, outcome.finish, outcome.prompt_tokens, outcome.output_tokens)
+                    log_prob = outcome.mean_log_prob if prompt.likelihood else None
+                    tokens = (outcome.prompt_tokens, outcome.output_tokens)
+                    yield Reply(prompt.id, text, outcome.finish, *tokens, log_prob)
                 elif self._is_refused_system_turn(prompt, outcome):
                     self._takes_system_turns = False
                     again.append(prompt)
@@ -202,6 +208,8 @@ class OpenAI:
         if prompt.choices:
             body[self._limit_field] = 1
             body |= self._asked_log_probs()
+        if prompt.likelihood:
+            body["logprobs"] = 1 if self._api == "completions" else True
         if self._send_temperature:
             body["temperature"] = prompt.temperature
         if prompt.temperature > 0:  # greedy answers need no seed, and some servers refuse one
@@ -312,7 +320,7 @@ def _read(data: bytes) -> ServerAnswer:
             usage = answer.get("usage") or {}
             read = _count(usage, "prompt_tokens")
             written = _count(usage, "completion_tokens")
-            return ServerAnswer(text, finish, read, written, _log_probs_of(choice))
+            return ServerAnswer(text, finish, read, written, _log_probs_of(choice), _mean_log_prob_of(choice))
     except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         pass
     if error:
@@ -351,6 +359,20 @@ def _log_probs_of(choice: Any) -> dict[str, float] | None:
                 found[token] = max(float(log_prob), found.get(token, -math.inf))
         return found
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError):  # whatever else a server puts there
+        return None
+
+
+def _mean_log_prob_of(choice: Any) -> float | None:
+    """The mean log-probability of the tokens that were written; None where a server does not give it."""
+    try:
+        given = choice["logprobs"]
+        if "content" in given:  # of /chat/completions
+            listed = [one["logprob"] for one in given["content"]]
+        else:
+            listed = [log_prob for log_prob in given["token_logprobs"] if log_prob is not None]
+        mean = math.fsum(listed) / len(listed)
+        return mean if math.isfinite(mean) else None
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError):
         return None
 
 

@@ -24,15 +24,17 @@ class _Recorded(records.Record, frozen=True):
     prompt_tokens: Annotated[int, Meta(ge=0)] = 0
     output_tokens: Annotated[int, Meta(ge=0)] = 0
     turns: str = ""
+    log_prob: float | None = None
 
 
 class Replay:
     """The replies of one or several JSONL files; `model` says whose they are.
 
     A line is an object with `id` (of a prompt) and `text`; `finish` (why the reply ended), `prompt_tokens` and
-    `output_tokens` are "stop", 0 and 0 where it does not say. `turns`, where it is there, is the digest of the turns
-    that were answered. `file` is a path or a list of them; "mini/..." are the replies that come with the embedded
-    collection. Raises BadInput for anything else in a file, and for an id that has two answers.
+    `output_tokens` are "stop", 0 and 0 where it does not say. Where they are there, `turns` is the digest of the turns
+    that were answered, and `log_prob` the mean log-probability of the tokens. `file` is a path or a list of them;
+    "mini/..." are the replies that come with the embedded collection. Raises BadInput for anything else in a file, and
+    for an id that has two answers.
     """
 
     config = None
@@ -49,7 +51,7 @@ class Replay:
             if str(name).startswith("mini/") and (PACKAGE / name).is_file():
                 path = PACKAGE / name
             for number, one in records.read_lines(_Recorded, path):
-                reply = Reply(one.id, one.text, one.finish, one.prompt_tokens, one.output_tokens)
+                reply = Reply(one.id, one.text, one.finish, one.prompt_tokens, one.output_tokens, one.log_prob)
                 if self._replies.setdefault(one.id, reply) != reply:
                     raise BadInput("a second, different answer to this prompt", file=path, line=number, id=one.id)
                 if one.turns:

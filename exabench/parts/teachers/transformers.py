@@ -153,7 +153,7 @@ class Transformers:
                 max_new_tokens=first.max_tokens or 1,  # a choice is the first token
                 do_sample=is_sampled,
                 return_dict_in_generate=True,
-                output_logits=bool(first.choices),
+                output_logits=bool(first.choices) or first.likelihood,
                 **begun,
                 **sampling,
             )
@@ -167,15 +167,20 @@ class Transformers:
         elif first.choices:
             yield from _chosen(batch, written.logits[0])
         else:
-            yield from self._written(batch, written.sequences, width)
+            yield from self._written(batch, written.sequences, width, written.logits)
 
-    def _written(self, batch: Sequence[Asked], rows: Tensor, width: int) -> Iterator[Reply]:
-        """The replies that `rows` `[n, tokens]` hold behind prompts that are `width` tokens wide."""
+    def _written(
+        self, batch: Sequence[Asked], rows: Tensor, width: int, logits: Sequence[Tensor] | None
+    ) -> Iterator[Reply]:
+        """The replies that `rows` `[n, tokens]` hold behind prompts that are `width` tokens wide.
+
+        `logits` are those of each token written, `[n, vocabulary]`, where they were asked for.
+        """
         start = width
         if self._seq2seq:
             start = 1 + len(batch[0].beginning)  # behind the decoder's start token
-        for one, row in zip(batch, rows.tolist(), strict=True):
-            tokens = []
+        for number, (one, row) in enumerate(zip(batch, rows.tolist(), strict=True)):
+            tokens: list[int] = []
             finish = "length"
             for token in row[start:]:
                 tokens.append(token)
@@ -183,12 +188,16 @@ class Transformers:
                     finish = "stop"
                     break
             text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            yield Reply(one.prompt.id, text, finish, len(one.ids), len(tokens))
+            log_prob = None
+            if logits is not None and tokens:
+                log_probs = [logits[place][number].float().log_softmax(-1)[token] for place, token in enumerate(tokens)]
+                log_prob = float(torch.stack(log_probs).mean())
+            yield Reply(one.prompt.id, text, finish, len(one.ids), len(tokens), log_prob)
 
 
 def _shared(one: Asked) -> tuple[Any, ...]:
     """What prompts have in common that one call of generate answers; those with choices ask for no token."""
-    return one.prompt.temperature, one.prompt.max_tokens, one.beginning
+    return one.prompt.temperature, one.prompt.max_tokens, one.prompt.likelihood, one.beginning
 
 
 def _chosen(batch: Sequence[Asked], logits: Tensor) -> Iterator[Reply]:

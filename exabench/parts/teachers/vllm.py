@@ -105,7 +105,11 @@ class Vllm:
                     yield choice_reply(one, {choice: listed[id].logprob for choice, id in pairs if id in listed})
                 else:
                     finish = answer.finish_reason or ""
-                    yield Reply(one.prompt.id, answer.text, finish, len(one.ids), len(answer.token_ids))
+                    written = len(answer.token_ids)
+                    log_prob = None
+                    if one.prompt.likelihood and written:
+                        log_prob = answer.cumulative_logprob / written
+                    yield Reply(one.prompt.id, answer.text, finish, len(one.ids), written, log_prob)
 
     def _sampling(self, asked: Asked) -> Any:
         prompt = asked.prompt
@@ -122,4 +126,5 @@ class Vllm:
             top_k=self._top_k,
             seed=seed_of(prompt, self._seed) if prompt.temperature > 0 else None,
             structured_outputs=pattern,
+            logprobs=0 if prompt.likelihood else None,  # 0 further tokens: those that are written
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings, strategies as st
 from toys import Given
 
 from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused
 from exabench.core.nouns import Passage, Reply
+from exabench.core.words import count_words
 from exabench.data.queries.llm_queries import LlmQueries, first_line
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
@@ -166,7 +169,22 @@ def test_the_first_line_is_the_query_without_what_is_wrapped_around_it():
         "\n\nGood Question: why is the sky blue\nBad Question: what is a sky?",
     ):
         assert first_line(answer)[0] == "why is the sky blue", answer
-    for text in ("'tis nobler to suffer", "3.5 mm jack", "2024 election results", "a query about questions: which one"):
+    for answer in (
+        "1、天空为什么是蓝的",
+        "（2）「天空为什么是蓝的」",
+        "查询：天空为什么是蓝的",
+        "１．天空为什么是蓝的\n２．什么是光",
+    ):
+        assert first_line(answer)[0] == "天空为什么是蓝的", answer
+    assert first_line("検索クエリ: 「空はなぜ青いのか」") == ("空はなぜ青いのか", False)
+    assert first_line("السؤال: «لماذا السماء زرقاء؟»") == ("لماذا السماء زرقاء؟", False)
+    for text in (
+        "'tis nobler to suffer",
+        "3.5 mm jack",
+        "2024 election results",
+        "a query about questions: which one",
+        "３．５ミリのジャック",
+    ):
         assert first_line(text) == (text, False)
 
 
@@ -194,6 +212,24 @@ def test_every_fault_is_rejected_and_counted(reason):
         assert (rejection.id, rejection.reason) == ("q-sky-0", reason)
         assert rejection.reply is not None and rejection.reply.text == answer and rejection.key
     assert set(texts(written(Writer(GOOD | {"sky": "sky looks blue"})))) > {"q-sky-0"}  # a term is not a copy
+
+
+def test_queries_of_any_script_are_held_to_the_same_limits():
+    said = "系统性红斑狼疮是一种自身免疫病，多发于年轻女性。โรคเบาหวานชนิดที่สองพบในผู้ใหญ่เป็นส่วนมาก"
+    for answer, reason in (
+        ("系统性红斑狼疮", ""),  # a term is not a copy
+        ("โรคเบาหวานชนิดที่สอง", ""),
+        ("چرا آسمان آبی دیده می\u200cشود", ""),  # a joiner
+        ("\u200fلماذا السماء زرقاء\u200f؟", ""),  # marks of direction
+        ("红斑病", "too short"),
+        ("เบาหวาน", ""),
+        ("หวาน", "too short"),
+        ("多发于年轻女性吗" * 13, "too long"),
+        ("系统性红斑狼疮是一种自身免疫病，多发", "copy of the passage"),
+        ("โรคเบาหวานชนิดที่สองพบในผู้ใหญ่เป็น", "copy of the passage"),
+    ):
+        made = written(Writer(answer), [Passage("d", said)])
+        assert left_out(made) == ({reason: 1} if reason else {}), answer
 
 
 def test_a_first_line_that_was_cut_is_rejected_and_a_whole_one_before_a_cut_is_not():
@@ -226,7 +262,9 @@ def test_any_answer_is_a_query_or_counted(answer):
     made = written(Writer(GOOD | {"sky": answer}))
     kept = texts(made)
     assert len(kept) + sum(left_out(made).values()) == made.report()["asked"] == 3
-    assert all(text == text.strip() and text.isprintable() and len(text.split()) >= 3 for text in kept.values())
+    for text in kept.values():
+        assert text == text.strip() and count_words(text) >= 3
+        assert re.sub("[\u200b-\u200f]", "", text).isprintable(), "joiners and marks of direction are text"
 
 
 def test_the_teacher_is_asked_once_however_often_the_queries_are_read():

@@ -16,6 +16,7 @@ from exabench.core.files import canonical_json, digest_of, gzip_bytes, read_json
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Candidates, Qrels, Run, Task
 from exabench.core.records import Record, as_builtins, read
+from exabench.core.words import cut_characters
 from exabench.tasks.collections import passages_of
 
 if TYPE_CHECKING:
@@ -138,10 +139,5 @@ def read_excerpts(file: str | Path) -> dict[str, Any]:
 
 def shorten(text: str, cut: int) -> str:
     """The first words of a text, with an ellipsis where something is left out: at most `cut` characters of it."""
-    if len(text) <= cut:
-        return text
-    beginning = text[:cut]
-    parts = beginning.rsplit(None, 1)
-    if len(parts) == 2:  # the last word may be torn; a text of one long word is torn all the same
-        beginning = parts[0]
-    return beginning + "\N{HORIZONTAL ELLIPSIS}"
+    beginning, is_cut = cut_characters(text, cut)
+    return beginning + "\N{HORIZONTAL ELLIPSIS}" * is_cut

@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_text
 from exabench.core.nouns import Passage
+from exabench.core.words import cut_words
 
 FOLDER = Path(__file__).parent / "prompts"
 ROLES = ("system", "user", "assistant")
@@ -111,11 +112,10 @@ def prompt_file(name: str | Path) -> PromptFile:
 def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:
     """The part of a passage that a prompt shows, and whether that is less than all.
 
-    A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words between spaces
-    (RankGPT, sunnweiwei/RankGPT `rank_gpt.py`), which also makes every space or line break one space.
+    A title comes first, as `Title: ... Content: ...`; then all of it is cut to so many words (RankGPT,
+    sunnweiwei/RankGPT `rank_gpt.py`), which also makes every run of spaces or line breaks one space.
     """
     text = passage.flat(tuple(fields))
     if passage.title and {"title", "text"} <= set(fields):
         text = f"Title: {passage.title} Content: {passage.text}"
-    parts = text.split()
-    return " ".join(parts[:words]), len(parts) > words
+    return cut_words(text, words)

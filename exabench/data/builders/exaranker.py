@@ -13,6 +13,7 @@ from exabench.core.non_answers import kind_of_non_answer, without_introduction
 from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
+from exabench.core.words import count_words
 from exabench.data.exaranker_format import input_text, target_text
 from exabench.data.quality import is_empty
 from exabench.parts.prompting import PromptFile, prompt_file, truncate_passage
@@ -167,15 +168,19 @@ def fault(text: str, relevant: bool, max_tokens: int) -> str:
         return "goes on with the prompt's examples"
     # Words first; characters find what repeats in scripts without spaces, and lone marks.
     # Less than 12 words or 40 characters of it may be meant, as in "very, very, very little".
-    if _loops(text.split(), 12) or _loops(text, 40):
+    words = text.split()
+    characters = 20
+    if count_words(text) > len(words):  # in a script without spaces 20 words are up to 80 characters
+        characters = 80
+    if _loops(words, 12, 20) or _loops(text, 40, characters):
         return "repeats itself"
     return ""
 
 
-def _loops(units: Sequence[str], least: int) -> bool:
-    """Does a stretch of 1 to 20 units stand four times running, over `least` units at the least?"""
+def _loops(units: Sequence[str], least: int, longest: int) -> bool:
+    """Does a stretch of 1 to `longest` units stand four times running, over `least` units at the least?"""
     # A stretch that stands four times makes three lengths of units that equal those one length before them.
-    for length in range(1, 21):
+    for length in range(1, longest + 1):
         run = 0
         for before, now in zip(units, units[length:], strict=False):
             if before != now:

@@ -1,35 +1,25 @@
 """Texts as they are compared: words, passages of a row, and grams.
 
-Words are lower case without punctuation, and every Han or Kana character is one word. A gram is n words in a row,
-known by 64 bits: a polynomial hash whose running sums give every gram of a text in a few numpy steps.
+A gram is n words in a row (`core/words` says what a word is), known by 64 bits: a polynomial hash whose running sums
+give every gram of a text in a few numpy steps.
 """
 
 from __future__ import annotations
 
-import re
-import string
 from functools import lru_cache
 
 import numpy as np
 
 from exabench.core.nouns import Passage
 from exabench.core.rows import Row
+from exabench.core.words import compared_words, count_words, stretch_ends
 
-_IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_IDEOGRAPH}]|[^\W_{_IDEOGRAPH}]+")
-_WORD_BYTES = (string.ascii_lowercase + string.digits).encode()
-_OTHER_BYTES = bytes(range(128)).translate(None, _WORD_BYTES)
-_BLANKED = bytes.maketrans(_OTHER_BYTES, b" " * len(_OTHER_BYTES))
+words = lru_cache(maxsize=256)(compared_words)  # the texts of one row are asked for several times, then never again
 
 
-@lru_cache(maxsize=256)  # the texts of one row are asked for several times, then never again
-def words(text: str) -> tuple[str, ...]:
-    """The words of a text, as they are compared."""
-    text = text.lower()
-    if text.isascii():  # the same, three times as fast
-        blanked = text.encode().translate(_BLANKED)
-        return tuple(blanked.decode().split())
-    return tuple(_WORD.findall(text))
+def length(text: str) -> int:
+    """The number of words of a text, without punctuation."""
+    return count_words(" ".join(words(text)))
 
 
 def passages_of(row: Row) -> list[Passage]:
@@ -101,8 +91,7 @@ def grams(text: str, n: int) -> np.ndarray:
     if not words(text):
         return np.zeros(0, np.uint64)
     sums, starts, ends, inverse_powers = _hashes(text)
-    width = min(n, len(starts))
-    starts = starts[: len(starts) - width + 1]
-    ends = ends[width - 1 :]
-    hashes = (sums[ends] - sums[starts]) * inverse_powers[: len(starts)]
+    last = np.array(stretch_ends(words(text), n)) - 1
+    count = len(last)
+    hashes = (sums[ends[last]] - sums[starts[:count]]) * inverse_powers[:count]
     return mix(hashes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from exabench.core.rows import Row
-from exabench.data.quality._texts import passages_of, words
+from exabench.data.quality._texts import length, passages_of
 from exabench.parts.permutation import KINDS as REPAIRS
 
 Counters = defaultdict[str, Counter[Any]]
@@ -30,11 +30,11 @@ class Report:
     def add(self, row: Row, leaks: Mapping[str, Iterable[str]]) -> None:
         """Count a row, with what it leaks (`Leaks.marks`)."""
         self._rows += 1
-        self._lengths["query words"][len(words(row["query"]))] += 1
+        self._lengths["query words"][length(row["query"])] += 1
         for passage in passages_of(row):
-            self._lengths["passage words"][len(words(passage.text))] += 1
+            self._lengths["passage words"][length(passage.text)] += 1
         if "explanation" in row:
-            self._lengths["explanation words"][len(words(row["explanation"]))] += 1
+            self._lengths["explanation words"][length(row["explanation"])] += 1
             self._shares["labels"]["relevant" if row["relevant"] else "not relevant"] += 1
         if "negative_ids" in row:
             self._lengths["negatives"][len(row["negative_ids"])] += 1

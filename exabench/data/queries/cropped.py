@@ -9,6 +9,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Query
+from exabench.core.words import UNSPACED, count_words
 from exabench.data.sampling import draw
 from exabench.tasks.collections import FromCollection
 
@@ -19,7 +20,22 @@ _ABBREVIATIONS = frozenset(
 # Possessive quantifiers (`*+`, `++`) never go back over what they took, which keeps the time linear even in texts of
 # stops or spaces alone.
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*+\n")
-_STOP = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+\s++(?=\S)")
+_CLOSING = "\"'”’)\\]»›」』】〕〉》｣］）｝"
+# Marks that end a sentence and do nothing else, so that no space need follow: those of Chinese and Japanese, Arabic,
+# Urdu, Hindi, Myanmar, Khmer, Ethiopic and Armenian (of Unicode's Sentence_Terminal).
+_ENDS = "。｡！？؟۔।॥။៕។።፧։"
+# Thai and Lao, which have no such marks, put a space between clauses. The signs of repetition and of abbreviation are
+# left out: a space follows them within a clause, too.
+_THAI = "\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e"
+_THAI_OR_LAO = _THAI + "\u0e81-\u0eae\u0eb0-\u0ec4\u0ec8-\u0ecd\u0edc-\u0edf"
+_STOP = re.compile(rf"(?<![.!?…])[.!?…]++[{_CLOSING}]*+\s++(?=\S)")
+# Behind a quotation と goes on, as a small letter does.
+_STOP_OF_ANY_SCRIPT = re.compile(
+    rf"{_STOP.pattern}"
+    rf"|(?<![{_ENDS}])(?:[{_ENDS}]|(?<!\d)．|．(?!\d))[{_ENDS}．.!?…]*+[{_CLOSING}]*+\s*+(?=[^\s、，])(?!(?<=[」』])と)"
+    rf"|(?<=[{UNSPACED}])[!?]++[{_CLOSING}]*+(?=[{UNSPACED}])"
+    rf"|(?<=[{_THAI_OR_LAO}])\s++(?=[{_THAI_OR_LAO}])"
+)
 _LETTERS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # the J of "J. Smith", the U.S of "U.S."
 _LONGEST = 1 + max(map(len, _ABBREVIATIONS))
 
@@ -59,23 +75,30 @@ class Cropped(FromCollection):
         """Passage id, place in the passage and text of every sentence that has words enough."""
         for passage in self.collection.passages():
             for number, sentence in enumerate(sentences(passage.text), 1):
-                if len(sentence.split()) >= self.fewest_words:
+                if count_words(sentence) >= self.fewest_words:
                     yield passage.id, number, sentence
 
 
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a text in their order, every run of white space in them one space; none is empty.
 
-    These are rules of thumb for English prose. A sentence ends at `.`, `!`, `?` or `…` (with the quotes and brackets
-    that close there) where a space follows and what comes next is not a small letter, and at an empty line. A full stop
-    ends nothing after a title or another abbreviation of the list, after one letter (`J. Smith`) or letters that are
-    parted by stops (`U.S.`, `e.g.`). The rules miss a sentence that really ends in `U.S.`, which stays together with
-    the next one, and an abbreviation that the list lacks, which parts a sentence before a capital. A heading without a
-    stop goes with the sentence behind it. Time is linear in the text.
+    These are rules of thumb. A sentence ends at `.`, `!`, `?` or `…` (with the quotes and brackets that close there)
+    where a space follows and what comes next is not a small letter, and at an empty line. A full stop ends nothing
+    after a title or another abbreviation of the list, after one letter (`J. Smith`) or letters that are parted by stops
+    (`U.S.`, `e.g.`). The rules miss a sentence that really ends in `U.S.`, which stays together with the next one, and
+    an abbreviation that the list lacks, which parts a sentence before a capital. A heading without a stop goes with the
+    sentence behind it.
+
+    Marks of other scripts that do nothing else (`。`, `؟`, `।`, ...) end a sentence without a space, too, and so do `!`
+    and `?` between letters of scripts without spaces. In Thai and Lao a space between two letters ends a clause. Time
+    is linear in the text.
     """
     for paragraph in _EMPTY_LINE.split(text):
         start = 0
-        for stop in _STOP.finditer(paragraph):
+        stops = _STOP_OF_ANY_SCRIPT
+        if paragraph.isascii():  # the same, twice as fast
+            stops = _STOP
+        for stop in stops.finditer(paragraph):
             if paragraph[stop.end()].islower():
                 continue
             if stop[0].rstrip() == ".":

@@ -17,6 +17,7 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.non_answers import kind_of_non_answer, without_introduction
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.replies import text_of_json
+from exabench.core.words import compared_words, count_words, stretch_ends
 from exabench.data.queries import Rejection
 from exabench.data.rejections import FirstAnswers
 from exabench.data.sampling import draw
@@ -30,11 +31,13 @@ from exabench.tasks.collections import FromCollection
 
 _LEAD = re.compile(
     r"^(?:[-*#>\u2022]+(?:\s+|$)"  # a bullet
-    r"|\(?\d{1,2}[.):](?:\s+|$)"  # a number
-    r"|(?:(?:the|good|relevant|search)\s+)*(?:query|question)(?:\s+\d{1,2})?\s*:\s*)",  # a label
+    r"|[(（]?\d{1,2}(?:[.):](?:\s+|$)|[、）]|[．：](?!\d))"  # a number
+    r"|(?:(?:the|good|relevant|search)\s+)*(?:query|question)(?:\s+\d{1,2})?\s*:\s*"  # a label
+    r"|(?:搜索|检索|検索)?(?:查询|查詢|问题|問題|クエリ|質問|คำถาม|คำค้นหา|سؤال|السؤال|질문|검색어)\s*\d{0,2}\s*[:：]\s*)",
     re.IGNORECASE,
 )
-_WRAPS = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "`": "`", "*": "*", "_": "_"}
+_WRAPS = dict(zip("\"'\u201c\u2018`*_「『«", "\"'\u201d\u2019`*_」』»", strict=True))
+_JOINERS = re.compile("[\u200b-\u200f]")  # in words of Persian, Hindi and Khmer, beside Arabic and Hebrew
 _COPY = 8  # fewer words of the passage in a row may be a term of the field
 
 
@@ -142,7 +145,7 @@ class LlmQueries(FromCollection):
         enough_words = (
             (passage.id, passage.title, passage.text)
             for passage in self.collection.passages()
-            if len(passage.text.split()) >= self.passage_words
+            if count_words(passage.text) >= self.passage_words
         )
         # Releases were drawn with 32 digits; another number would draw another sample.
         sample = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
@@ -239,22 +242,24 @@ def first_line(answer: str) -> tuple[str, bool]:
 
 def fault(text: str, passage: Passage, least: int, most: int) -> str:
     """Why `text` is not a query for `passage`, or "". `least` and `most` count words (InPars: at least 3)."""
-    words = re.findall(r"\w+", text.casefold())
+    words = compared_words(text)
     if not words:
         return "empty"
-    if not text.isprintable():
+    if not _JOINERS.sub("", text).isprintable():
         return "unprintable"
     no_answer = kind_of_non_answer(text)
     if no_answer:
         return no_answer
-    if len(text.split()) < least:
+    if count_words(text) < least:
         return "too short"
-    if len(text.split()) > most:
+    if count_words(text) > most:
         return "too long"
-    if len(words) >= _COPY and 3 * len(set(words)) <= len(words):
+    said = count_words(" ".join(words))  # without punctuation
+    one_word_each = [words[start:end] for start, end in enumerate(stretch_ends(words, 1))]
+    if said >= _COPY and 3 * len(set(one_word_each)) <= len(one_word_each):
         return "repeats itself"
-    passage_words = re.findall(r"\w+", passage.flat().casefold())
-    is_long = len(words) >= min(_COPY, len(passage_words))
+    passage_words = compared_words(passage.flat())
+    is_long = said >= _COPY or len(words) >= len(passage_words)
     if is_long and f" {' '.join(words)} " in f" {' '.join(passage_words)} ":
         return "copy of the passage"
     return ""

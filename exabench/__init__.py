@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from exabench.core.rows import Release as Release
     from exabench.data.auditing import audit as audit
     from exabench.data.building import build as build
+    from exabench.data.exporting import export as export
     from exabench.data.publishing import publish as publish
     from exabench.data.releases import load as load
     from exabench.demo import run_demo as run_demo

@@ -15,7 +15,7 @@ from floors import BEGIN, CONTRIBUTING, END, PACKAGE, ROOT, Import, Source, belo
 FLOORS = {"core": 0, "hub": 1, "measure": 1, "tasks": 2, "models": 2, "parts": 3, "data": 4, "bench": 5, "training": 6}
 FLOORS |= {"board": 7, "demo": 8, "cli": 9}  # a folder may import those with a smaller number
 SHELVES = {
-    "data": ("builders", "pairs", "queries"),
+    "data": ("builders", "exports", "pairs", "queries"),
     "measure": ("metrics",),
     "models": ("strategies",),
     "parts": ("losses", "rerankers", "retrievers", "teachers"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import os
 import re
 from pathlib import Path
@@ -20,10 +19,11 @@ from toys import features_of
 from exabench.cli import main
 from exabench.core.errors import BadInput
 from exabench.core.rows import FAMILIES, MEANINGS, DataFile, Release, Table
-from exabench.data.releases import read, save, write_table
+from exabench.data.releases import read, rows, save, write_table
 from exabench.hub.cards import card, changelog, template_for
 from exabench.hub.cards.front_matter import refresh
 from exabench.hub.cards.markdown import code, figures, plain, table
+from exabench.tasks.catalogue import task
 
 GOLDEN = Path(__file__).parent / "golden"
 TEMPLATES = (
@@ -93,18 +93,70 @@ def tokens(text: str) -> list[Token]:
     return MarkdownIt("commonmark").enable("table").parse(text.split("---\n", 2)[2])
 
 
-def test_a_card_says_how_to_load_it_shows_a_row_and_says_what_each_field_means_before_it_counts(tmp_path: Path) -> None:
+def test_a_card_shows_rows_says_how_to_load_them_and_what_each_field_means_before_it_counts(tmp_path: Path) -> None:
     assert main(["data", "build", "mini-explanations", "--to", str(tmp_path)]) == 0
     text = (tmp_path / "release" / "README.md").read_text()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    order = ["How to load it", "A row", "How it was made", "Fields", "Version 1.0.0 in figures"]
-    assert headings[:5] == order
-    [shown] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-    assert json.loads(shown).keys() == FAMILIES["explanations"].keys()
+    order = ["Look at the data", "How to load it", "Fields", "How it was made", "Source collections"]
+    assert headings[:6] == [*order, "Version 1.0.0 in figures"]
     assert "| `relevant` | bool | the label: does the passage answer the query? |" in text
+    assert "| mini (comes with exabench) (`mini`) | CC0-1.0 | `explanations` |" in text
     about = front(text)
+    assert about["language"] == ["en"] and about["annotations_creators"] == ["other"]
     assert (about["language_creators"], about["multilinguality"]) == (["other"], "monolingual")
     assert about["source_datasets"] == ["original"] and "synthetic" in about["tags"]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_three_rows_are_shown_in_words(family: str, tmp_path: Path) -> None:
+    assert main(["data", "build", f"mini-{family}", "--to", str(tmp_path)]) == 0
+    shown = (tmp_path / "release" / "README.md").read_text().partition("## How to load it")[0]
+    for row in list(rows(tmp_path / "release", family, "train"))[:3]:
+        best = row.get("passage") or row.get("positive") or row["passages"][0]
+        assert row["query"][:100] in shown and best[:100] in shown.replace("\\", "")
+        assert row["id"] not in shown.partition("## Look")[2] and "sha256" not in shown
+        if family == "explanations":
+            assert f"**Explanation:** {row['explanation'][:60]}" in shown
+            assert ("| not relevant |" in shown) or row["relevant"]
+        if family == "listwise":
+            assert f"| rank {row['first_stage_ranks'][0]} in {row['first_stage']} |" in shown
+        if family == "scored":
+            assert f"| score {row['scores'][0]:.4g} |" in shown
+    assert shown.count("**Query") == 3
+
+
+def test_rows_of_tables_that_were_published_before_stay_on_the_card(tmp_path: Path) -> None:
+    shown = {}
+    for family in ("listwise", "scored"):
+        assert main(["data", "build", f"mini-{family}", "--to", str(tmp_path / family)]) == 0
+        shown[family] = sample_of((tmp_path / family / "release" / "README.md").read_text())
+        assert main(["data", "publish", str(tmp_path / family / "release"), "--to", str(tmp_path / "both")]) == 0
+    both = sample_of((tmp_path / "both" / "README.md").read_text())
+    rows_of_scored = shown["scored"].partition("### ")[2]
+    assert both == f"{shown['listwise']}\n\n### {rows_of_scored}"
+
+
+def sample_of(text: str) -> str:
+    return text.partition("<!-- exabench: sample -->\n")[2].partition("<!-- /exabench -->")[0].strip()
+
+
+def test_every_table_has_a_line_that_loads_it_from_where_it_was_published() -> None:
+    text = card(a_release(), template_for("default"), repository="acme/lists")
+    for name in ("listwise-20k", "by-people"):
+        assert f'rows = load_dataset("acme/lists", "{name}", split="train", revision="v1.2.0")' in text
+    assert "OWNER" not in text
+    assert 'load_dataset("OWNER/twolar-distill", "by-people"' in made(a_release())
+
+
+def test_languages_and_licences_are_those_of_the_collections() -> None:
+    both = {"listwise-20k": [task("scifact"), task("miracl-ja")], "by-people": [task("scifact")]}
+    text = card(a_release("default"), template_for("default"), sources=both, languages=["en", "ja"])
+    about = front(text)
+    assert (about["language"], about["multilinguality"]) == (["en", "ja"], "multilingual")
+    scifact = task("scifact")
+    assert f"| {scifact.title} (`scifact`) | {plain(scifact.licence)} | `by-people`, `listwise-20k` |" in text
+    assert scifact.hub["repo"] in about["source_datasets"]
+    assert "language" not in front(made(a_release("default"))), "nothing says what language the texts are in"
 
 
 def test_every_field_of_every_family_has_a_meaning() -> None:
@@ -117,8 +169,14 @@ def test_what_a_model_wrote_is_synthetic_and_what_people_wrote_is_not() -> None:
     assert "synthetic" in front(made(a_release("default")))["tags"]
     about = front(made(a_release("default", tables={"by-people": people})))
     assert "synthetic" not in about["tags"] and about["language_creators"] == ["found"]
-    known = card(a_release("default"), template_for("default"), sources=["mteb/scifact"])
-    assert front(known)["source_datasets"] == ["mteb/scifact"]
+    assert about["annotations_creators"] == ["found"]
+    recipe = {"builder": "imported", "options": {"made_by": "gpt-4"}}
+    imported = dataclasses.replace(people, recipe=recipe)
+    about = front(made(a_release("default", tables={"by-gpt": imported})))
+    assert "synthetic" in about["tags"] and about["annotations_creators"] == ["machine-generated"]
+    fused = a_table("fused", "scored", teacher={"model": "rrf"}, prompt="", tokens={})
+    about = front(made(a_release("scored-rrf", tables={"fused": fused})))
+    assert "synthetic" not in about["tags"] and about["annotations_creators"] == ["machine-generated"]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -147,8 +205,8 @@ def assert_only_our_marks(text: str) -> None:
 
 def test_the_size_category_follows_from_the_rows() -> None:
     sizes = {0: "n<1K", 999: "n<1K", 1000: "1K<n<10K", 9_999_999: "1M<n<10M", 10**11: "100B<n<1T", 10**12: "n>1T"}
-    for rows, size in sizes.items():
-        only = a_table("a", "listwise", splits={"train": (DataFile("data/a/train-0.parquet", DIGEST, 1, rows),)})
+    for count, size in sizes.items():
+        only = a_table("a", "listwise", splits={"train": (DataFile("data/a/train-0.parquet", DIGEST, 1, count),)})
         assert front(made(a_release(tables={"a": only})))["size_categories"] == [size]
 
 
@@ -193,7 +251,9 @@ def test_no_text_of_a_release_is_ever_markup(title: str, reason: str, key: str, 
         report={key: value, "matrix": {title: {reason: 1, "n": value}, "z": {"n": 2}}, "list": [title, value]},
     )
     release = a_release(name=title or "n", tables={"t": hostile}, files=())
-    samples = {"t": {"query": title, "passages": [reason, key, value, title], "extra": value}}
+    listed = {"passage_ids": list("abcd"), "titles": [title, "", value, key], "passages": [reason, key, value, title]}
+    row = {**listed, "query": title, "explanation": reason, "first_stage": key, "first_stage_ranks": [1, 2, 3, 4]}
+    samples = {"t": [row, row]}
     text = card(release, template_for("default"), samples=samples)
     assert front(text)["pretty_name"] == (title or "n")
     assert_only_our_marks(text)
@@ -201,7 +261,6 @@ def test_no_text_of_a_release_is_ever_markup(title: str, reason: str, key: str, 
     assert not kinds & {"link_open", "image", "em_open", "blockquote_open", "hr", "ordered_list_open"}
     fences = {t.info: t.content for t in tokens(text) if t.type == "fence"}
     assert fences["toml"].count("\n") == len(hostile.recipe)
-    assert json.loads(fences["json"]).keys() == samples["t"].keys()
     assert card(release, template_for("default"), samples=samples, existing=text) == text
 
 
@@ -233,7 +292,7 @@ def test_what_people_wrote_survives_any_number_of_refreshes_byte_for_byte() -> N
     written_by_hand = "\r\n## Mine  \r\n\r\n<b>bold</b>\ttext | $x$ \u2028 {{ no template }}\n\n---\n\n"
     keys = "# why: see the paper\nlanguage:\n- fr  # checked by hand\nmine:\n  x: !!str 1e5\n"
     edited = made(a_release()).replace("## Known limits", written_by_hand + "## Known limits")
-    old = edited = edited.replace("language:", keys + "old_language:")
+    old = edited = edited.replace("task_categories:", keys + "task_categories:")
     for number in range(3):
         release = a_release(version=f"1.{number + 3}.0")
         new = made(release, old)
@@ -246,7 +305,7 @@ def test_what_people_wrote_survives_any_number_of_refreshes_byte_for_byte() -> N
 def test_a_card_without_our_marks_gets_our_sections_added_and_tables_that_left_leave_it() -> None:
     theirs = "---\nlicense: mit\ndataset_info:\n  x: 1\n# about tags\ntags: [a]\n---\n# Their card\n\nTheir words."
     new = made(a_release(), theirs)
-    assert new.split("---\n", 2)[2].startswith("# Their card\n\nTheir words.\n\n<!-- exabench: loading -->\n")
+    assert new.split("---\n", 2)[2].startswith("# Their card\n\nTheir words.\n\n<!-- exabench: sample -->\n")
     assert front(new)["tags"] == ["a"] and front(new)["license"] == ["cc-by-4.0", "cc0-1.0"]
     assert "# about tags\ntags: [a]\n" in new and "x: 1" not in new
     assert made(a_release(), new) == new

@@ -76,8 +76,27 @@ def test_rows_whose_licence_forbids_it_are_shown_by_ids_alone(board: Path, site:
     assert "Only ids are shown: the licence ( cc-by-nc-4.0 )" in page
 
 
+def test_the_page_of_a_dataset_shows_rows_fields_and_how_to_load_before_any_figure(board: Path, site: Path) -> None:
+    page = (site / "datasets/exabench-mini.html").read_text()
+    places = [page.index(f'id="section:{part}"') for part in ("rows", "fields", "load")]
+    assert places == sorted(places) and places[-1] < page.index("<dt>Rows</dt>")
+    before = words(page[: places[1]])
+    folder = Ledger(board).datasets / "exabench-mini"
+    for name in ("contrastive", "explanations", "listwise", "scored"):
+        for row in list(rows_of(folder, name, "train"))[:3]:
+            assert row["query"] in before
+            best = row.get("passage") or row.get("positive") or row["passages"][0]
+            assert best[:100] in before
+        assert f"exabench-mini/data/{name}/train-*.parquet" in page, "every table has a line that loads it"
+    assert "the label: does the passage answer the query?" in words(page)
+    closed = words((site / "datasets/closed.html").read_text())
+    secret = next(iter(rows_of(Ledger(board).datasets / "closed", "rows", "train")))
+    assert secret["passage"] not in closed and secret["query"] not in closed
+    assert "does not allow everybody to redistribute the texts" in closed
+
+
 def test_digests_wait_behind_a_fold(site: Path) -> None:
-    for page in (site / "datasets").glob("*/rows-*.html"):
+    for page in (site / "datasets").rglob("*.html"):
         open_part = re.sub(r"<details>.*?</details>", "", page.read_text(), flags=re.S)
         assert "sha256:" not in open_part and 'class="digest"' not in open_part
 

@@ -14,7 +14,8 @@ from exabench.core.files import PACKAGE
 from exabench.core.nouns import Passage, Query, Reply, Task
 from exabench.core.rows import Item, Pair, Rejected, check_row
 from exabench.data.builders.exaranker import Exaranker, explanation_of, fault
-from exabench.data.builders.imported import export, rows_from_tsv
+from exabench.data.builders.imported import rows_from_tsv
+from exabench.data.exports import EXPORTS
 from exabench.tasks.collections.beir_folder import BeirFolder
 
 GIVEN_BY_BUILDING = {"teacher": "human", "teacher_revision": "", "prompt": "", "replies": []}
@@ -234,7 +235,7 @@ def test_the_authors_files_are_read_with_query_and_passage_and_doubles_are_kept(
     ]
     assert [row["id"] for row in rows] == ["line2", "line3", "line4"]
     assert rows[1]["query_id"] == rows[2]["query_id"] != rows[0]["query_id"]
-    assert export(rows, "exaranker", tmp_path / "again.tsv") == 3
+    assert EXPORTS["exaranker"]().write("explanations", "train", rows, tmp_path / "again.tsv").rows == 3
     assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "authors.tsv").read_bytes()
 
 
@@ -264,7 +265,7 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
         builder, made = item(Pair(Query("q", query), Passage("p", passage), relevant, explanation), prompt="")
         rows.append(builder.rows(made, [])[0] | GIVEN_BY_BUILDING)
     file = tmp_path_factory.mktemp("tsv") / "rows.tsv"
-    assert export(rows, "exaranker", file) == len(rows)
+    assert EXPORTS["exaranker"]().write("explanations", "train", rows, file).rows == len(rows)
     same = ("query", "passage", "relevant", "input", "target")
     back = list(rows_from_tsv(file, teacher="human"))
     assert [[row[key] for key in same] for row in back] == [[row[key] for key in same] for row in rows]

@@ -279,7 +279,14 @@ DATA = [
         "unknown split of explanations 'tain'; did you mean train",
     ),
     Mistake(
-        "a layout that is unknown", "exabench data export release explanations --format csv --to out", "'exaranker'"
+        "a format that is unknown",
+        "exabench data export release explanations --format csv --to out",
+        "unknown format 'csv'; choose from: beir, exaranker",
+    ),
+    Mistake(
+        "a format that cannot hold the rows",
+        "exabench data export release explanations --format twolar --to out",
+        "twolar cannot hold them; export it as: beir, exaranker",
     ),
     Mistake("replies that are none", "exabench data replies import run.trec", "is not a Parquet file of replies"),
 ]

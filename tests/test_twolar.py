@@ -17,8 +17,9 @@ from toys import Alphabet, Given as Stored
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row, check_row
-from exabench.data.builders.imported import PADDING, export, rows_from_jsonl
+from exabench.data.builders.imported import PADDING, rows_from_jsonl
 from exabench.data.builders.twolar import Twolar, blocks, overlap
+from exabench.data.exports import EXPORTS
 from exabench.data.queries.cropped import Cropped
 from exabench.data.queries.given import Given
 from exabench.data.sampling import interleave
@@ -309,7 +310,7 @@ def test_lines_that_are_not_the_authors_are_refused(tmp_path: Path) -> None:
 def test_our_rows_are_read_as_the_authors_code_reads_them(tmp_path: Path) -> None:
     builder, item = one_item()
     ours: Row = builder.rows(item, answered(item, "[3] > [1] > [4] > [2]"))[0] | PROVENANCE
-    assert export([ours], "twolar", tmp_path / "out.jsonl") == 1
+    assert EXPORTS["twolar"]().write("listwise", "train", [ours], tmp_path / "out.jsonl").rows == 1
     [line] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert list(line) == ["query", "positive_passages", "retrieved_passages"]
     assert line["retrieved_passages"][0] == {"docid": "p2", "text": "title 2 text 2"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -34,6 +34,13 @@ recipe_argument = click.argument(
     "recipe", shell_complete=completing(lambda: recipes("data")), help="Name of a recipe, or a TOML file."
 )
 replies_option = click.option("--replies", type=PATH, help="The reply store.  [default: in the cache folder]")
+
+
+def _formats() -> list[str]:
+    """The formats of exports, for the completion of a shell."""
+    from exabench.data.exports import EXPORTS
+
+    return list(EXPORTS)
 
 
 @click.group(cls=CommandGroup, examples=("exabench data list", "exabench data build mini-explanations --to my-build"))
@@ -293,20 +300,33 @@ def record_(arguments: tuple[str, ...]) -> None:
     raise BadInput('"data record" was removed: name the run in a recipe of the builder "recorded" (options.run = PATH)')
 
 
-@data.command(examples=("exabench data export my-build/release explanations --format exaranker --to train.tsv",))
+@data.command(
+    examples=(
+        "exabench data export my-build/release explanations --format exaranker --to train.tsv",
+        "exabench data export my-build/release listwise --format sentence-transformers --to train.parquet",
+    )
+)
 @folder_argument
 @click.argument("table", help="A table of the release.")
 @click.option("--split", default="train", show_default=True)
-@click.option("--format", "layout", type=click.Choice(["exaranker", "twolar"]), required=True)
-@to_option("Output file: TSV for exaranker, JSON Lines for twolar.", is_file=True, required=True)
-def export(folder: Path, table: str, split: str, layout: Literal["exaranker", "twolar"], to: Path) -> None:
-    """Export TABLE of the release in FOLDER in the format of ExaRanker's or TWOLAR's training code."""
-    from exabench.data.builders.imported import export
-    from exabench.data.releases import rows
+@click.option(
+    "--format",
+    "layout",
+    required=True,
+    shell_complete=completing(_formats),
+    help="Format of the output; exabench parts exports lists them.",
+)
+@click.option("--to", type=PATH, required=True, help="Output file; for beir a new folder.")
+def export(folder: Path, table: str, split: str, layout: str, to: Path) -> None:
+    """Export TABLE of the release in FOLDER in the format of other training code."""
+    from exabench.data.exporting import export
 
-    count = export(rows(folder, table, split), layout, to)
-    made = plural(count, "row")
-    answer({"rows": count, "file": to}, f"{made}: {to}")
+    written = export(folder, table, layout, to, split=split)
+    made = plural(written.rows, "row")
+    answer({"rows": written.rows, "left_out": written.left_out, "file": to}, f"{made}: {to}")
+    if written.left_out:
+        queries = plural(written.left_out, "query is", "queries are")
+        note(f"{queries} left out: without a relevant passage, or without another one")
 
 
 @data.group(examples=("exabench data replies import my-copy/replies/explanations.parquet",))

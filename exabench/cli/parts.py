@@ -16,6 +16,7 @@ from exabench.core.shelf import Shelf
 SHELVES = {  # each with the folder of the package that holds it
     "builders": "data",
     "collections": "tasks",
+    "exports": "data",
     "losses": "parts",
     "metrics": "measure",
     "pairs": "data",
@@ -25,8 +26,8 @@ SHELVES = {  # each with the folder of the package that holds it
     "strategies": "models",
     "teachers": "parts",
 }
-WITHOUT_OPTIONS = ("collections",)
-"""A collection is chosen by its task."""
+WITHOUT_OPTIONS = ("collections", "exports")
+"""A collection is chosen by its task, and a format of exports has no options."""
 
 
 def _complete_part(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:

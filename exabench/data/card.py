@@ -1,63 +1,49 @@
-"""The card of a release in a folder: its facts, a row of its tables, and the Hub datasets that it was made of."""
+"""The card of a release in a folder: its facts, the first rows of its tables, and the collections behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from exabench.core.rows import Release, Row
+from exabench.data.table_sources import source_tasks, table_languages
 from exabench.hub.cards import card, template_for
-from exabench.tasks.catalogue import aliases, tasks
+
+_SAMPLES = 3  # rows of a table that are shown
 
 
 def release_card(folder: str | Path, release: Release, *, repository: str = "", existing: str = "") -> str:
-    """README.md of a release. Its tables need not all be in `folder`: a row is shown of those that are.
+    """README.md of a release. Its tables need not all be in `folder`: rows are shown of those that are.
 
+    Texts are shown whatever the licence: the release contains all of them.
     `repository` and `existing` are those of `card`. Raises BadInput as it does.
     """
+    sources = {}
+    languages = set()
+    for name, table in release.tables.items():
+        sources[name] = source_tasks(table)
+        languages.update(table_languages(table, sources[name]))
     return card(
         release,
         template_for(release.name),
         samples=_sample_rows(Path(folder), release),
-        sources=_source_datasets(release),
+        sources=sources,
+        languages=sorted(languages),
         repository=repository,
         existing=existing,
     )
 
 
-def _sample_rows(folder: Path, release: Release) -> dict[str, Row]:
-    """The first row of each table whose files are in the folder."""
+def _sample_rows(folder: Path, release: Release) -> dict[str, list[Row]]:
+    """The first rows of each table whose files are in the folder, those of train where there is one."""
     samples = {}
     for name, table in release.tables.items():
-        for file in table.files:
+        files = table.splits.get("train") or table.files
+        for file in files:
             path = folder / file.path
             if file.rows and path.is_file():
-                batches = pq.ParquetFile(path).iter_batches(batch_size=1)
-                samples[name] = next(batches).to_pylist()[0]
+                batches = pq.ParquetFile(path).iter_batches(batch_size=_SAMPLES)
+                samples[name] = next(batches).to_pylist()
                 break
     return samples
-
-
-def _source_datasets(release: Release) -> list[str]:
-    """The Hub datasets of the tasks that the recipes name."""
-    sources = set()
-    for table in release.tables.values():
-        for name in _task_names(table.recipe):
-            task = tasks().get(aliases().get(name.lower(), ""))
-            if task and task.hub:
-                sources.add(task.hub["repo"])
-    return sorted(sources)
-
-
-def _task_names(recipe: Any) -> Iterator[str]:
-    """The values of every key `task` in a recipe."""
-    if not isinstance(recipe, dict):
-        return
-    for key, value in recipe.items():
-        if key == "task" and isinstance(value, str):
-            yield value
-        else:
-            yield from _task_names(value)

@@ -16,7 +16,7 @@ MSMARCO = "MS MARCO terms: non-commercial research only"
 def tasks_of(recipe: Mapping[str, Any]) -> list[Task]:
     """The tasks of the catalogue that a recipe names anywhere, each once, by name."""
     found = {}
-    for name in _task_names(recipe):
+    for name in task_names(recipe):
         task = tasks().get(aliases().get(name.lower(), ""))
         if task is not None:
             found[task.name] = task
@@ -44,7 +44,7 @@ def licences_behind(table: Table) -> dict[str, str]:
     return {f"table {name}": table.licence, **inherited_licences(table.recipe)}
 
 
-def _task_names(value: Any) -> Iterator[str]:
+def task_names(value: Any) -> Iterator[str]:
     """The values of every key `task` in a recipe."""
     if not isinstance(value, Mapping):
         return
@@ -52,4 +52,4 @@ def _task_names(value: Any) -> Iterator[str]:
         if key == "task" and isinstance(inner, str):
             yield inner
         else:
-            yield from _task_names(inner)
+            yield from task_names(inner)

@@ -17,24 +17,19 @@ from exabench.bench.submissions import NAME
 from exabench.board.pages._format import three_digits
 from exabench.board.pages._page import WRITTEN, Page, Values, dataset_page, rows_page
 from exabench.board.ranking import Board, TrainingTable
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput
 from exabench.core.files import file_digest
 from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import Task
-from exabench.core.rows import Release, Table
+from exabench.core.row_passages import ROW_IS, RowPassage, passages_of_row
+from exabench.core.rows import MEANINGS, Release, Table
 from exabench.data.releases import MANIFEST, rows
-from exabench.tasks.catalogue import task
+from exabench.data.table_sources import reported_languages, source_tasks, table_languages
 
-FAMILIES = {
-    "contrastive": "a query, a relevant passage and others",
-    "explanations": "a query and a passage, with a label and why",
-    "listwise": "a query and passages in a teacher’s order",
-    "scored": "a query and passages with a teacher’s scores",
-}
 FIRST = 25  # rows of a table that are shown
+LOOK = 3  # of these on the dataset's own page
 SHOWN = 3  # passages of a row that are open; the others are one click away
 _CUT = 300  # characters of a passage, as on pages of results
-_SELDOM = 0.05  # a language of fewer texts is more likely a wrong guess
 _REPLY = "key text model revision engine finish".split()
 
 
@@ -72,21 +67,19 @@ def datasets(board: Board) -> Values:
     for release in board.datasets:
         for name, table in sorted(release.tables.items()):
             size = sum(file.bytes for file in table.files)
-            sources = sources_of(board, table)
-            # A report says what its texts are in; a table that was imported has none, and its collection says it.
-            languages = languages_of(table.report) or ", ".join(source.language for source in sources)
+            sources = source_tasks(table, board.folder)
             lines.append(
                 TableLine(
                     release=release,
                     name=name,
                     table=table,
-                    languages=languages,
+                    languages=", ".join(table_languages(table, sources)),
                     sources=sources,
                     megabytes=three_digits(size, 1e6),
                     gains=_gains(board, release, name),
                 )
             )
-    return {"lines": lines, "families": FAMILIES}
+    return {"lines": lines, "row_is": ROW_IS}
 
 
 def _gains(board: Board, release: Release, name: str) -> list[tuple[str, str, float]]:
@@ -99,30 +92,6 @@ def _gains(board: Board, release: Release, name: str) -> list[tuple[str, str, fl
             if check["start"]:
                 gains.append((slug, check["task"], check["start"]["difference"]))
     return gains
-
-
-def languages_of(report: Mapping[str, Any]) -> str:
-    """The languages of the passages, the most frequent first; a report may hold anything, and then it is nothing."""
-    shares = report.get("passage languages")
-    if not isinstance(shares, Mapping):
-        return ""
-    found = []
-    for language, share in shares.items():
-        if isinstance(share, float | int) and share >= _SELDOM and language != "und":
-            found.append((-share, str(language)))
-    return ", ".join(language for _, language in sorted(found))
-
-
-def sources_of(board: Board, table: Table) -> list[Task]:
-    """The tasks that a table's recipe reads its texts from, as far as the catalogue knows them."""
-    options = table.recipe.get("options")
-    named = options.get("task") if isinstance(options, Mapping) else None
-    if not isinstance(named, str):
-        return []
-    try:
-        return [task(named, board=board.folder)]
-    except (UnknownName, BadInput):
-        return []
 
 
 def figures_of(table: Table) -> list[tuple[str, str]]:
@@ -139,8 +108,8 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
         sizes = report.get(key)
         if isinstance(sizes, Mapping) and {"p5", "p50", "p95"} <= sizes.keys():
             lines.append((name, f"median {sizes['p50']}, 5th to 95th percentile {sizes['p5']} to {sizes['p95']}"))
-    if languages := languages_of(report):
-        lines.append(("Languages", languages))
+    if languages := reported_languages(report):
+        lines.append(("Languages", ", ".join(languages)))
     for key, name in (("labels", "Labels"), ("query sources", "Queries"), ("lists", "Teacher’s lists")):
         shares = report.get(key)
         if isinstance(shares, Mapping) and all(isinstance(share, float | int) for share in shares.values()):
@@ -167,19 +136,31 @@ def dataset(board: Board, release: Release) -> Values:
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
     figures = {}
     sources = {}
+    fields = {}
+    first_splits = {}
+    looks = {}
+    row_pages = _row_pages(board, release)
     size = 0
     for name, table_of_release in release.tables.items():
         figures[name] = figures_of(table_of_release)
-        sources[name] = sources_of(board, table_of_release)
+        sources[name] = source_tasks(table_of_release, board.folder)
+        fields[table_of_release.family] = table_of_release.columns
+        first_splits[name] = "train" if "train" in table_of_release.splits else min(table_of_release.splits, default="")
+        if name in row_pages:
+            looks[name] = _shown_rows(release, board.ledger.datasets / release.name, name, LOOK)
         for file in table_of_release.files:
             size += file.bytes
     return {
         "release": release,
-        "families": FAMILIES,
+        "row_is": ROW_IS,
         "figures": figures,
         "sources": sources,
         "size": three_digits(size, 1e6),
-        "row_pages": _row_pages(board, release),
+        "fields": fields,
+        "meanings": MEANINGS,
+        "first_splits": first_splits,
+        "looks": looks,
+        "row_pages": row_pages,
         "repository": _repository(learnt),
         "models": models,
         "results": results[:WRITTEN],
@@ -204,14 +185,30 @@ def _row_pages(board: Board, release: Release) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class RowPassage:
-    """A passage of a row: `note` is what the row says of it, `good` whether it says that it is relevant."""
+class ShownRows:
+    """The first rows of a table, each as (split, row, passages); ids stand for texts where `texts` is false."""
 
-    id: str
-    title: str
-    text: str
-    note: str
-    good: bool = False
+    rows: Sequence[tuple[str, Mapping[str, Any], Sequence[RowPassage]]]
+    texts: bool
+    open: int = SHOWN
+
+
+def _shown_rows(release: Release, folder: Path, name: str, count: int) -> ShownRows:
+    """The first `count` rows, those of train first. Raises BadInput as `rows` does."""
+    table = release.tables[name]
+    has_texts = is_open_for_texts(table.licence)
+    shown: list[tuple[str, Mapping[str, Any], Sequence[RowPassage]]] = []
+    for split in sorted(table.splits, key=lambda split: (split != "train", split)):
+        if len(shown) == count:  # a split that shows no row is not read
+            break
+        for row in islice(rows(folder, name, split), count - len(shown)):
+            passages = []
+            for passage in passages_of_row(row):
+                title = passage.title if has_texts else ""
+                text = shorten(passage.text, _CUT) if has_texts else ""
+                passages.append(replace(passage, title=title, text=text))
+            shown.append((split, row, passages))
+    return ShownRows(shown, has_texts)
 
 
 def first_rows(release: Release, folder: Path, name: str) -> Values:
@@ -220,39 +217,28 @@ def first_rows(release: Release, folder: Path, name: str) -> Values:
     Raises BadInput where a file is not the one that the manifest names.
     """
     table = release.tables[name]
-    first: list[tuple[str, dict[str, Any]]] = []
+    shown = _shown_rows(release, folder, name, FIRST)
     wanted = set[str]()
-    for split in table.splits:
-        if len(first) == FIRST:  # a split that shows no row is not read
-            break
-        for row in islice(rows(folder, name, split), FIRST - len(first)):
-            first.append((split, row))
-            wanted.update(row["replies"])
-    has_texts = is_open_for_texts(table.licence)
+    for _, row, _ in shown.rows:
+        wanted.update(row["replies"])
     file = folder / f"replies/{name}.parquet"
     digests = {folder / listed.path: f"sha256:{listed.sha256}" for listed in release.files}
     replies = {}
     why = ""
     if not wanted:
-        why = "No teacher was used for these rows."
+        why = "These rows come without replies of a language model."
     elif file not in digests:
         why = "The release does not include the teacher’s replies; only their digests are shown."
     elif file_digest(file) != digests[file]:
         raise BadInput("does not match the manifest; fetch or build the release again", file=file)
-    elif has_texts:
+    elif shown.texts:
         replies = _read_replies(file, wanted)
-    shown = []
-    for split, row in first:
-        passages = passages_of(row)
-        if not has_texts:
-            passages = [replace(one, title="", text="") for one in passages]
-        shown.append((split, row, passages))
     return {
         "release": release,
         "name": name,
-        "rows": shown,
-        "open": SHOWN,
-        "texts": has_texts,
+        "rows": shown.rows,
+        "open": shown.open,
+        "texts": shown.texts,
         "replies": replies,
         "total": table.rows,
         "why": why,
@@ -271,27 +257,3 @@ def _read_replies(file: Path, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise BadInput("is not a Parquet file of replies", file=file) from error
     return replies
-
-
-def passages_of(row: Mapping[str, Any]) -> list[RowPassage]:
-    """The passages of a row of any family, in its order, each with what the row says of it."""
-    found = []
-    if "passage_id" in row:  # explanations
-        relevant = row["relevant"]
-        note = "relevant" if relevant else "not relevant"
-        found.append(RowPassage(row["passage_id"], row["title"], shorten(row["passage"], _CUT), note, relevant))
-    if "positive_id" in row:  # contrastive
-        text = shorten(row["positive"], _CUT)
-        found.append(RowPassage(row["positive_id"], row["positive_title"], text, "relevant", True))
-        for place, passage_id in enumerate(row["negative_ids"]):
-            title = row["negative_titles"][place]
-            note = f"negative, from {row['negative_sources'][place]}"
-            found.append(RowPassage(passage_id, title, shorten(row["negatives"][place], _CUT), note))
-    for place, passage_id in enumerate(row.get("passage_ids", ())):  # listwise and scored
-        note = ""
-        if "first_stage_ranks" in row:
-            note = f"rank {row['first_stage_ranks'][place]} in {row['first_stage']}"
-        if "scores" in row:
-            note = f"score {row['scores'][place]:.4g}"
-        found.append(RowPassage(passage_id, row["titles"][place], shorten(row["passages"][place], _CUT), note))
-    return found

@@ -14,7 +14,7 @@ from exabench.core.nouns import Passage, Prompt, Reply
 from exabench.core.replies import text_of_json
 from exabench.core.rows import Item, Rejected, Row
 from exabench.core.words import count_words
-from exabench.data.builders._exaranker_format import input_text, target_text
+from exabench.data.exaranker_format import input_text, target_text
 from exabench.data.quality import is_empty
 from exabench.parts.prompting import PromptFile, prompt_file, truncate_passage
 

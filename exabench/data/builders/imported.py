@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,15 @@ from typing import Any, Literal
 import msgspec
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, file_digest, lines, read_json, replacing
-from exabench.core.nouns import Passage, Reply
+from exabench.core.files import digest_of, file_digest, lines, read_json
+from exabench.core.nouns import Reply
 from exabench.core.records import read, read_lines
-from exabench.core.rows import FAMILIES, Item, Row, labels_of_order
-from exabench.data.builders._exaranker_format import BEGINS, BETWEEN, ENDS, TARGETS, input_text
+from exabench.core.rows import Item, Row, labels_of_order
+from exabench.data.exaranker_format import BEGINS, BETWEEN, COLUMNS, ENDS, TARGETS, input_text
 from exabench.parts.permutation import KINDS, read_permutation
 
 FAMILY_OF = {"exaranker": "explanations", "twolar": "listwise"}
-"""The layouts that are read and written, and the family of their rows."""
-
-COLUMNS = ("label", "input", "output")
-"""The columns of a TSV of ExaRanker's authors."""
+"""The layouts that are read, and the family of their rows."""
 
 PADDING = "<padding_passage>"
 """The text with which the TWOLAR authors' reader fills short lists. Rows leave it out, wherever the file has it."""
@@ -56,6 +51,11 @@ class Imported:
             )
         self.family = FAMILY_OF[self.format]
 
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The model that made the rows."""
+        return {"model": self.made_by, "revision": self.made_by_revision}
+
     def items(self) -> Iterator[Item]:
         """One for each row, in the file's order."""
         file = self._path(self.file)
@@ -79,35 +79,6 @@ class Imported:
         """A file below --data, or where it is."""
         below = Path(self.data or "") / name
         return below if below.is_file() else Path(name)
-
-
-def export(rows: Iterable[Row], format: Literal["exaranker", "twolar"], file: str | Path) -> int:
-    """Write rows as the authors' code reads them; returns their number. Raises BadInput for another family's rows.
-
-    Lines of "twolar" hold title and text of a passage as one.
-    """
-    family = FAMILY_OF[format]
-    count = 0
-    with replacing(file) as stream:
-        text = codecs.getwriter("utf-8")(stream)
-        table = csv.writer(text, delimiter="\t")
-        if format == "exaranker":
-            table.writerow(COLUMNS)
-        for row in rows:
-            if not row.keys() >= FAMILIES[family].keys():
-                raise BadInput(f"is not a row of {family}, the family that {format} files contain", id=row.get("id"))
-            if format == "exaranker":
-                # The labels are 1 and 0, as in the authors' file.
-                table.writerow((int(row["relevant"]), row["input"], row["target"]))
-            else:
-                passages = []  # the authors' lines have no titles
-                for fields in zip(row["passage_ids"], row["passages"], row["titles"], strict=True):
-                    passage = Passage(*fields)
-                    passages.append({"docid": passage.id, "text": passage.flat()})
-                record = {"query": row["query"], "positive_passages": [], "retrieved_passages": passages}
-                text.write(json.dumps(record, ensure_ascii=False) + "\n")
-            count += 1
-    return count
 
 
 def rows_from_tsv(file: Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:

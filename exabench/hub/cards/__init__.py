@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
+from exabench.core.nouns import Task
+from exabench.core.row_passages import ROW_IS, passages_of_row
 from exabench.core.rows import MEANINGS, DataFile, Release, Row, Table
 from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
@@ -31,7 +34,24 @@ _OF_MODELS = (
 )
 _OF_DATASETS = "license license_name size_categories configs dataset_info".split()
 _SHOWN_SIGNS = 240  # of a text in a sample row: a screen holds the whole row
-_SHOWN_ITEMS = 3
+_SHOWN_PASSAGES = 3
+_TRAINING_LINES = {
+    "explanations": """
+# explanations: for BinaryCrossEntropyLoss
+examples = rows.select_columns(["query", "passage", "relevant"]).rename_column("relevant", "label")""",
+    "contrastive": """
+# contrastive groups: for LambdaLoss, ListNetLoss and others that read lists
+def listed(row):
+    return {"docs": [row["positive"], *row["negatives"]], "labels": [1.0] + [0.0] * len(row["negatives"])}
+
+examples = rows.map(listed).select_columns(["query", "docs", "labels"])""",
+    "listwise": """
+# listwise orders: for RankNetLoss, LambdaLoss and others that read lists
+examples = rows.select_columns(["query", "passages", "labels"])""",
+    "scored": """
+# scored lists: for ListNetLoss, RankNetLoss and others that read lists
+examples = rows.select_columns(["query", "passages", "scores"])""",
+}
 REASONS = 20
 """Reasons why inputs did not become rows that are listed, the most frequent first; the others are summed up."""
 
@@ -67,15 +87,16 @@ def card(
     release: Release,
     template_text: str,
     *,
-    samples: Mapping[str, Row] = MappingProxyType({}),
-    sources: Sequence[str] = (),
+    samples: Mapping[str, Sequence[Row]] = MappingProxyType({}),
+    sources: Mapping[str, Sequence[Task]] = MappingProxyType({}),
+    languages: Sequence[str] = (),
     repository: str = "",
     existing: str = "",
 ) -> str:
     """README.md of a release: YAML front matter that the Hub can read, and the template filled in.
 
-    `samples` are rows to show, by table, `sources` the datasets of the Hub that it was made of. `repository`
-    (owner/name) is where it is published, and what the lines that load it name.
+    `samples` are rows to show, and `sources` the tasks whose texts it was made from, both by table; `languages` are
+    those of all texts. `repository` (owner/name) is where it is published, and what the lines that load it name.
     Of an `existing` card all stays but the computed keys of its front matter and our sections; a section that it
     lacks is added at its end. Raises BadInput for a table without a licence, a template that cannot be filled in,
     and an existing card whose marks or front matter are ambiguous.
@@ -88,8 +109,12 @@ def card(
         "tables": tables,
         "replies": replies,
         "repository": repository,
-        "samples": {name: _shorten(samples[name]) for name in tables if name in samples},
-        "meanings": MEANINGS,
+        "samples": {name: [_sample(row) for row in rows] for name, rows in samples.items()},
+        "row_is": ROW_IS,
+        "kept_samples": _kept_samples(existing),
+        "training_lines": {family: Markdown(lines.strip()) for family, lines in _TRAINING_LINES.items()},
+        "collections": _collections(sources),
+        "meanings": {field: Markdown(meaning) for field, meaning in MEANINGS.items()},
     }
 
     # The keys that the Hub reads: licence, size, and for each table its files, features, rows and bytes.
@@ -129,34 +154,88 @@ def card(
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
     computed = licence_keys(table.licence for table in tables.values())
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
-    # Not among the computed keys: a card that already exists keeps its own.
+    # Not among the computed keys: a card that already exists keeps its own, and a template may know better.
     told = parse(split(template_text)[0], "the card's template")
-    has_model = any(table.prompt for table in tables.values())  # rules and rerankers have none
+    computed |= {key: value for key, value in _origin(tables, sources, languages).items() if key not in told}
     tags = told.get("tags", [])
-    if has_model and "synthetic" not in tags:
+    if any(map(_is_synthetic, tables.values())) and "synthetic" not in tags:
         computed["tags"] = [*tags, "synthetic"]
-    if "language_creators" not in told:
-        computed["language_creators"] = ["found", "machine-generated"] if has_model else ["found"]
-    if sources and "source_datasets" not in told:
-        computed["source_datasets"] = list(sources)
     return fill_card(template_text, values, computed, keys=_OF_DATASETS, existing=existing)
 
 
-def _shorten(value: Any) -> Any:
-    """A value of a row as a sample shows it: the beginning of a long text and of a long list."""
-    if isinstance(value, str):
-        text = "".join(sign if sign.isprintable() else " " for sign in value)
-        if len(text) > _SHOWN_SIGNS:
-            text = text[:_SHOWN_SIGNS] + "\N{HORIZONTAL ELLIPSIS}"
-        return text
-    if isinstance(value, list):
-        shown = [_shorten(item) for item in value[:_SHOWN_ITEMS]]
-        if len(value) > _SHOWN_ITEMS:
-            shown.append(f"\N{HORIZONTAL ELLIPSIS} and {len(value) - _SHOWN_ITEMS} more")
-        return shown
-    if isinstance(value, Mapping):
-        return {str(key): _shorten(item) for key, item in value.items()}
-    return value
+def _origin(
+    tables: Mapping[str, Table], sources: Mapping[str, Sequence[Task]], languages: Sequence[str]
+) -> dict[str, Any]:
+    """The keys of the Hub's template that say who made the texts and labels, in its own words."""
+    writers = {"found"}
+    annotators = set()
+    for table in tables.values():
+        is_synthetic = _is_synthetic(table)
+        if is_synthetic and (table.prompt or table.family == "explanations"):
+            writers.add("machine-generated")
+        # A reranker or a rule that scores is a machine, too. What people judged was found with the collection.
+        annotators.add("machine-generated" if is_synthetic or table.teacher.get("model") else "found")
+    keys: dict[str, Any] = {"annotations_creators": sorted(annotators), "language_creators": sorted(writers)}
+    if languages:
+        keys["language"] = list(languages)
+        keys["multilinguality"] = "monolingual" if len(languages) == 1 else "multilingual"
+    datasets = set()
+    for tasks in sources.values():
+        for task in tasks:
+            if task.hub:
+                datasets.add(task.hub["repo"])
+    if datasets:
+        keys["source_datasets"] = sorted(datasets)
+    return keys
+
+
+def _is_synthetic(table: Table) -> bool:
+    """Did a language model write, judge or order anything of it, here or where its file or run was made?"""
+    options = table.recipe.get("options")
+    made_by = options.get("made_by") if isinstance(options, Mapping) else None
+    return bool(table.prompt or table.tokens.get("replies") or made_by)
+
+
+def _collections(sources: Mapping[str, Sequence[Task]]) -> list[dict[str, Any]]:
+    """The tasks that tables were made from, by name, each with those tables."""
+    found: dict[str, dict[str, Any]] = {}
+    for table, tasks in sorted(sources.items()):
+        for task in tasks:
+            if task.name not in found:
+                found[task.name] = {"name": task.name, "title": task.title, "licence": task.licence, "tables": []}
+            found[task.name]["tables"].append(table)
+    return [found[name] for name in sorted(found)]
+
+
+def _sample(row: Row) -> dict[str, Any]:
+    """A row as a card shows it: the beginnings of its texts, and of its list of passages."""
+    passages = passages_of_row(row)
+    shown = []
+    for passage in passages[:_SHOWN_PASSAGES]:
+        shown.append(replace(passage, text=_shorten(passage.text)))
+    return {
+        "query": _shorten(row.get("query", "")),
+        "passages": shown,
+        "more": len(passages) - len(shown),
+        "explanation": _shorten(row.get("explanation", "")),
+    }
+
+
+def _kept_samples(existing: str) -> dict[str, Markdown]:
+    """The rows that an existing card shows, by table: those of a table that is not at hand stay as they are."""
+    section = _sections(split(existing)[1], "README.md").get("sample", "")
+    kept = {}
+    for block in re.split(r"^### Rows of `", section.removesuffix("<!-- /exabench -->"), flags=re.MULTILINE)[1:]:
+        name = block.partition("`")[0]
+        kept[name] = Markdown(f"### Rows of `{block.strip()}")
+    return kept
+
+
+def _shorten(text: str) -> str:
+    """The beginning of a long text."""
+    if len(text) > _SHOWN_SIGNS:
+        text = text[:_SHOWN_SIGNS] + "\N{HORIZONTAL ELLIPSIS}"
+    return text
 
 
 def size_category(rows: int) -> str:

@@ -1,8 +1,11 @@
-"""The texts that an ExaRanker reads and writes (unicamp-dl/ExaRanker, ds/)."""
+"""The file that ExaRanker's authors train on (unicamp-dl/ExaRanker, ds/): its columns, and the texts in them."""
 
 from __future__ import annotations
 
 import re
+
+COLUMNS = ("label", "input", "output")
+"""The columns of the TSV; the label is 1 or 0."""
 
 BEGINS = 'Is the question: "'
 BETWEEN = '" answered by the document: "'

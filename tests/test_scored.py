@@ -63,7 +63,7 @@ def scored(*queries: str, stages: Mapping[str, Any] | None = None, **options: An
 
 
 def lists(made: ScoredBuilder) -> list[Row]:
-    return [check_row("scored", {**PROVENANCE, **made.row(item, [])}) for item in made.items()]
+    return [check_row("scored", {**PROVENANCE, **made.rows(item, [])[0]}) for item in made.items()]
 
 
 def test_the_fusion_is_the_formula():
@@ -149,7 +149,7 @@ def test_a_list_of_less_than_two_passages_is_rejected():
         made = scored("p03", stages={"a": stage})
         [item] = made.items()
         with pytest.raises(Rejected, match="found fewer than 2 passages"):
-            made.row(item, [])
+            made.rows(item, [])
 
 
 def test_several_sources_take_turns_and_share_no_id():

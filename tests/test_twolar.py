@@ -177,13 +177,13 @@ def test_ids_of_two_queries_unknown_passages_and_impossible_options_are_refused(
 
 def test_a_row_is_the_list_in_the_teachers_order_and_repairs_are_counted() -> None:
     builder, item = one_item()
-    row = builder.row(as_stored(item), answered(item, "[3] > [1] > [4] > [2]"))
+    row = builder.rows(as_stored(item), answered(item, "[3] > [1] > [4] > [2]"))[0]
     assert row["passage_ids"] == ["p2", "p0", "p3", "p1"] and row["first_stage_ranks"] == [3, 1, 4, 2]
     assert row["passages"] == ["text 2", "text 0", "text 3", "text 1"] and row["titles"][0] == "title 2"
     assert (row["query_id"], row["query"], row["query_source"], row["first_stage"]) == ("q", "why", "typed", "az")
     assert (row["source"], row["source_revision"]) == ("memory", "1")
     assert check_row("listwise", row | PROVENANCE)["malformed"] == 0
-    row = builder.row(item, answered(item, "Sure: [2] > [2] > [9] > [4]"))
+    row = builder.rows(item, answered(item, "Sure: [2] > [2] > [9] > [4]"))[0]
     assert row["passage_ids"] == ["p1", "p3", "p0", "p2"]
     assert [row[kind] for kind in ("malformed", "repeated", "missing", "out_of_range")] == [1, 1, 2, 1]
 
@@ -197,20 +197,20 @@ def test_answers_that_order_nothing_are_rejected() -> None:
         ("[3] > [1] > [4] > [2]", "length", "the answer is cut short"),
     ):
         with pytest.raises(Rejected) as rejected:
-            builder.row(item, answered(item, text, finish))
+            builder.rows(item, answered(item, text, finish))
         assert rejected.value.reason == reason
 
 
 def test_how_many_repairs_are_too_many_is_an_option() -> None:
     for most in (0, 1, 2, None):
         builder, item = one_item(most_repairs=most)
-        assert builder.row(item, answered(item, "[4] > [3] > [2] > [1]"))["first_stage_ranks"] == [4, 3, 2, 1]
+        assert builder.rows(item, answered(item, "[4] > [3] > [2] > [1]"))[0]["first_stage_ranks"] == [4, 3, 2, 1]
         replies = answered(item, "[1]>[2]>[3]")  # malformed, and one is missing
         if most in (0, 1):
             with pytest.raises(Rejected, match="more repairs than are allowed"):
-                builder.row(item, replies)
+                builder.rows(item, replies)
         else:
-            assert builder.row(item, replies)["missing"] == 1
+            assert builder.rows(item, replies)[0]["missing"] == 1
 
 
 def test_a_list_of_less_than_two_asks_nobody_and_is_rejected() -> None:
@@ -221,7 +221,7 @@ def test_a_list_of_less_than_two_asks_nobody_and_is_rejected() -> None:
     assert {id: len(item.prompts) for id, item in items.items()} == {"one": 0, "none": 0, "two": 1}
     for id in ("one", "none"):
         with pytest.raises(Rejected, match="fewer than two passages"):
-            builder.row(items[id], [])
+            builder.rows(items[id], [])
 
 
 LISTS = {n: one_item(n) for n in (2, 3, 12)}
@@ -231,7 +231,7 @@ LISTS = {n: one_item(n) for n in (2, 3, 12)}
 def test_every_row_is_a_permutation_of_its_list(answer: str, n: int) -> None:
     builder, item = LISTS[n]
     try:
-        row = builder.row(item, answered(item, answer))
+        row = builder.rows(item, answered(item, answer))[0]
     except Rejected:
         return
     assert sorted(row["passage_ids"]) == sorted(item.data["passage_ids"])
@@ -309,7 +309,7 @@ def test_lines_that_are_not_the_authors_are_refused(tmp_path: Path) -> None:
 
 def test_our_rows_are_read_as_the_authors_code_reads_them(tmp_path: Path) -> None:
     builder, item = one_item()
-    ours: Row = builder.row(item, answered(item, "[3] > [1] > [4] > [2]")) | PROVENANCE
+    ours: Row = builder.rows(item, answered(item, "[3] > [1] > [4] > [2]"))[0] | PROVENANCE
     assert EXPORTS["twolar"]().write("listwise", "train", [ours], tmp_path / "out.jsonl").rows == 1
     [line] = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert list(line) == ["query", "positive_passages", "retrieved_passages"]

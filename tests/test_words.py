@@ -87,6 +87,17 @@ def test_long_texts_take_time_in_proportion(text: str) -> None:
     assert time.process_time() - started < 10
 
 
+@given(
+    st.text(st.sampled_from("ab \n"), max_size=400),
+    st.integers(250, 260),
+    st.text(st.sampled_from("ab \n"), max_size=400),
+)
+def test_a_run_is_too_long_from_one_length_on_wherever_it_is(before: str, length: int, after: str) -> None:
+    text = f"{before} {'x' * length}\n{after}"
+    words = len(text.split()) + (length > LONGEST) * (-(-length // 3) - 1)
+    assert count_words(text) == words
+
+
 def test_a_run_that_no_script_has_is_cut_as_if_it_had_no_spaces() -> None:
     gene = "ACGT" * 100
     assert count_words("x " * 3 + "A" * LONGEST) == 4

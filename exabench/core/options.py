@@ -26,6 +26,7 @@ NOT_OPTIONS = frozenset("self passages progress lock scores qrels data collectio
 """Parameters that the program fills in, never a recipe or a submission."""
 
 SHARED_MEANINGS = {
+    "absolute_margin": "Leave out candidates that `reranker` scores above the positive's score less this.",
     "answers": "The model's answers, the relevant one first; default: those of its model family.",
     "b": "BM25's b: the strength of length normalisation, from 0 to 1.",
     "batch_tokens": "Tokens in one batch, including padding; 0: the device's default.",
@@ -38,6 +39,7 @@ SHARED_MEANINGS = {
     "first_stage": "The first stage, as a name or a table.",
     "k1": "BM25's k1: term-frequency saturation.",
     "max_length": "Maximum tokens of one input; 0: the model's limit.",
+    "max_score": "Leave out candidates that `reranker` scores above this.",
     "model": "A Hub id, a local folder in safetensors, or pypi:<package>.",
     "mu": "Weight of the second term.",
     "passage_prompt": "Text before each passage; default: the model folder's.",
@@ -47,6 +49,7 @@ SHARED_MEANINGS = {
     "query_prompt": "Text before each query; default: the model folder's.",
     "query_revision": "The commit of the query model.",
     "rel": "The lowest relevant grade; default: the task's threshold.",
+    "relative_margin": "Leave out candidates that `reranker` scores above the positive's score less this share of it.",
     "reranker": "The reranker, as a name or a table.",
     "retrievers": "The first stages, as tables by name.",
     "revision": "The commit of a model on the Hub.",

@@ -35,7 +35,7 @@ from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
 from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
-from exabench.parts.replies import CachedTeacher, Replies, without_server
+from exabench.parts.replies import CachedTeacher, Replies, WithoutEngine, without_server
 from exabench.parts.retrievers import Retriever
 from exabench.parts.teachers import Teacher
 from exabench.tasks.catalogue import from_recipe, single_task
@@ -228,7 +228,7 @@ class RecipeParts:
             options["retrievers"] = stages
         if "reranker" in options:
             stage, own = name_and_options(options["reranker"], "reranker")
-            options["reranker"] = reranker(stage, lock=self.lock, **own)
+            options["reranker"] = reranker(stage, lock=self.lock, cached_teacher=self.teacher_of, **own)
         given: dict[str, Any] = {
             "data": self.data,
             "lock": self.lock,
@@ -238,6 +238,11 @@ class RecipeParts:
         if "collection" in accepts(part):
             given["collection"] = self._collection(task, what)
         return make(what, part, given, options)
+
+    def teacher_of(self, table: Mapping[str, Any]) -> Teacher | None:
+        """The teacher of a reranker that asks; its engine is made when there is something to ask."""
+        made = self.cached_teacher(table)
+        return WithoutEngine(made) if isinstance(made, CachedTeacher) else made
 
     def _source(self, slot: str, table: Any, task: str, teacher: Teacher | None) -> Any:
         """A source of pairs or queries, or several by names of the recipe's choice."""
@@ -333,7 +338,7 @@ class _Stream:
         shard.replies[reply.id] = reply
         shard.awaited -= 1
         if not self.first_answers.over and all(prompt.id in shard.replies for prompt in item.prompts):
-            [line] = self.making.lines([item], shard.replies, {})
+            line = next(self.making.lines([item], shard.replies, {}))
             self.first_answers.add(reason_of(line))
         if not shard.awaited:
             self.write(shard)
@@ -381,8 +386,12 @@ class Making:
         parts = RecipeParts(
             sources.data, self.work.lock, self._cached_teacher, page.file, give_up_after=self.give_up_after
         )
-        self.teacher = self._cached_teacher(values["teacher"]) if values.get("teacher") else None
+        self.teacher: CachedTeacher | WithoutEngine | None = None
+        if values.get("teacher"):
+            self.teacher = self._cached_teacher(values["teacher"])
         self.builder = parts.builder(values["builder"], values.get("options", {}), self.teacher)
+        # A builder whose reranker asks has its questions answered by that one's teacher.
+        self.teacher = getattr(self.builder, "teacher", None) or self.teacher
         sources_read = [*parts.sources, getattr(getattr(self.builder, "pairs", None), "source", "")]
         licences = {**inherited_licences(values, sources_read), **parts.licences}
         check_inherited(values["licence"], licences, page.file)
@@ -488,15 +497,17 @@ class Making:
                     "prompt": self.builder.prompt if item.prompts else "",
                     "replies": keys,
                 }
-                row = provenance | self.builder.row(item, replies)
-                check_texts(row)
+                rows = self.builder.rows(item, replies)
+                for row in rows:
+                    check_texts(row)
             except Rejected as error:
                 said = list(item.data.get("said", ()))
                 for reply in replies:
                     said.append({"id": reply.id, "text": reply.text, "finish": reply.finish})
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
             else:
-                yield {"row": check_row(self.builder.family, row), "keys": keys}
+                for row in rows:
+                    yield {"row": check_row(self.builder.family, provenance | row), "keys": keys}
 
 
 def reason_of(line: Row) -> str:

@@ -1,4 +1,4 @@
-"""The judgements of a split whose texts can be read, for the builders and sources that take labels from people."""
+"""The judgements of a split, for the builders and sources that take labels from people or keep to the split's texts."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def judgements_with_texts(collection: Collection, split: str, threshold: int) ->
             f"(a grade of {threshold} or more); give another split or threshold"
         )
     return grades
+
+
+def judged_passages(collection: Collection, split: str) -> set[str]:
+    """The ids of the passages that `split` judges, whatever their grades. Raises BadInput as the collection does."""
+    return set().union(*collection.qrels(split).values())

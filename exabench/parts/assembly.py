@@ -6,7 +6,7 @@ A part's option may be a part itself: a name, or a table that names it as `part`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def reranker(
     lock: str | Path | None = None,
     scores: str | Path | None = None,
     replies: str | Path | None = None,
+    cached_teacher: Callable[[Mapping[str, Any]], Teacher | None] | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Reranker:
@@ -40,7 +41,8 @@ def reranker(
 
     A model on a teacher engine is given by `teacher`: an engine's name or table; `model` and `revision` are then
     the teacher's. `scores` is the folder of the score store, `replies` the file of the reply store (default: the
-    user's): neither a pair nor a call is paid for twice. "auto" takes the reranker that reads the `model`
+    user's): neither a pair nor a call is paid for twice. `cached_teacher` makes the teacher of its table where the
+    store is another's. "auto" takes the reranker that reads the `model`
     (recognition.py). Raises UnknownName, BadInput for options that the part does not take, MissingExtra.
     """
     if name == AUTO:
@@ -50,8 +52,11 @@ def reranker(
     part = RERANKERS[name]
     _fill_teacher_table(name, part, options)
     if "teacher" in options and "teacher" in accepts(part):
-        engine = teacher(options["teacher"], lock=lock)
-        options["teacher"] = CachedTeacher(engine, Replies(replies))
+        table = options["teacher"]
+        if cached_teacher is None:
+            options["teacher"] = CachedTeacher(teacher(table, lock=lock), Replies(replies))
+        else:
+            options["teacher"] = cached_teacher(table)
     scores = scores or cache_folder("scores")
     given = {"qrels": qrels or {}, "lock": lock, "scores": str(scores), "progress": progress}
     return make(f"reranker {name}", part, given, options)

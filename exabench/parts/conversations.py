@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from exabench.core.errors import OutsideFailed, PromptsRefused, printable
+from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
 from exabench.parts.teachers import Teacher
 
@@ -52,6 +52,17 @@ def replies_of(
         if prompt.id in missing:
             raise OutsideFailed(f"the teacher did not answer prompt {printable(prompt.id)}; ask again")
     return replies
+
+
+def finish(conversation: Conversation[T], replies: Mapping[str, Reply]) -> T:
+    """The result of a conversation that asks in one round, by the replies to its prompts, else BadInput."""
+    prompts = next(conversation)
+    try:
+        conversation.send([replies[prompt.id] for prompt in prompts])
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise BadInput("asks in several rounds, of which only the first was planned", id=prompts[0].id)
 
 
 class _Talk(Generic[T]):

@@ -539,6 +539,17 @@ class CachedTeacher:
             raise OutsideFailed(f"the teacher did not answer prompt {first!r} ({len(left)} in all); run again")
 
 
+class WithoutEngine:
+    """A CachedTeacher that shows nothing of its engine: who asks it loads no model for what was answered before."""
+
+    config: Mapping[str, Any] | None = None
+
+    def __init__(self, cached: CachedTeacher) -> None:
+        self.identity = cached.identity
+        self.key = cached.key
+        self.complete = cached.complete
+
+
 class _Calls:
     """The prompts of one `complete` on their way: missing, in flight, answered. A bounded number is held."""
 

@@ -1,7 +1,7 @@
 """Builders: how each kind of dataset is planned, and how the teacher's replies become its rows.
 
-A builder is one file that holds one class of the file's name with three methods: `items()` plans, `row(item, replies)`
-makes a row, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
+A builder is one file that holds one class of the file's name with three methods: `items()` plans, `rows(item, replies)`
+makes rows, `report(items)` counts. To add one, add its file. Its constructor takes options, and parts that are already
 made under the names `pairs`, `queries`, `collection`, `retrievers` and `reranker`; it imports no other engine. One
 whose rows are scored by neither people nor a language model names the scorer in `identity` (model, revision).
 """
@@ -25,8 +25,11 @@ class Builder(Protocol):
     def items(self) -> Iterator[Item]:
         """The plan of the dataset, one item at a time and the same every time."""
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
-        """The row of an item; `teacher`, `prompt` and `replies` are added if it lacks them. Raises rows.Rejected."""
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
+        """The rows of an item, one at least; `teacher`, `prompt` and `replies` are added where a row lacks them.
+
+        Raises rows.Rejected where there is none.
+        """
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Figures about a plan for the dataset's card, as JSON holds them; empty if there are none."""

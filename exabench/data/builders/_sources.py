@@ -11,6 +11,8 @@ from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Item, Row
 from exabench.data.sampling import interleave
+from exabench.parts.own_rerankers import reranker_name
+from exabench.parts.rerankers import Reranker
 from exabench.parts.retrievers import FirstStages, Retriever
 from exabench.tasks.collections import Collection
 
@@ -132,13 +134,24 @@ def rankings(stage: Retriever, queries: Sequence[Query], depth: int) -> dict[str
     return found
 
 
-def all_rankings(stages: FirstStages, queries: Sequence[Query], depth: int) -> dict[str, dict[str, list[str]]]:
-    """The rankings of every first stage, as `{query id: {stage: passage ids}}`, stages by name."""
-    found: dict[str, dict[str, list[str]]] = {query.id: {} for query in queries}
-    for name, stage in sorted(stages.items()):
-        for query_id, ids in rankings(stage, queries, depth).items():
-            found[query_id][name] = ids
-    return found
+def all_rankings(
+    stages: FirstStages, queries: Sequence[Query], depth: int
+) -> Iterator[tuple[Query, dict[str, list[str]]]]:
+    """Each query with the rankings of every first stage, as `{stage: passage ids}`, stages by name."""
+    for start in range(0, len(queries), AT_ONCE):
+        # Deep rankings of all queries would not fit in memory.
+        block = queries[start : start + AT_ONCE]
+        found: dict[str, dict[str, list[str]]] = {query.id: {} for query in block}
+        for name, stage in sorted(stages.items()):
+            for query_id, ids in rankings(stage, block, depth).items():
+                found[query_id][name] = ids
+        for query in block:
+            yield query, found[query.id]
+
+
+def scorer(reranker: Reranker) -> dict[str, Any]:
+    """A reranker as a release names it: `model`, and what else it says of itself."""
+    return {"model": reranker_name(reranker), **getattr(reranker, "identity", {})}
 
 
 def best_stages(lists: Mapping[str, Sequence[str]]) -> dict[str, str]:

@@ -109,7 +109,7 @@ class Exaranker:
             }
             yield Item(id, tuple(prompts), data, rejected)
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The row with the rationale, or with the first reply that is an explanation.
 
         Raises Rejected with the fault of the first reply where all have one.
@@ -129,13 +129,14 @@ class Exaranker:
         if not explanation:
             raise Rejected(faults[0] if faults else "no reply")
         passage = Passage(data["passage_id"], data["passage"], data["title"]).flat()
-        return {
+        row = {
             "id": item.id,
             **data,
             "explanation": explanation,
             "input": input_text(data["query"], passage),
             "target": target_text(data["relevant"], explanation, self.line_breaks),
         }
+        return [row]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """The number of items that a person explained."""

@@ -67,9 +67,9 @@ class Imported:
         for row in rows:
             yield Item(row["id"], (), {"row": row})
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The row as it was read."""
-        return dict(item.data["row"])
+        return [dict(item.data["row"])]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Nothing: the file does not say how it was planned."""

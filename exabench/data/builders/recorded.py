@@ -104,7 +104,7 @@ class Recorded:
             }
             yield Item(one.query.id, (), data)
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The list in the run's order. Raises Rejected where the run ranks too few of its passages."""
         row = {"id": item.id, **item.data}
         del row["replies"]
@@ -113,7 +113,7 @@ class Recorded:
             raise Rejected("the run ranks fewer than two passages of the first stage")
         # What the answers behind the run needed is not known.
         repairs = dict.fromkeys(KINDS, -1)
-        return {**row, "labels": labels_of_order(size), "method": "recorded run", **repairs}
+        return [{**row, "labels": labels_of_order(size), "method": "recorded run", **repairs}]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Lists, and their passages."""

@@ -1,7 +1,7 @@
 """Lists with soft scores: the passages that first stages find for a query, scored by a reranker or by fusion.
 
-No language model is asked. These are the groups of distillation from scores: MarginMSE (Hofstatter et al. 2020, arXiv
-2010.02666), KL divergence and RankNet alike.
+The reranker may ask a language model: Yes or No about each passage, or which of two is better. These are the groups of
+distillation from scores: MarginMSE (Hofstatter et al. 2020, arXiv 2010.02666), KL divergence and RankNet alike.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, plural
 from exabench.core.nouns import Passage, Query, Reply
 from exabench.core.rows import Item, Rejected, Row
 from exabench.data.builders._sources import (
@@ -21,17 +21,19 @@ from exabench.data.builders._sources import (
     passage_list,
     read_queries,
     rejected_queries,
+    scorer,
     sources_by_name,
 )
 from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
-from exabench.parts.own_rerankers import reranker_name
-from exabench.parts.rerankers import Reranker
+from exabench.parts.conversations import Conversation, finish
+from exabench.parts.rerankers import Outcome, PlannedReranker, Reranker
 from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
 if TYPE_CHECKING:
     from exabench.data.queries import QuerySource
+    from exabench.parts.teachers import Teacher
 
 
 @dataclass
@@ -40,9 +42,11 @@ class ScoredBuilder:
 
     Which passages are best is said by reciprocal rank fusion of the first stages (`k`; with one stage it is its
     order). With a `reranker` the scores and the order of the list are that part's; without one they are those of the
-    fusion, and the teacher of the rows is called `rrf(<first stages>)`. `keep_origin`: may the passage that a query was
-    made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is rejected. Items
-    take the sources in turn, so that the head of a plan is mixed as the whole is.
+    fusion, and the teacher of the rows is called `rrf(<first stages>)`. What a reranker asks a teacher about a list at
+    once (relevance_generation; pairwise by "allpairs" or "thurstone") is planned, and the replies are kept with the
+    rows; a list of which more than `most_repairs` replies cannot be read is rejected. `keep_origin`: may the passage
+    that a query was made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is
+    rejected. Items take the sources in turn, so that the head of a plan is mixed as the whole is.
     """
 
     family = "scored"
@@ -58,6 +62,7 @@ class ScoredBuilder:
     k: int = 60
     least: int = 2
     keep_origin: bool = True
+    most_repairs: int = 0
 
     def __post_init__(self) -> None:
         if not 2 <= self.least <= self.documents <= self.depth or self.k < 0:
@@ -69,6 +74,17 @@ class ScoredBuilder:
             raise BadInput("scored needs a source of queries and a first stage, as in [options.retrievers]")
         if self.reranker is not None and self.reranker.reads == "judgements":
             raise BadInput("a teacher must not see the judgements: choose a reranker that reads texts or ids")
+        self._planned: PlannedReranker | None = None
+        if getattr(self.reranker, "one_round", False):
+            self._planned = cast("PlannedReranker", self.reranker)
+            self.prompt = self._planned.identity["prompt"]
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who is asked about lists: the teacher of a reranker whose questions are planned."""
+        if self._planned is None:
+            return None
+        return self._planned.teacher
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -76,7 +92,7 @@ class ScoredBuilder:
         if self.reranker is None:
             # Sorted, since the fusion of the same stages in another order is the same.
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
-        return {"model": reranker_name(self.reranker), **getattr(self.reranker, "identity", {})}
+        return scorer(self.reranker)
 
     def items(self) -> Iterator[Item]:
         """One Item a query: its passages in the order of the fusion, each with its fused score and its first stages.
@@ -86,38 +102,43 @@ class ScoredBuilder:
         sources = sources_by_name(self.queries)
         queries = read_queries(sources)
         asked = interleave(queries.values())
-        found = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
         chosen = {}
+        brought_by = {}
         wanted = set[str]()
-        for one in asked:
+        ranked = all_rankings(self.retrievers, [one.query for one in asked], self.depth)
+        for one, (query, found) in zip(asked, ranked, strict=True):
             # No passage has an empty id, so "" leaves nothing out.
             left_out = "" if self.keep_origin else one.origin["passage_id"]
             lists = []
-            for ids in found[one.query.id].values():
+            for ids in found.values():
                 lists.append([id for id in ids if id != left_out])
             scores = fuse(lists, k=self.k)
-            chosen[one.query.id] = dict(islice(scores.items(), self.documents))
-            wanted.update(chosen[one.query.id])
+            chosen[query.id] = dict(islice(scores.items(), self.documents))
+            wanted.update(chosen[query.id])
+            stages = []
+            for id in chosen[query.id]:
+                stages.append(",".join([stage for stage, ids in found.items() if id in ids]))
+            brought_by[query.id] = stages
 
         texts = texts_of(self.collection, wanted)
         about = origin(self.collection)
         for one in asked:
             scores = chosen[one.query.id]
-            stages = []
-            for id in scores:
-                brought_by = [stage for stage, ids in found[one.query.id].items() if id in ids]
-                stages.append(",".join(brought_by))
+            passages = [texts[id] for id in scores]
             data = {
                 **one.fields,
-                **passage_list([texts[id] for id in scores]),
+                **passage_list(passages),
                 "scores": list(scores.values()),
-                "first_stages": stages,
+                "first_stages": brought_by[one.query.id],
                 **about,
             }
-            yield Item(one.query.id, (), data)
+            prompts = []
+            if self._planned is not None and len(passages) >= self.least:
+                prompts = next(self._planned.conversation(one.query, passages))
+            yield Item(one.query.id, tuple(prompts), data)
         yield from rejected_queries(sources.values())
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
         row = {"id": item.id, **item.data}
         del row["replies"]
@@ -127,20 +148,34 @@ class ScoredBuilder:
         if self.reranker is not None:
             query = Query(row["query_id"], row["query"])
             passages = list(map(Passage, ids, row["passages"], row["titles"]))
-            values = map(float, self.reranker.score(query, passages))
-            scores = best_first(dict(zip(ids, values, strict=True)))
+            if self._planned is None:
+                values = self.reranker.score(query, passages)
+            else:
+                values = self._answered(self._planned.conversation(query, passages), replies)
+            scores = best_first(dict(zip(ids, map(float, values), strict=True)))
             # What is next to the ids goes into their new order.
             order = [ids.index(id) for id in scores]
             for name in ("passage_ids", "titles", "passages", "first_stages"):
                 row[name] = [row[name][place] for place in order]
             row["scores"] = list(scores.values())
-        return row
+        return [row]
+
+    def _answered(self, conversation: Conversation[Outcome], replies: Sequence[Reply]) -> list[float]:
+        """The scores by the replies about a list. Raises Rejected where too many of them cannot be read."""
+        scores, usage = finish(conversation, {reply.id: reply for reply in replies})
+        unread = sum(usage.repairs.values())
+        if unread > self.most_repairs:
+            raise Rejected(f"more than {plural(self.most_repairs, 'reply', 'replies')} cannot be read")
+        return scores
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries by source, passages, and how many of these which first stages brought."""
         queries, stages = count_values(items, "query_source", "first_stages")
-        return {
+        report: dict[str, Any] = {
             "queries": dict(queries),
             "passages": stages.total(),
             "passages_by_first_stages": dict(stages),
         }
+        if self._planned is not None:
+            report["scores"] = self._planned.identity["strategy"]
+        return report

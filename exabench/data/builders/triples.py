@@ -57,9 +57,9 @@ class TriplesBuilder:
         if made < self.count:
             raise BadInput(f"{self.collection.source} ends after {made} triples, before the {self.count} requested")
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The group of an Item."""
-        return {"id": item.id, **item.data}
+        return [{"id": item.id, **item.data}]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Triples, and the queries that they are about."""

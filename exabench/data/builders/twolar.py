@@ -141,7 +141,7 @@ class Twolar:
                 by_stage_and_source[stage, source] = [(by_id[id], stage) for id in ids]
         return interleave(by_stage_and_source[key] for key in sorted(by_stage_and_source))
 
-    def row(self, item: Item, replies: Sequence[Reply]) -> Row:
+    def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The list in the teacher's order. Raises Rejected for a short list or an answer that is not an order of it."""
         data = item.data
         size = len(data["passage_ids"])
@@ -163,7 +163,7 @@ class Twolar:
         row["labels"] = labels_of_order(size)
         row["first_stage_ranks"] = [place + 1 for place in read.order]
         row["method"] = "one prompt"
-        return row
+        return [row]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
         """Queries by source and first stage, passages and how many were shown in part, and the paper's Table 1.

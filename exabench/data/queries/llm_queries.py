@@ -18,6 +18,7 @@ from exabench.core.non_answers import kind_of_non_answer, without_introduction
 from exabench.core.nouns import Passage, Prompt, Query, Reply
 from exabench.core.replies import text_of_json
 from exabench.core.words import compared_words, count_words, stretch_ends
+from exabench.data.judgements import judged_passages
 from exabench.data.queries import Rejection
 from exabench.data.rejections import FirstAnswers
 from exabench.data.sampling import draw
@@ -54,13 +55,14 @@ class _AnsweredPassage:
 
 @dataclass
 class LlmQueries(FromCollection):
-    """`per_passage` queries for each of `count` passages, as "q-<passage id>-<n>"; the same whatever their order.
+    """`per_passage` queries for each of `count` passages (0: all), as "q-<passage id>-<n>"; the same in any order.
 
     `prompt` is a prompt file that is given `passage` (its first `words` words) and what `values` holds: query,
     doct5query (only the passage, for such a checkpoint), inpars, inpars_gbq, promptagator (whose `values` are an
     instruction and examples), or one of the user's. Of an answer the first line is read; `min_words` and `max_words`
     bound it (InPars, arXiv 2202.05144: at least 3 words).
-    Several queries of a passage need a `temperature`. Passages of fewer than `passage_words` words are not asked about.
+    Several queries of a passage need a `temperature`. Passages of fewer than `passage_words` words are not asked about,
+    and with `split` only those that this split of the collection judges are.
     `keep_likeliest` = n keeps the n queries whose tokens have the highest mean log-probability, which the teacher must
     give (InPars). `round_trip` = k keeps the queries with which a first stage of `retrievers` finds their passage among
     its best k; `keep_top` = n then keeps the n that `reranker` scores highest with their passages.
@@ -76,6 +78,7 @@ class LlmQueries(FromCollection):
     temperature: float = 0.0
     words: int = 256
     passage_words: int = 1
+    split: str = ""
     min_words: int = 3
     max_words: int = 48
     fields: Sequence[str] = ("title", "text")
@@ -87,11 +90,11 @@ class LlmQueries(FromCollection):
     give_up_after: int = 0
 
     def __post_init__(self) -> None:
-        least = min(self.count, self.per_passage, self.words, self.passage_words, self.min_words)
-        if least < 1 or self.max_words < self.min_words:
+        least = min(self.per_passage, self.words, self.passage_words, self.min_words)
+        if least < 1 or self.max_words < self.min_words or self.count < 0:
             raise BadInput(
-                "llm_queries needs count, per_passage, words, passage_words and min_words of at least 1, and max_words "
-                "no smaller"
+                "llm_queries needs per_passage, words, passage_words and min_words of at least 1, max_words no "
+                "smaller, and count of at least 0 (all passages)"
             )
         if self.keep_likeliest < 0:
             raise BadInput(f"llm_queries: keep_likeliest is {self.keep_likeliest}; give a number of queries, 0 for all")
@@ -139,19 +142,26 @@ class LlmQueries(FromCollection):
             "left_out": dict(left_out),
         }
 
+    def _passages(self) -> Iterator[tuple[str, str, str]]:
+        """Id, title and text of every passage that may be asked about."""
+        of_split = None
+        if self.split:
+            of_split = judged_passages(self.collection, self.split)
+        for passage in self.collection.passages():
+            enough_words = count_words(passage.text) >= self.passage_words
+            if enough_words and (of_split is None or passage.id in of_split):
+                yield passage.id, passage.title, passage.text
+
     @cached_property
     def _answers(self) -> list[_AnsweredPassage]:
         """The answers about every passage of the sample, those with good queries and the others."""
-        enough_words = (
-            (passage.id, passage.title, passage.text)
-            for passage in self.collection.passages()
-            if count_words(passage.text) >= self.passage_words
-        )
         # Releases were drawn with 32 digits; another number would draw another sample.
-        sample = draw(enough_words, self.count, lambda passage: [self.seed, passage[0]], digits=32)
-        if len(sample) < self.count:
+        sample = draw(self._passages(), self.count or None, lambda passage: [self.seed, passage[0]], digits=32)
+        if len(sample) < (self.count or 1):
             few = f"{plural(len(sample), 'passage')} of {self.passage_words} words or more"
-            raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count} to ask about")
+            if self.split:
+                few += f" in split {self.split}"
+            raise BadInput(f"llm_queries: {self.source} has {few}, fewer than the {self.count or 1} to ask about")
 
         answers = []
         answer_tokens = self._prompt_file.number("answer_tokens")

@@ -6,11 +6,15 @@ one, add its file. Those that need no model are the scorer's self-test and the b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.core.shelf import Shelf
+
+if TYPE_CHECKING:
+    from exabench.parts.conversations import Conversation
+    from exabench.parts.teachers import Teacher
 
 Job: TypeAlias = tuple[Query, Sequence[Passage]]
 """A query and the passages to score for it."""
@@ -26,6 +30,17 @@ class Reranker(Protocol):
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One finite score for each passage, in the order given; higher is better."""
+
+
+class PlannedReranker(Reranker, Protocol):
+    """A reranker that asks its teacher all about a list in one round (`one_round`), so that a build can plan it."""
+
+    one_round: bool
+    teacher: Teacher
+    identity: Mapping[str, Any]
+
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+        """The prompts about a list, and its scores once they are answered."""
 
 
 def score_jobs(reranker: Reranker, jobs: Iterator[Job]) -> Iterator[tuple[Sequence[float], Usage | None]]:

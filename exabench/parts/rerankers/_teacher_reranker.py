@@ -24,11 +24,13 @@ class Asking(ABC):
 
     reads = "texts"
     part = ""
+    one_round = False
+    """Is everything about a list asked at once, so that no question depends on an answer?"""
 
     def __init__(
         self, teacher: Teacher, prompt: PromptFile, strategy: str, *, words: int, fields: Sequence[str]
     ) -> None:
-        self._teacher = teacher
+        self.teacher = teacher
         self._engine: Teacher = getattr(teacher, "engine", teacher)  # without the reply store, where there is one
         self._prompt = prompt
         self._words = words
@@ -53,15 +55,15 @@ class Asking(ABC):
 
     def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
         """One score for each passage, in the order given; the engine is asked afresh, so that it can be timed."""
-        [(scores, _)] = converse(self._engine, [self._ranking(query, passages)])
+        [(scores, _)] = converse(self._engine, [self.conversation(query, passages)])
         return scores
 
     def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         """Scores and usage of each job, in order; what many queries have to ask next is asked together."""
-        return converse(self._teacher, (self._ranking(query, passages) for query, passages in jobs))
+        return converse(self.teacher, (self.conversation(query, passages) for query, passages in jobs))
 
     @abstractmethod
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         """The conversation that ranks one query's passages."""
 
     def _show(self, passages: Sequence[Passage]) -> tuple[list[str], int]:

@@ -67,7 +67,7 @@ class Listwise(Asking):
         if style != "first":
             self._tokens_per_passage = self._prompt.number("answer_tokens_per_passage")
 
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
         order = list(range(len(passages)))
         replies: list[Reply] = []

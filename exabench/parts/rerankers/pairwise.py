@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Progress, Query, Reply, silent
 from exabench.core.options import make
 from exabench.core.packages import extra_line
+from exabench.measure.comparisons import thurstone
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
@@ -27,7 +30,8 @@ _ANSWER = re.compile(r"\W*+passage[\s_]*+([ab])\W*+", re.IGNORECASE)
 
 
 class PairwiseOptions(TypedDict, total=False):
-    """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list) or "heapsort" (of the best `k`).
+    """With a teacher: `method` is "allpairs", "sliding" (`k` passes go up the list), "heapsort" (of the best `k`) or
+    "thurstone" (`cycles` through all passages, in random orders, and a fit of their strengths).
 
     `prompt` is a prompt file that is given query and passages, and asks for Passage A or Passage B. With `scoring`
     "likelihood" nothing is written: the likelier one of the letters A and B counts.
@@ -35,8 +39,9 @@ class PairwiseOptions(TypedDict, total=False):
     With a model: `answers` are the words for the better and the worse first passage; `family`: one of models/families.
     """
 
-    method: Literal["allpairs", "sliding", "heapsort"]
+    method: Literal["allpairs", "sliding", "heapsort", "thurstone"]
     k: int
+    cycles: int
     words: int
     prompt: str
     scoring: Literal["generation", "likelihood"]
@@ -88,11 +93,16 @@ class PromptedPairs(Asking):
     """PRP: a point to the passage that wins in both orders, else half a point each.
 
     `method` is "allpairs" (a score is the sum of points over all pairs), "sliding" (`k` passes from the bottom, in
-    which a passage moves up past one that it beats) or "heapsort" (a heap of pairs brings the best `k` to the head; the
-    others keep their order); in the last two a score falls with the final place. An answer other than
-    "Passage A" or "Passage B" decides nothing and is counted as malformed. With `scoring` "likelihood" the letter that
-    is likelier as the next token is the answer. Qin et al. 2023, arXiv 2306.17563, as in zhiyuanpeng/EER-FLOPs
-    `pairwise.py`.
+    which a passage moves up past one that it beats), "heapsort" (a heap of pairs brings the best `k` to the head; the
+    others keep their order) or "thurstone"; with "sliding" and "heapsort" a score falls with the final place. An answer
+    other than "Passage A" or "Passage B" decides nothing and is counted as malformed. With `scoring` "likelihood" the
+    letter that is likelier as the next token is the answer. Qin et al. 2023, arXiv 2306.17563, as in
+    zhiyuanpeng/EER-FLOPs `pairwise.py`.
+
+    "thurstone" asks about `cycles` random cycles through all passages: with two each passage meets at most four others,
+    and n passages need at most 4n prompts. A score is the strength that explains the answers best in Thurstone's model,
+    where an answer is the probability of A, by `scoring` "likelihood", or 1, 0 or 1/2 (measure/comparisons.py).
+    Pipitone et al. 2025 (zELO), arXiv 2509.12541, who let several models vote.
     """
 
     part = "pairwise"
@@ -101,18 +111,26 @@ class PromptedPairs(Asking):
         self,
         teacher: Teacher,
         *,
-        method: Literal["allpairs", "sliding", "heapsort"] = "allpairs",
+        method: Literal["allpairs", "sliding", "heapsort", "thurstone"] = "allpairs",
         k: int = 10,
+        cycles: int = 2,
         words: int = 300,
         fields: Sequence[str] = ("title", "text"),
         prompt: str = "",
         scoring: Literal["generation", "likelihood"] = "generation",
     ) -> None:
-        if k < 1 or words < 1:
-            raise BadInput(f"k={k}, words={words} compares nothing; both are at least 1")
+        if k < 1 or words < 1 or cycles < 1:
+            raise BadInput(f"k={k}, words={words}, cycles={cycles} compares nothing; all are at least 1")
         self._method = method
         self._k = k
-        strategy = {"sliding": f"sliding, {k} passes", "heapsort": f"heapsort, top {k}"}.get(method, method)
+        self._cycles = cycles
+        self.one_round = method in ("allpairs", "thurstone")
+        strategies = {
+            "sliding": f"sliding, {k} passes",
+            "heapsort": f"heapsort, top {k}",
+            "thurstone": f"thurstone, {cycles} cycles",
+        }
+        strategy = strategies.get(method, method)
         usual = "prp"
         if scoring == "likelihood":
             usual = "prp_letter"
@@ -122,7 +140,7 @@ class PromptedPairs(Asking):
         if scoring == "generation":
             self._answer_tokens = 2 * self._prompt.number("answer_tokens_per_passage")
 
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
         n = len(texts)
         replies: list[Reply] = []
@@ -147,6 +165,13 @@ class PromptedPairs(Asking):
                 return best
 
             scores = by_place((yield from heap_sort(n, self._k, 2, best_of)))
+        elif self._method == "thurstone":
+            pairs = self._pairs_of_cycles(query, passages)
+            answers = yield from self._answers(query, texts, pairs, replies)
+            comparisons = []
+            for (a, b), (answer, turned) in zip(pairs, answers, strict=True):
+                comparisons.append((a, b, (self._chance_of_a(answer) + 1 - self._chance_of_a(turned)) / 2))
+            scores = thurstone(n, comparisons)
         else:
             # Passages of equal points keep the order they came in: each begins with a little less than the one before,
             # all of it (1/4 at most) less than the half point that a comparison gives.
@@ -161,6 +186,19 @@ class PromptedPairs(Asking):
             repairs["malformed"] = sum(not self._letter(reply) for reply in replies)
         return scores, self._usage(replies, n, cut, repairs)
 
+    def _pairs_of_cycles(self, query: Query, passages: Sequence[Passage]) -> list[tuple[int, int]]:
+        """The pairs of places that are next to each other in one of the cycles, each once."""
+        pairs = dict[frozenset[int], tuple[int, int]]()
+        places = range(len(passages))
+        for cycle in range(self._cycles):
+            # Ids alone decide the order, so that the order of the list decides nothing.
+            keys = [digest_of([cycle, query.id, passage.id]) for passage in passages]
+            order = sorted(places, key=keys.__getitem__)
+            for one, other in zip(order, order[1:] + order[:1], strict=True):
+                if one != other:
+                    pairs.setdefault(frozenset((one, other)), (one, other))
+        return list(pairs.values())
+
     def _winners(
         self, query: Query, texts: Sequence[str], pairs: Sequence[tuple[int, int]], replies: list[Reply]
     ) -> Conversation[list[int | None]]:
@@ -168,6 +206,16 @@ class PromptedPairs(Asking):
 
         The replies are added to `replies`.
         """
+        answers = yield from self._answers(query, texts, pairs, replies)
+        winners = []
+        for (a, b), (answer, turned) in zip(pairs, answers, strict=True):
+            winners.append({"AB": a, "BA": b}.get(self._letter(answer) + self._letter(turned)))
+        return winners
+
+    def _answers(
+        self, query: Query, texts: Sequence[str], pairs: Sequence[tuple[int, int]], replies: list[Reply]
+    ) -> Conversation[list[tuple[Reply, Reply]]]:
+        """The replies about each pair, in its order and turned; they are added to `replies`, too."""
         if not pairs:
             return []
         prompts = []
@@ -178,11 +226,14 @@ class PromptedPairs(Asking):
                 prompts.append(self._question(name, turns, self._answer_tokens, LETTERS))
         answers = yield prompts
         replies.extend(answers)
+        return list(zip(answers[::2], answers[1::2], strict=True))
 
-        winners = []
-        for (a, b), answer, turned in zip(pairs, answers[::2], answers[1::2], strict=True):
-            winners.append({"AB": a, "BA": b}.get(self._letter(answer) + self._letter(turned)))
-        return winners
+    def _chance_of_a(self, reply: Reply) -> float:
+        """How likely it is that the first passage is better, by a reply; 1/2 where it does not say."""
+        if self._answer_tokens:
+            return {"A": 1.0, "B": 0.0}.get(self._letter(reply), 0.5)
+        [first, second] = reply.likelihoods(LETTERS).log_probs
+        return 1 / (1 + math.exp(min(second - first, 700.0)))  # a greater exponent overflows
 
     def _letter(self, reply: Reply) -> str:
         """A or B, whichever a reply names or finds likelier; nothing where it is neither.

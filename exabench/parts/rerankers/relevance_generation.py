@@ -29,6 +29,7 @@ class RelevanceGeneration(Asking):
     """
 
     part = "relevance_generation"
+    one_round = True
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class RelevanceGeneration(Asking):
         strategy = f"log-odds of {self._answers[0]} against {self._answers[1]}"
         super().__init__(teacher, prompt_file(prompt), strategy, words=words, fields=fields)
 
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
         prompts = []
         for place, text in enumerate(texts):

@@ -66,7 +66,7 @@ class Setwise(Asking):
         if scoring == "generation":
             self._answer_tokens = self._prompt.number("answer_tokens")
 
-    def _ranking(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
+    def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:
         texts, cut = self._show(passages)
         replies: list[Reply] = []
         malformed = 0

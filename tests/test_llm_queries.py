@@ -211,7 +211,7 @@ FAULTS = {
         "As an AI, I have no sky",
     ],
     "repeats itself": ["blue " * 20, "the sky the sky the sky the sky"],
-    "unprintable": ["why is\x00 the sky blue", "why is the \u202esky blue"],
+    "unprintable": ["why is\ufffd the sky blue", "why is\x00 the sky blue", "why is the \u202esky blue"],
     "copy of the passage": [PASSAGES[0].text.replace("blue.", "BLUE"), " ".join(PASSAGES[0].text.split()[1:9])],
 }
 

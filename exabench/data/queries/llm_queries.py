@@ -255,7 +255,7 @@ def fault(text: str, passage: Passage, least: int, most: int) -> str:
     words = compared_words(text)
     if not words:
         return "empty"
-    if not _JOINERS.sub("", text).isprintable():
+    if not _JOINERS.sub("", text).isprintable() or "\ufffd" in text:
         return "unprintable"
     no_answer = kind_of_non_answer(text)
     if no_answer:

@@ -23,6 +23,7 @@ from exabench.data.builders._sources import (
     read_queries,
     sources_by_name,
 )
+from exabench.data.sampling import draw
 from exabench.measure.runs import read_run
 from exabench.parts.permutation import KINDS
 from exabench.parts.retrievers import FirstStages
@@ -38,7 +39,7 @@ class Recorded:
 
     `run` is a TREC run (a path, or one below --data), `made_by` the model that ranked it, and `made_by_revision` its
     version where that is known. A query of which the run ranks fewer than two of these passages is rejected. What the
-    run ranks and the first stage did not find is left out.
+    run ranks and the first stage did not find is left out. The order of the lists is that of the seed.
     """
 
     family = "listwise"
@@ -52,6 +53,7 @@ class Recorded:
     made_by: str
     made_by_revision: str = ""
     documents: int = 100
+    seed: int = 0
     data: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -80,9 +82,8 @@ class Recorded:
         """One item a query, with the passages of the first stage that the run ranks, in the run's order."""
         run = read_run(self._file)
         [(stage, retriever)] = self.retrievers.items()
-        asked = []
-        for queries in read_queries(sources_by_name(self.queries)).values():
-            asked += queries
+        [queries] = read_queries(sources_by_name(self.queries)).values()
+        asked = draw(queries, None, lambda one: [self.seed, one.query.id])
         found = rankings(retriever, [one.query for one in asked], self.documents)
         ranked = {}
         wanted = set[str]()

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,29 @@ EXAMPLES = ROOT / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 WORKFLOW = EXAMPLES / "leaderboard-ci.yml"
 WRITE = os.environ.get("EXABENCH_GOLDEN") == "write"
+
+
+def test_the_script_on_false_negatives_counts_those_that_people_judged_relevant(tmp_path: Path) -> None:
+    folder = tmp_path / "collections" / "bees"
+    (folder / "qrels").mkdir(parents=True)
+    judged = "query-id\tcorpus-id\tscore\n"
+    with (folder / "corpus.jsonl").open("w") as corpus, (folder / "queries.jsonl").open("w") as queries:
+        for month in range(6):
+            queries.write(json.dumps({"_id": f"q{month}", "text": f"what do bees do in month {month}"}) + "\n")
+            for number in range(4):
+                text = f"In month {month} the bees of hive {number} gather nectar and do what bees do."
+                corpus.write(json.dumps({"_id": f"p{month}-{number}", "text": text}) + "\n")
+                judged += f"q{month}\tp{month}-{number}\t1\n"
+    (folder / "qrels" / "train.tsv").write_text(judged)
+    told = [str(tmp_path / "collections"), "bees", "--queries", "5", "--depth", "8"]
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / "false_negatives.py", *told], capture_output=True, text=True, check=True
+    )
+    lines = [json.loads(line.partition("}")[0] + "}") for line in ran.stdout.splitlines()]
+    assert [line["bound"] for line in lines][0] == "plain" and len(lines) == 4
+    # BM25 ranks the four passages of the month first, and people judged all of them relevant.
+    assert (lines[0]["groups"], lines[0]["negatives"], lines[0]["false"]) == (5, 35, 15)
+    assert lines[1]["false"] < 15, "passages as good as the positive are left out"
 
 
 def text_of(lines: str | list[str]) -> str:

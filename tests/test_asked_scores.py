@@ -32,6 +32,7 @@ def recipe(folder: Path, reranker: dict[str, Any], **options: Any) -> Recipe:
     told = {"task": "mini", "queries": queries, "documents": 5, "depth": 5, "reranker": reranker, **options}
     told["retrievers"] = {"bm25": {"part": "bm25"}}
     page = {"builder": "scored", "dataset": "set", "table": "asked", "licence": "cc0-1.0", "seed": 0, "shard": 2}
+    page["quality"] = {"most_rejected": 1.0}
     (folder / "recipe.toml").write_text(toml({**page, "validation": 1, "options": told}), encoding="utf-8")
     return data_recipe(folder / "recipe.toml")
 

@@ -168,7 +168,8 @@ def test_recorded_orders_are_worth_what_their_runs_score(tmp_path, real_data):
 
 def test_doubles_within_and_across_splits_are_counted(tmp_path):
     same = {"query": "what is x", "passage": "x is a letter"}
-    train = [row("explanations", id="a", **same), row("explanations", id="b", **same), row("explanations", id="c")]
+    train = [row("explanations", id="a", **same), row("explanations", id="b", **same)]
+    train.append(row("explanations", id="c", passage="y is another"))
     validation = [row("explanations", id="d", **same)]
     found = audit(release(tmp_path, "explanations", {"train": train, "validation": validation}))
     assert found.tables["set"]["duplicates"] == {"exact": 1, "exact, of another split": 1}
@@ -181,7 +182,8 @@ def test_doubles_within_and_across_splits_are_counted(tmp_path):
 )
 def test_counts_that_do_not_add_up_are_problems(tmp_path, input, good, reasons, complaint):
     counts = {"input": input, "good": good, "quarantined": 1, "skipped": 1, "reasons": {"x": reasons}}
-    [problem] = audit(release(tmp_path, "explanations", {"train": [row("explanations", id="a")]}, counts)).problems
+    rows = {"train": [row("explanations", id="a", passage="a text")]}
+    [problem] = audit(release(tmp_path, "explanations", rows, counts)).problems
     assert complaint in problem
 
 

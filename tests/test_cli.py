@@ -83,7 +83,7 @@ def test_an_edited_result_makes_verify_and_check_end_with_one(board: Path, capsy
         ("demo --set titel=1 --to out", "did you mean title"),
         (
             "demo --recipe leaderboard --to out",
-            "replays published runs; give the folder that contains them with --data",
+            "reads published runs; give the folder that has them with --data",
         ),
         ("bench scoer", "did you mean score"),
         ("parts losses klm", "did you mean lm or kl"),

@@ -15,6 +15,7 @@ from exabench.core.files import digest_of, file_digest, lines, read_json
 from exabench.core.nouns import Reply
 from exabench.core.records import read, read_lines
 from exabench.core.rows import Item, Row, labels_of_order
+from exabench.data.builders._sources import file_below
 from exabench.data.exaranker_format import BEGINS, BETWEEN, COLUMNS, ENDS, TARGETS, input_text
 from exabench.parts.permutation import KINDS, read_permutation
 
@@ -77,8 +78,7 @@ class Imported:
 
     def _path(self, name: str) -> Path:
         """A file below --data, or where it is."""
-        below = Path(self.data or "") / name
-        return below if below.is_file() else Path(name)
+        return file_below(self.data, name)
 
 
 def rows_from_tsv(file: Path, *, teacher: str, teacher_revision: str = "") -> Iterator[Row]:

@@ -19,7 +19,7 @@ from exabench.core.errors import BadInput, plural
 from exabench.core.files import file_digest, lines
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
-from exabench.data.builders._sources import count_values, origin, passage_list, query_fields
+from exabench.data.builders._sources import count_values, file_below, origin, passage_list, query_fields
 from exabench.measure.rank_fusion import best_first
 from exabench.tasks.collections import Collection, SelectedTexts, passages_of
 
@@ -58,10 +58,7 @@ class PublishedScores:
     def __post_init__(self) -> None:
         if self.count < 0:
             raise BadInput(f"count is {self.count}; give a number of lines, or 0 for all of them")
-        below = Path(self.data or "") / self.file
-        self._file = Path(self.file)
-        if below.is_file():
-            self._file = below
+        self._file = file_below(self.data, self.file)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

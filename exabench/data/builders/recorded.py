@@ -17,6 +17,7 @@ from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Rejected, Row, labels_of_order
 from exabench.data.builders._sources import (
     count_values,
+    file_below,
     origin,
     passage_list,
     rankings,
@@ -75,8 +76,7 @@ class Recorded:
 
     @property
     def _file(self) -> Path:
-        below = Path(self.data or "") / self.run
-        return below if below.is_file() else Path(self.run)
+        return file_below(self.data, self.run)
 
     def items(self) -> Iterator[Item]:
         """One item a query, with the passages of the first stage that the run ranks, in the run's order."""

@@ -155,7 +155,9 @@ def test_recorded_orders_are_worth_what_their_runs_score(tmp_path, real_data):
             given |= {"id": query.id, "query_id": query.id, "query": query.text, "first_stage": "bm25"}
             rows.append(row("listwise", **given))
     found = audit(release(tmp_path / "set", "listwise", {"train": rows[:40], "validation": rows[40:]}), data=data)
-    assert found.problems == [] and len(rows) == 54
+    # MS MARCO's own texts: tags are named, and the wrongly decoded characters of a fifth of them are ordinary.
+    [tags] = found.problems
+    assert tags.startswith("set: 5 rows have an HTML tag, first ") and len(rows) == 54
     qrels = read_qrels(folder / "qrels" / "test.tsv")
     orders = {"judged pairs": sum(id in qrels[q] for q in teacher for id in teacher.ranking(q)), "lists": len(qrels)}
     for what, run in (("teacher", teacher), ("first stage", first)):

@@ -21,6 +21,7 @@ ODD = {
 HONEST = [
     "Line\u2028separators, a tab\there, a family \U0001f469\u200d\U0001f467, and caf\u0065\u0301 are no problem.",
     "\u8fd9\u662f\u4e00\u4e2a\u5173\u4e8e\u5fc3\u810f\u5982\u4f55\u6cf5\u8840\u7684\u6bb5\u843d\u3002",
+    "MS MARCO has that once decoded wrongly: the heart\u00e2\u0080\u0099s rate is an ordinary text there.",
     "If a < b and b > c, what is x in f(x) = <x>? An address: https://example.org/" + "path/" * 60,
 ]
 

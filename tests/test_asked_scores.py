@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,34 @@ def test_scores_of_a_real_model_are_those_that_the_reranker_gives_by_itself(tmp_
         passages = list(map(Passage, row["passage_ids"], row["passages"], row["titles"]))
         scores = alone.score(Query(row["query_id"], row["query"]), passages)
         assert row["scores"] == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["heapsort", "sliding"])
+def test_a_reranker_that_asks_in_several_rounds_names_every_reply_and_is_never_asked_again(
+    method: str, tmp_path: Path
+) -> None:
+    told = {
+        "part": "pairwise",
+        "method": method,
+        "words": 60,
+        "scoring": "likelihood",
+        "teacher": {"part": "transformers", "model": str(tiny_llama(tmp_path / "llama")), "device": "cpu"},
+    }
+    table, found = built(tmp_path, recipe(tmp_path, told, most_repairs=99))
+    replies = pq.read_table(tmp_path / "work" / "release" / "replies" / "asked.parquet").to_pylist()
+    said = {reply["key"]: reply["turns"][0]["content"] for reply in replies}
+    assert table.prompt.startswith("prp_letter@sha256:") and len(found) == 6
+    for row in found:
+        assert len(row["replies"]) > 4 and row["prompt"] == table.prompt
+        assert row["teacher"] == table.teacher["model"]
+        for key in row["replies"]:
+            assert row["query"] in said[key] and sum(title in said[key] for title in row["titles"]) >= 2
+    assert {key for row in found for key in row["replies"]} == said.keys()
+    assert table.tokens["replies"] == len(said) > 0 and not audit(tmp_path / "work" / "release").problems
+    # Another folder with the same replies asks nothing: the model may be gone.
+    shutil.rmtree(tmp_path / "llama")
+    shutil.copytree(tmp_path / "work", tmp_path / "again")
+    for shard in (tmp_path / "again" / "shards").iterdir():
+        shard.unlink()
+    built(tmp_path, recipe(tmp_path, told, most_repairs=99), "again")
+    assert contents(tmp_path / "again" / "release") == contents(tmp_path / "work" / "release")

@@ -209,6 +209,12 @@ def relative_path(path: str | Path) -> str:
     return Path(os.path.relpath(path)).as_posix()
 
 
+def file_below(folder: str | Path | None, name: str | Path) -> Path:
+    """The file of that name below `folder`, if it is there, else the path as it is."""
+    below = Path(folder or "") / name
+    return below if below.is_file() else Path(name)
+
+
 def cache_folder(name: str) -> Path:
     """Where what can be made again is kept between runs: EXABENCH_CACHE, else the user's cache folder."""
     users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

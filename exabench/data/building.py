@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from exabench.core.errors import BadInput, PromptsRefused
-from exabench.core.files import digest_of, file_digest, only_writer, read_text, replacing, write
+from exabench.core.files import digest_of, file_below, file_digest, only_writer, read_text, replacing, write
 from exabench.core.licences import check_inherited
 from exabench.core.nouns import Progress, Prompt, Query, Reply, Run, Task, silent
 from exabench.core.options import accepts, make
@@ -255,11 +255,8 @@ class RecipeParts:
 
     def _retriever(self, table: Any, task: str) -> Retriever:
         name, own = name_and_options(table, "retrievers")
-        if "file" in own and self.data:
-            beside_the_collections = Path(self.data) / own["file"]
-            # The path of a published run may be one below --data, where the collections are.
-            if beside_the_collections.is_file():
-                own["file"] = str(beside_the_collections)
+        if "file" in own:  # a published run may be below --data, where the collections are
+            own["file"] = str(file_below(self.data, own["file"]))
         passages = Passages(self._collection(task, f"retriever {name}"))
         found = self._task(task)
         return retriever(name, passages, fields=found.convention.text_fields, lock=self.lock, task=found, **own)
@@ -507,7 +504,9 @@ class Making:
                 yield {"rejected": {"id": item.id, "reason": error.reason, "replies": said}, "keys": keys}
             else:
                 for row in rows:
-                    yield {"row": check_row(self.builder.family, provenance | row), "keys": keys}
+                    checked = check_row(self.builder.family, provenance | row)
+                    # A reranker that asks in several rounds names more than the replies that were planned.
+                    yield {"row": checked, "keys": checked["replies"]}
 
 
 def reason_of(line: Row) -> str:

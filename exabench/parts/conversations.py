@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from exabench.core.errors import BadInput, OutsideFailed, PromptsRefused, printable
 from exabench.core.nouns import Prompt, Reply
+from exabench.parts.replies import CachedTeacher, WithoutEngine
 from exabench.parts.teachers import Teacher
 
 T = TypeVar("T")
@@ -63,6 +64,20 @@ def finish(conversation: Conversation[T], replies: Mapping[str, Reply]) -> T:
         result: T = end.value
         return result
     raise BadInput("asks in several rounds, of which only the first was planned", id=prompts[0].id)
+
+
+def hold(teacher: CachedTeacher | WithoutEngine, conversation: Conversation[T]) -> tuple[T, list[str]]:
+    """The result of one conversation, in as many rounds as it takes, and the keys of the replies that it rests on."""
+    keys: list[str] = []
+    replies: Any = None  # begins it, as it does every generator
+    while True:
+        try:
+            prompts = conversation.send(replies)
+        except StopIteration as end:
+            return end.value, keys
+        keys += map(teacher.key, prompts)
+        answered = replies_of(teacher, prompts)
+        replies = [answered[prompt.id] for prompt in prompts]
 
 
 class _Talk(Generic[T]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
@@ -70,12 +69,6 @@ def count_values(items: Iterable[Item], *fields: str) -> list[Counter[str]]:
             else:
                 count.update(value)
     return counts
-
-
-def file_below(data: str | Path | None, name: str) -> Path:
-    """The file of that name below --data, or the path as it is."""
-    below = Path(data or "") / name
-    return below if below.is_file() else Path(name)
 
 
 # -- queries and first stages ----------------------------------------------------------------------------------

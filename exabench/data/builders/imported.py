@@ -11,11 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, file_digest, lines, read_json
+from exabench.core.files import digest_of, file_below, file_digest, lines, read_json
 from exabench.core.nouns import Reply
 from exabench.core.records import read, read_lines
 from exabench.core.rows import Item, Row, labels_of_order
-from exabench.data.builders._sources import file_below
 from exabench.data.exaranker_format import BEGINS, BETWEEN, COLUMNS, ENDS, TARGETS, input_text
 from exabench.parts.permutation import KINDS, read_permutation
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import file_digest, lines
+from exabench.core.files import file_below, file_digest, lines
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
-from exabench.data.builders._sources import count_values, file_below, origin, passage_list, query_fields
+from exabench.data.builders._sources import count_values, origin, passage_list, query_fields
 from exabench.measure.rank_fusion import best_first
 from exabench.tasks.collections import Collection, SelectedTexts, passages_of
 

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exabench.core.errors import BadInput
-from exabench.core.files import file_digest
+from exabench.core.files import file_below, file_digest
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Rejected, Row, labels_of_order
 from exabench.data.builders._sources import (
     count_values,
-    file_below,
     origin,
     passage_list,
     rankings,

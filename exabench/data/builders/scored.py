@@ -26,8 +26,9 @@ from exabench.data.builders._sources import (
 )
 from exabench.data.sampling import interleave
 from exabench.measure.rank_fusion import best_first, fuse
-from exabench.parts.conversations import Conversation, finish
-from exabench.parts.rerankers import Outcome, PlannedReranker, Reranker
+from exabench.parts.conversations import finish, hold
+from exabench.parts.replies import without_server
+from exabench.parts.rerankers import AskingReranker, Outcome, Reranker
 from exabench.parts.retrievers import FirstStages
 from exabench.tasks.collections import Collection, texts_of
 
@@ -43,8 +44,9 @@ class ScoredBuilder:
     Which passages are best is said by reciprocal rank fusion of the first stages (`k`; with one stage it is its
     order). With a `reranker` the scores and the order of the list are that part's; without one they are those of the
     fusion, and the teacher of the rows is called `rrf(<first stages>)`. What a reranker asks a teacher about a list at
-    once (relevance_generation; pairwise by "allpairs" or "thurstone") is planned, and the replies are kept with the
-    rows; a list of which more than `most_repairs` replies cannot be read is rejected. `keep_origin`: may the passage
+    once (relevance_generation; pairwise by "allpairs" or "thurstone") is planned; one that asks in several rounds is
+    asked as the rows are made. The replies are kept with the rows; a list of which more than `most_repairs` replies
+    cannot be read is rejected. `keep_origin`: may the passage
     that a query was made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is
     rejected. Items take the sources in turn, so that the head of a plan is mixed as the whole is.
     """
@@ -74,24 +76,26 @@ class ScoredBuilder:
             raise BadInput("scored needs a source of queries and a first stage, as in [options.retrievers]")
         if self.reranker is not None and self.reranker.reads == "judgements":
             raise BadInput("a teacher must not see the judgements: choose a reranker that reads texts or ids")
-        self._planned: PlannedReranker | None = None
-        if getattr(self.reranker, "one_round", False):
-            self._planned = cast("PlannedReranker", self.reranker)
-            self.prompt = self._planned.identity["prompt"]
+        self._asking: AskingReranker | None = None
+        if hasattr(self.reranker, "conversation"):
+            self._asking = cast("AskingReranker", self.reranker)
+            self.prompt = self._asking.identity["prompt"]
 
     @property
     def teacher(self) -> Teacher | None:
         """Who is asked about lists: the teacher of a reranker whose questions are planned."""
-        if self._planned is None:
+        if self._asking is None or not self._asking.one_round:
             return None
-        return self._planned.teacher
+        return self._asking.teacher
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The scorer, as a release names its teacher."""
+        """Who scores, as a release names its teacher: of a reranker that asks, the language model."""
         if self.reranker is None:
             # Sorted, since the fusion of the same stages in another order is the same.
             return {"model": f"rrf({','.join(sorted(self.retrievers))})", "k": self.k}
+        if self._asking is not None:
+            return without_server(self._asking.teacher.identity)
         return scorer(self.reranker)
 
     def items(self) -> Iterator[Item]:
@@ -133,25 +137,30 @@ class ScoredBuilder:
                 **about,
             }
             prompts = []
-            if self._planned is not None and len(passages) >= self.least:
-                prompts = next(self._planned.conversation(one.query, passages))
+            if self._asking is not None and self._asking.one_round and len(passages) >= self.least:
+                prompts = next(self._asking.conversation(one.query, passages))
             yield Item(one.query.id, tuple(prompts), data)
         yield from rejected_queries(sources.values())
 
     def rows(self, item: Item, replies: Sequence[Reply]) -> list[Row]:
         """The list with its teacher's scores, best first. Raises Rejected where it is too short."""
         row = {"id": item.id, **item.data}
-        del row["replies"]
+        replies_to_query = row.pop("replies")
         ids = row["passage_ids"]
         if len(ids) < self.least:
             raise Rejected(f"the first stages found fewer than {self.least} passages")
         if self.reranker is not None:
             query = Query(row["query_id"], row["query"])
             passages = list(map(Passage, ids, row["passages"], row["titles"]))
-            if self._planned is None:
+            if self._asking is None:
                 values = self.reranker.score(query, passages)
+            elif self._asking.one_round:
+                answers = {reply.id: reply for reply in replies}
+                values = self._read(finish(self._asking.conversation(query, passages), answers))
             else:
-                values = self._answered(self._planned.conversation(query, passages), replies)
+                outcome, keys = hold(self._asking.teacher, self._asking.conversation(query, passages))
+                values = self._read(outcome)
+                row |= {"prompt": self.prompt, "replies": [*replies_to_query, *keys]}
             scores = best_first(dict(zip(ids, map(float, values), strict=True)))
             # What is next to the ids goes into their new order.
             order = [ids.index(id) for id in scores]
@@ -160,9 +169,9 @@ class ScoredBuilder:
             row["scores"] = list(scores.values())
         return [row]
 
-    def _answered(self, conversation: Conversation[Outcome], replies: Sequence[Reply]) -> list[float]:
-        """The scores by the replies about a list. Raises Rejected where too many of them cannot be read."""
-        scores, usage = finish(conversation, {reply.id: reply for reply in replies})
+    def _read(self, outcome: Outcome) -> list[float]:
+        """The scores of a list that was asked about. Raises Rejected where too many replies cannot be read."""
+        scores, usage = outcome
         unread = sum(usage.repairs.values())
         if unread > self.most_repairs:
             raise Rejected(f"more than {plural(self.most_repairs, 'reply', 'replies')} cannot be read")
@@ -176,6 +185,6 @@ class ScoredBuilder:
             "passages": stages.total(),
             "passages_by_first_stages": dict(stages),
         }
-        if self._planned is not None:
-            report["scores"] = self._planned.identity["strategy"]
+        if self._asking is not None:
+            report["scores"] = self._asking.identity["strategy"]
         return report

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from exabench.core.errors import BadInput, plural
-from exabench.core.files import digest_of, lines
+from exabench.core.files import digest_of, file_below, lines
 from exabench.core.nouns import Passage, Query
 from exabench.core.rows import Pair
 from exabench.data.pairs._orders import Walk
@@ -23,8 +23,8 @@ class Triples(Walk):
 
     In the `way` "paper" lines are read as the ExaRanker authors' code reads them: as CSV, where a column that begins
     with a quotation mark is quoted (and may run over several lines). In the way "balanced" columns are taken as they
-    stand. The file is read line by line, no further than `count` pairs need. A relative `file` is looked for in the
-    folder `data`, where one is given. Raises BadInput for a line without three columns, and for a file that ends
+    stand. The file is read line by line, no further than `count` pairs need. A relative `file` may be below `data`.
+    Raises BadInput for a line without three columns, and for a file that ends
     before there are `count` pairs.
     """
 
@@ -34,7 +34,7 @@ class Triples(Walk):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.path = Path(self.data or "") / self.file
+        self.path = file_below(self.data, self.file)
         self.source = f"MS MARCO triples ({self.path.name})"
 
     @cached_property

@@ -14,7 +14,7 @@ from exabench.core.shelf import Shelf
 
 if TYPE_CHECKING:
     from exabench.parts.conversations import Conversation
-    from exabench.parts.teachers import Teacher
+    from exabench.parts.replies import CachedTeacher, WithoutEngine
 
 Job: TypeAlias = tuple[Query, Sequence[Passage]]
 """A query and the passages to score for it."""
@@ -32,11 +32,11 @@ class Reranker(Protocol):
         """One finite score for each passage, in the order given; higher is better."""
 
 
-class PlannedReranker(Reranker, Protocol):
-    """A reranker that asks its teacher all about a list in one round (`one_round`), so that a build can plan it."""
+class AskingReranker(Reranker, Protocol):
+    """A reranker that asks its teacher; a build can plan what is asked all about a list in one round (`one_round`)."""
 
     one_round: bool
-    teacher: Teacher
+    teacher: CachedTeacher | WithoutEngine  # in a build every teacher is behind the reply store
     identity: Mapping[str, Any]
 
     def conversation(self, query: Query, passages: Sequence[Passage]) -> Conversation[Outcome]:

@@ -19,7 +19,7 @@ from exabench.bench.ledger import Ledger
 from exabench.board.publishing import publish_site
 from exabench.cli import main
 from exabench.core.errors import BadInput
-from exabench.hub.cards.space import SpaceFacts
+from exabench.hub.cards.space import SpaceFacts, space_card
 from exabench.hub.commits import Published
 
 FACTS = SpaceFacts(
@@ -213,3 +213,9 @@ def test_the_workflow_checks_verifies_builds_and_publishes_by_commands_that_exab
     assert [" ".join(command[:2]) for command in commands(workflow)] == wanted
     assert sum("--check" in command for command in commands(workflow)) == 1
     check_commands(workflow)
+
+
+def test_a_long_description_in_a_script_without_spaces_is_cut_to_what_the_hub_takes() -> None:
+    card = space_card(SpaceFacts("board", "\u5fc3\u810f\u5982\u4f55\u6cf5\u8840\u3002" * 30), "index.html")
+    short = front({"README.md": card.encode()})["short_description"]
+    assert 50 <= len(short) <= 60 and short.startswith("\u5fc3\u810f\u5982\u4f55") and short.endswith(" \u2026")

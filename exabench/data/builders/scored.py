@@ -44,11 +44,11 @@ class ScoredBuilder:
     Which passages are best is said by reciprocal rank fusion of the first stages (`k`; with one stage it is its
     order). With a `reranker` the scores and the order of the list are that part's; without one they are those of the
     fusion, and the teacher of the rows is called `rrf(<first stages>)`. What a reranker asks a teacher about a list at
-    once (relevance_generation; pairwise by "allpairs" or "thurstone") is planned; one that asks in several rounds is
-    asked as the rows are made. The replies are kept with the rows; a list of which more than `most_repairs` replies
-    cannot be read is rejected. `keep_origin`: may the passage
-    that a query was made of be in its list? (Twolar's lists keep it as well.) A list of fewer than `least` passages is
-    rejected. Items take the sources in turn, so that the head of a plan is mixed as the whole is.
+    once (relevance_generation; pairwise by "allpairs" or "thurstone") is planned; one that asks in several rounds asks
+    when the rows are made. The replies are kept with the rows; a list of which more than `most_repairs` replies
+    cannot be read is rejected. `keep_origin`: may the passage that a query was made of be in its list? (Twolar's lists
+    keep it as well.) A list of fewer than `least` passages is rejected. Items take the sources in turn, so that the
+    head of a plan is mixed as the whole is.
     """
 
     family = "scored"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.files import read_text
+from exabench.core.words import cut_characters
 from exabench.hub.cards import fill_card
 from exabench.hub.cards.front_matter import licence_keys
 
@@ -49,5 +50,5 @@ def _shorten(text: str) -> str:
     line = " ".join(text.split())
     if len(line) <= _SHORT:
         return line
-    words = line[: _SHORT - 2].rsplit(None, 1)[0]
+    words, _ = cut_characters(line, _SHORT - 2)
     return f"{words} \N{HORIZONTAL ELLIPSIS}"

@@ -98,10 +98,10 @@ def answer_to(text: str) -> str:
     return text[::-1]
 
 
-def completion(body: Any) -> dict[str, Any]:
-    """A whole answer to a request."""
+def completion(body: Any, answer: Callable[[str], str] = answer_to) -> dict[str, Any]:
+    """A whole answer to a request: a function of its last turn."""
     text = body["messages"][-1]["content"]
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer_to(text)}}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer(text)}}
     usage = {"prompt_tokens": len(text), "completion_tokens": 3, "total_tokens": len(text) + 3}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
 
@@ -124,7 +124,13 @@ def reversed_list(sent: str) -> str:
 
 
 def endpoint(
-    *, slow: float = 0, broken: float = 0, hang: float = 0, delay: float = 0, spread: float = 0
+    *,
+    slow: float = 0,
+    broken: float = 0,
+    hang: float = 0,
+    delay: float = 0,
+    spread: float = 0,
+    answer: Callable[[str], str] = answer_to,
 ) -> AbstractContextManager[Endpoint]:
     """Serves completions. Faults: shares `slow` (429, half of them with a pause), `broken` (502), `hang` (up,
     after 2 seconds).
@@ -145,6 +151,6 @@ def endpoint(
         time.sleep(delay * (1 + spread * (crc32(text.encode()) % 5)))
         with server.lock:
             server.answers[text] += 1
-        handler.send(200, completion(body))
+        handler.send(200, completion(body, answer))
 
     return serving(act)

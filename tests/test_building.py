@@ -269,6 +269,25 @@ def test_a_recipe_that_leaves_something_out_is_told_what(tmp_path: Path) -> None
         made(tmp_path, changed(teacher={}))
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("shard=0", "shard must be at least 1, not 0"),
+        ("shard=-1", "shard must be at least 1, not -1"),
+        ("validation=-1", "validation must be at least 0, not -1"),
+        ("quality.near=2", "quality near: expected `float` <= 1.0"),
+        ("options.task=3", 'reads a collection: name it in the recipe\'s options, as in task = "mini"'),
+        ('options.task=["mini"]', "reads a collection"),
+    ],
+)
+def test_a_number_or_a_task_that_cannot_be_is_one_line_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str, said: str
+) -> None:
+    assert main(["data", "build", "mini-scored", "--to", str(tmp_path / "build"), "--set", setting]) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.json*"))
+
+
 @pytest.mark.parametrize("recipe", recipes("data").values(), ids=lambda recipe: recipe.name)
 def test_a_recipe_s_options_are_those_of_its_parts_and_it_says_whose_texts_these_are(recipe: Recipe) -> None:
     values = recipe.values

@@ -120,6 +120,12 @@ SOME_ROWS = {
     "451": (refused(451, {"message": "not here"}), "451 not here"),
     "422 of TGI": (refused(422, {"error": "too long", "error_type": "validation"}), "422 too long"),
     "no choices": (refused(200, {"choices": [], "usage": {}}), "without choices"),
+    "redirect": (refused(307, {"message": "to another place"}), "307 to another place"),
+    "an error without a message": (
+        refused(200, {"error": {"code": 403}}),
+        'an error in place of an answer: {"code":403}',
+    ),
+    "finish of several words": (refused(200, completion("", "BLOCKED: by the policy")), "cut short"),
     "no message": (refused(200, {"choices": [{"finish_reason": "length", "index": 0}], "usage": {}}), "cut short"),
 }
 
@@ -187,16 +193,93 @@ def test_a_reply_that_is_no_whole_answer_becomes_no_row(tmp_path: Path) -> None:
     assert reasons(tmp_path) == expected and len(server.asked) == 120
 
 
-def test_prompts_that_a_server_never_answers_are_set_aside_and_the_build_ends(tmp_path: Path) -> None:
-    never = in_turn(answers for answers, _ in SOME_ROWS.values())
+@pytest.mark.parametrize("half", [0, 1])
+def test_prompts_that_a_server_never_answers_are_set_aside_and_the_build_ends(tmp_path: Path, half: int) -> None:
+    ways = list(SOME_ROWS.values())[half::2]  # of all, as there are only 8 prompts for them
+    never = in_turn(answers for answers, _ in ways)
     plain = ALL_ROWS["plain"]
     with serving(acting(lambda body: never(body) if is_about_honey(body) else plain(body))) as server:
         assert built(server, tmp_path) == 0
     why = reasons(tmp_path)
     assert why.total() == 8 and not any(server.url in reason for reason in why)
-    for _, reason in SOME_ROWS.values():
+    for _, reason in ways:
         assert any(reason in one for one in why), reason
     assert read(tmp_path / "build" / "release").tables["explanations"].counts["good"] == 112
+
+
+def cut_off(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("content-length", "500")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [')
+    handler.wfile.flush()
+    handler.hang_up()
+
+
+def garbage(handler: Handler) -> None:
+    handler.wfile.write(b"\0\1 this is no HTTP\r\n\r\n")
+    handler.wfile.flush()
+    handler.hang_up()
+
+
+def test_prompts_whose_connection_breaks_each_time_are_set_aside_too(tmp_path: Path) -> None:
+    ways = (Handler.hang_up, cut_off, garbage, lambda handler: handler.send(429, {}, retry_after="3600"))
+    places: dict[str, int] = {}
+
+    def act(server: Endpoint, handler: Handler, body: Any) -> object:
+        if not is_about_honey(body):
+            return handler.send(200, completion(good_answer(body)))
+        place = places.setdefault(json.dumps(body), len(places))
+        return ways[place % len(ways)](handler)
+
+    with serving(act) as server:
+        assert built(server, tmp_path) == 0
+        why = reasons(tmp_path)
+        asked = len(server.asked)
+        assert built(server, tmp_path) == 0 and len(server.asked) == asked, "the second run asks nothing"
+    assert why.total() == 8 and not any(str(server.server_port) in reason for reason in why)
+    assert sum(times for reason, times in why.items() if "broke before the answer was whole" in reason) == 6
+    assert read(tmp_path / "build" / "release").tables["explanations"].counts["good"] == 112
+
+
+def test_prompts_that_are_never_answered_are_set_aside_though_all_others_were_answered_before(tmp_path: Path) -> None:
+    with serving(acting(refused(500, {"error": {"message": "context exceeded"}}))) as server:
+        assert built(server, tmp_path) == 0
+        (tmp_path / "build").rename(tmp_path / "earlier")
+        before = len(server.asked)
+        assert built(server, tmp_path) == 0
+    assert reasons(tmp_path).total() == 8
+    anew = [body for _, body in server.asked[before:]]
+    assert sum(map(is_about_honey, anew)) == 8 * 2, "each is tried twice"
+    assert [body["messages"][-1]["content"] for body in anew if not is_about_honey(body)] == ["Say yes."]
+
+
+@pytest.mark.parametrize("answered", [40, 110])
+@pytest.mark.parametrize("trouble", ["503", "breaks", "429", "402", "429 without quota"])
+def test_a_server_that_dies_makes_no_prompt_bad_and_what_it_answered_is_not_asked_again(
+    tmp_path: Path, trouble: str, answered: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_down = True
+    statuses = {"503": 503, "429": 429, "402": 402, "429 without quota": 429}
+
+    def act(server: Endpoint, handler: Handler, body: Any) -> object:
+        if not is_down or len(paid) < answered:
+            paid.append(json.dumps(body))
+            return handler.send(200, completion(good_answer(body)))
+        if trouble == "breaks":
+            return handler.hang_up()
+        kind = "insufficient_quota" if "quota" in trouble else "overloaded"
+        return handler.send(statuses[trouble], {"error": {"message": "not now", "type": kind, "code": None}})
+
+    paid: list[str] = []
+    with serving(act) as server:
+        assert built(server, tmp_path, "mini-explanations", ",patience=0.5") == 3
+        assert len(capsys.readouterr().err.splitlines()[-1]) < 400
+        assert not (tmp_path / "build" / "quarantine.jsonl").exists()
+        is_down = False
+        assert built(server, tmp_path, "mini-explanations", ",patience=0.5") == 0
+    assert not reasons(tmp_path) and len(set(paid)) == 120 and len(paid) - 120 <= 16
+    assert read(tmp_path / "build" / "release").tables["explanations"].counts["good"] == 120
 
 
 @pytest.mark.parametrize(

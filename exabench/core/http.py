@@ -56,7 +56,7 @@ class StatusError(Exception):
             error = answer.get("error", answer)  # vLLM puts the fields of an error at the top
             if isinstance(error, str):  # as TGI and TEI
                 error = {"message": error}
-            self.code = str(error.get("code"))
+            self.code = str(error.get("code") or error.get("type"))  # some servers say it in the one, some in the other
             text = str(error["message"])
         super().__init__(f"{status} {text.strip() or 'no message'}")
 
@@ -64,10 +64,10 @@ class StatusError(Exception):
 class AnswerFailed(OutsideFailed):
     """The server is there, but a request got no answer that can be read, however often it was tried.
 
-    `last` is what it got in the end, in one line.
+    `last` is what went wrong in the end, StatusError for an answer other than 200.
     """
 
-    def __init__(self, message: str, last: str) -> None:
+    def __init__(self, message: str, last: Exception) -> None:
         super().__init__(message)
         self.last = last
 
@@ -189,7 +189,7 @@ class Client:
         if isinstance(error, TimeoutError):
             return f"no answer within {self._limits.timeout:g} s"
         text = str(error)
-        if not isinstance(error, StatusError):
+        if not isinstance(error, StatusError | ValueError):  # those two are worded here and where answers are read
             text = f"{type(error).__name__}: {error}"
         if len(self._key) > 7:  # a shorter one is no secret, and its letters may be part of any word
             text = text.replace(self._key, "***")
@@ -208,22 +208,21 @@ class Client:
                 return OutsideFailed(f"{self._server} was abandoned before it answered {about}")
             asked_pause = None
             slowed = False
-            is_answered = False
+            is_there = True
             try:
                 async with asyncio.timeout(self._limits.timeout):
                     return read(await self._post(body))
             except StatusError as error:
                 if self._final(error):
                     return error
-                last = self.describe(error)
+                last: Exception = error
                 asked_pause = _retry_after(error.headers)
                 slowed = error.status == 429
-                is_answered = not slowed
             except (ValueError, TimeoutError) as error:  # an answer of another shape, or none in time
-                last = self.describe(error)
-                is_answered = True
+                last = error
             except Exception as error:  # the connection
-                last = self.describe(error)
+                last = error
+                is_there = False
 
             # Too many requests are no failure of this one: they are counted apart, and waited for more patiently.
             if slowed:
@@ -239,8 +238,9 @@ class Client:
                 pause = max(asked_pause, 0.1 * tries)  # a server that says 0 for ever is asked ever more slowly
             if self._closing or failures > self._limits.retries or waited + pause > self._limits.patience:
                 times = plural(tries, "try", "tries")
-                message = f"{self._server} gave no answer to {about} after {times} (last: {last}); is it running?"
-                if is_answered:
+                shown = self.describe(last)
+                message = f"{self._server} gave no answer to {about} after {times} (last: {shown}); is it running?"
+                if is_there:
                     return AnswerFailed(message, last)
                 return OutsideFailed(message)
 
@@ -252,7 +252,19 @@ class Client:
                 await asyncio.sleep(pause)
 
     async def _post(self, body: bytes) -> bytes:
-        """The body of an answer. Raises StatusError, ValueError for too large a body, ClientError, OSError."""
+        """The body of an answer.
+
+        Raises StatusError, ValueError for a body that is too large or did not come whole, and ClientError or OSError
+        where no connection is made.
+        """
+        try:
+            return await self._receive(body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except aiohttp.ClientError as error:  # its text may hold the address
+            raise ValueError(f"a connection that broke before the answer was whole ({type(error).__name__})") from error
+
+    async def _receive(self, body: bytes) -> bytes:
         async with self._session.post(self._url, data=body, allow_redirects=False) as answer:
             received = bytearray()
             async for piece in answer.content.iter_any():

@@ -91,7 +91,7 @@ class Quality(Record, frozen=True):
     (0: never), and makes no release where more than the share `most_rejected` of its items is.
     """
 
-    near: float = 0.9
+    near: Annotated[float, Meta(ge=0, le=1)] = 0.9
     leaks: Literal["report", "drop"] = "report"
     give_up_after: Annotated[int, Meta(ge=0)] = 50
     most_rejected: Annotated[float, Meta(ge=0, le=1)] = MOST_REJECTED
@@ -262,7 +262,7 @@ class RecipeParts:
         return retriever(name, passages, fields=found.convention.text_fields, lock=self.lock, task=found, **own)
 
     def _collection(self, task: str, what: str) -> Collection:
-        if not task:
+        if not task or not isinstance(task, str):
             raise BadInput(f'{what} reads a collection: name it in the recipe\'s options, as in task = "mini"')
         about = self._task(task)
         if about.licence:
@@ -354,6 +354,9 @@ def _check_recipe(page: Recipe) -> None:
     for name in ("builder", "dataset", "table", "licence"):
         if not values.get(name):
             raise BadInput(f"does not say its {name}", file=page.file)
+    for name, least in (("shard", 1), ("validation", 0)):
+        if values.get(name, least) < least:
+            raise BadInput(f"{name} must be at least {least}, not {values[name]}", file=page.file)
     _quality_of(page)
     check_part(BUILDERS, values["builder"], values.get("options", {}), {**SLOTS, **_SOURCES})
 

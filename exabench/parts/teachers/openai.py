@@ -6,8 +6,10 @@ import ipaddress
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
 from exabench.core.files import canonical_json
@@ -18,8 +20,8 @@ from exabench.parts.teachers._chat import plain_text, seed_of, with_system_in_fi
 HOPELESS = 20
 """So many prompts without an answer in a row, and the server is taken to answer none."""
 _PROMPT_IS_BAD = (400, 413, 422)
-_ENDS_ALL = (401, 402)
-"""Statuses about the key and its account, whatever the prompt was."""
+_WRONG_KEY = 401
+_NOTHING_LEFT_TO_PAY_WITH = 402
 _ADVICE = {
     "max_completion_tokens": 'set limit_field = "max_completion_tokens"',
     "temperature": "set send_temperature = false",
@@ -28,6 +30,11 @@ _ADVICE = {
     "chat template": 'set api = "completions"',
 }
 """What to do where a server's refusal holds these words: the first words that fit count."""
+_SHORT_TEXT = (("user", "Say yes."),)
+"""What a server is asked to see whether it answers anything: no server refuses this for what it says."""
+_NO_WORD = re.compile(r"[^\w.-]+")
+_LONGEST_FINISH = 40
+"""Characters of a finish reason that the store of replies takes."""
 _TEXT_PARTS = ("text", "output_text")  # thoughts and refusals are parts of other types
 _OWN_FIELDS = ("model", "messages", "prompt", "stream", "n", "logprobs", "top_logprobs")
 
@@ -99,6 +106,7 @@ class OpenAI:
         self._model = model
         self._seed = seed
         self._api = api
+        self._path = "/chat/completions" if api == "chat" else "/completions"
         self._limit_field = limit_field
         self._send_temperature = send_temperature
         self._reasoning_tokens = reasoning_tokens
@@ -144,12 +152,12 @@ class OpenAI:
     def complete(self, prompts: Iterable[Prompt]) -> Iterator[Reply]:
         """Replies as they come. Prompts that the server refuses raise PromptsRefused once all others are answered.
 
-        So do prompts that failed too often by themselves, while others were answered. Raises OutsideFailed, naming
-        the server and its last error, where it cannot be reached or answers none of HOPELESS prompts in a row; what
-        was in flight then and still comes back is given out first. Raises BadInput where it refuses every request.
+        So do prompts that failed too often by themselves: others were answered after them or, where they are the last,
+        the server still answers a short text. Raises OutsideFailed, naming the server and its last error, where it
+        cannot be reached, answers nothing any more or none of HOPELESS prompts in a row; what was in flight then and
+        still comes back is given out first. Raises BadInput where it refuses every request.
         """
-        path = "/chat/completions" if self._api == "chat" else "/completions"
-        client = Client(self._url, path, self._key(), self._limits)
+        client = Client(self._url, self._path, self._key(), self._limits)
         failures = _Failures(self._url)
         to_ask: Iterable[Prompt] = prompts
         while to_ask:
@@ -173,13 +181,29 @@ class OpenAI:
                     self._takes_system_turns = False
                     again.append(prompt)
                 else:
-                    failures.add(prompt, outcome, client.describe(outcome))
+                    failures.add(prompt, outcome, client)
+                    # Patience is lost once: the others waited for the same server at the same time.
+                    if failures.end is None and _is_slowed_down(outcome) and not self._answers_short_text(prompt):
+                        failures.end = outcome
                     if failures.end:
                         client.stop()
             to_ask = again
             if failures.end:
                 break
+        if failures.end is None and failures.doubt and not self._answers_short_text(failures.doubt.prompt):
+            failures.end = failures.doubt.error
         failures.raise_them()
+
+    def _answers_short_text(self, prompt: Prompt) -> bool:
+        """Does the server answer a request like this prompt's for a short text, now and at the first try?
+
+        If so, it is there and takes such requests, and what it does not answer is the prompt.
+        """
+        limits = replace(self._limits, concurrency=1, retries=0, patience=0.0)
+        client = Client(self._url, self._path, self._key(), limits)
+        request = self._request(replace(prompt, turns=_SHORT_TEXT))
+        [(_, outcome)] = client.ask([request], _read)
+        return isinstance(outcome, ServerAnswer)
 
     def _is_refused_system_turn(self, prompt: Prompt, outcome: Exception) -> bool:
         """Does the server refuse a prompt for its system turn? Such prompts are asked again without one."""
@@ -233,41 +257,57 @@ class OpenAI:
         return key or "none"
 
 
+class _Doubt(NamedTuple):
+    """A failure since which nothing was answered, so that it may be the server's fault as well as its prompt's."""
+
+    prompt: Prompt
+    error: ExabenchError
+
+
 class _Failures:
-    """The prompts that got no answer, by id with the reason, and whether it is time to stop asking: `end`."""
+    """The prompts that got no answer, by id with the reason, and whether it is time to stop asking: `end`.
+
+    `doubt` is the first failure since the last answer that may be the server's fault.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._reasons: dict[str, str] = {}
-        self._first: ExabenchError | None = None  # of what may be the server's fault as well as a prompt's
         self._answered = False
         self._row = 0
+        self.doubt: _Doubt | None = None
         self.end: ExabenchError | None = None
 
     def forget_row(self) -> None:
         """A prompt was answered."""
         self._answered = True
         self._row = 0
+        self.doubt = None
 
-    def add(self, prompt: Prompt, outcome: StatusError | OutsideFailed, shown: str) -> None:
-        """A prompt was not answered, for the reason `shown`."""
+    def add(self, prompt: Prompt, outcome: StatusError | OutsideFailed, client: Client) -> None:
+        """A prompt was not answered; `client` describes why."""
+        cause: Exception = outcome
         if isinstance(outcome, AnswerFailed):
-            shown = outcome.last
+            cause = outcome.last
+        shown = client.describe(cause)
+        verb = "said" if isinstance(cause, StatusError) else "gave"
         error, about_prompt, ends_all = self._judge(outcome, shown)
         # Without the address: reasons are published with a release, and an address may be private.
-        self._reasons[prompt.id] = f"the server said {shown}"
+        self._reasons[prompt.id] = f"the server {verb} {shown}"
         if not about_prompt:
-            self._first = self._first or error
+            self.doubt = self.doubt or _Doubt(prompt, error)
         if not about_prompt or not self._answered:  # long prompts may stand in a row
             self._row += 1
-        if self.end is None and (ends_all or self._row >= HOPELESS):
-            self.end = error if ends_all else self._first or PromptsRefused(self._reasons)
+        if self.end is None and ends_all:
+            self.end = error
+        elif self.end is None and self._row >= HOPELESS:
+            self.end = self.doubt.error if self.doubt else PromptsRefused(self._reasons)
 
     def _judge(self, outcome: StatusError | OutsideFailed, shown: str) -> tuple[ExabenchError, bool, bool]:
         """The failure as an error, whether it is surely the prompt's fault, and whether it ends everything."""
         if isinstance(outcome, OutsideFailed):
             return outcome, False, not isinstance(outcome, AnswerFailed)
-        if outcome.code == "insufficient_quota":
+        if outcome.code == "insufficient_quota" or outcome.status == _NOTHING_LEFT_TO_PAY_WITH:
             return OutsideFailed(f"{self._url} has no quota left for this key: {shown}"), False, True
         text = str(outcome).lower()
         # Only before the first answer: a server that has answered takes these fields.
@@ -275,17 +315,21 @@ class _Failures:
             if words in text and not self._answered:
                 return BadInput(f"{self._url} refuses: {shown}; {advice} for the teacher"), False, True
         error = BadInput(f"{self._url} refuses: {shown}; check base_url, model and key")
-        return error, outcome.status in _PROMPT_IS_BAD, outcome.status in _ENDS_ALL or outcome.status < 400
+        # A server that redirects everything is at another address; one that has answered redirects this prompt.
+        is_elsewhere = outcome.status < 400 and not self._answered
+        return error, outcome.status in _PROMPT_IS_BAD, outcome.status == _WRONG_KEY or is_elsewhere
 
     def raise_them(self) -> None:
         """Raise what ended the asking, or PromptsRefused; nothing where every prompt was answered."""
         if self.end is not None:
             raise self.end
-        # Nothing was answered: more likely the server, or what it is asked for, than every single prompt.
-        if self._first is not None and not self._answered:
-            raise self._first
         if self._reasons:
             raise PromptsRefused(self._reasons)
+
+
+def _is_slowed_down(outcome: StatusError | OutsideFailed) -> TypeGuard[AnswerFailed]:
+    """Did the server ask for patience (429) until there was none left?"""
+    return isinstance(outcome, AnswerFailed) and isinstance(outcome.last, StatusError) and outcome.last.status == 429
 
 
 def _guidance(field: str, pattern: str) -> dict[str, Any]:
@@ -313,6 +357,8 @@ def _read(data: bytes) -> ServerAnswer:
         error = answer.get("error")
         choice = answer["choices"][0]
         finish = choice.get("finish_reason") or ""
+        if isinstance(finish, str):  # a server's words for it may be several
+            finish = _NO_WORD.sub("_", finish)[:_LONGEST_FINISH]
         text = _text_of(choice)
         if text is None and finish:  # a model that only thought, as Gemini's answer is then
             text = ""
@@ -326,7 +372,7 @@ def _read(data: bytes) -> ServerAnswer:
     if error:
         message = error
         if isinstance(error, dict):
-            message = error.get("message")
+            message = error.get("message") or canonical_json(error)
         raise ValueError(f"an error in place of an answer: {message}")
     raise ValueError("an answer that is not JSON, or without choices")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def waiting(board: Path, name: str, **changes: Any) -> Path:
 
 
 def take(board: Path, repo: str = "") -> dict[str, Answer]:
-    queue = PullRequestQueue(board, repo, pause=0.0, unpacked=2 << 20) if repo else FolderQueue(board)
+    queue = PullRequestQueue(board, repo, pause=0.0) if repo else FolderQueue(board)
     return {answer.slug: answer for answer in work_off(queue)}
 
 
@@ -202,7 +203,13 @@ HOSTILE: dict[str, dict[str, bytes | None]] = {
     "nothing": {"submissions/SLUG.toml": None, "runs/SLUG/mini.bm25-20.trec.gz": None},
     "no-submission": {"submissions/SLUG.toml": None},
     "no-gzip": {"runs/SLUG/mini.bm25-20.trec.gz": b"\x1f\x8bx"},
-    "a-bomb": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"\0" * (3 << 20), 1)},
+    "a-bomb": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"\0" * (200 << 20), 1)},
+    "many-lines": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"q Q0 d 1 1 x\n" * 1_000_000, 1)},
+    "dotted": {"submissions/SLUG.toml": b".".join([b"a"] * 30_000) + b" = 1"},
+    "quoted": {"submissions/SLUG.toml": b"'a' . \"b\" . " * 5_000 + b"c = 1"},
+    "a-header": {"submissions/SLUG.toml": b"[" + b".".join([b"a"] * 30_000) + b"]"},
+    "many-keys": {"submissions/SLUG.toml": b"".join(b"k%d = 1\n" % n for n in range(6_000))},
+    "megabytes": {"submissions/SLUG.toml": b"x = 1 #" + b"x" * (3 << 20)},
     **{f"path-{i}": {f"submissions/{slug}.toml": b"x", f"runs/{slug}/mini.bm25-20.trec.gz": b"x"}
        for i, slug in enumerate(["..", "acme", "acme--a--b", "acme--.git", "--x", "con--x" * 40])},
 }  # fmt: skip
@@ -216,10 +223,13 @@ def test_hostile_pull_requests_are_refused_and_the_good_one_behind_them_is_score
     report = {"models/acme--best/training.json": b"{}"}  # of a run no report is read, and half a one is no harm
     proposed(hub, {**good(board, "acme--best"), **report}, "Submit acme/best (run)")
     before = set(contents(board))
+    began = time.monotonic()
     answers = take(board, REPO)
+    assert time.monotonic() - began < 5 * len(HOSTILE), "no request keeps the queue for long"
     assert answers.pop("acme--best").reason == "" and answers.keys() == {f"bad--{name}" for name in HOSTILE}
     for number, (slug, answer) in enumerate(answers.items(), 1):
-        assert answer.reason == ("too-large" if slug == "bad--a-bomb" else "invalid-submission"), answer
+        bomb = slug in ("bad--a-bomb", "bad--many-lines")
+        assert answer.reason == ("too-large" if bomb else "invalid-submission") and len(answer.message) <= 400, answer
         [said] = hub.said(REPO, number)
         assert answer.reason in said and str(tmp_path) not in said
     assert not any("bad--" in name for name in set(contents(board)) - before)

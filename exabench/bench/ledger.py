@@ -45,6 +45,7 @@ from exabench.core.files import (
     digest_of,
     file_digest,
     from_json,
+    from_toml,
     json_text,
     read_bytes,
     read_json,

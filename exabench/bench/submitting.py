@@ -224,7 +224,7 @@ def check(
     remarks: list[str] = []
     for text in runs:
         try:
-            sent = read_sent_run(ledger, text)
+            sent = read_sent_run(ledger, text, queued=queued)
             key = (sent.task, sent.candidates)
             if key in checked_runs:
                 raise BadInput(f"two runs are given for {sent.task} over {sent.candidates}; keep one")

@@ -177,14 +177,17 @@ def hub(tmp_path, monkeypatch, board):
         yield server
 
 
-def proposed(hub: HubDouble, files: dict[str, bytes | None], title: str = "Submit acme/better (run)") -> None:
-    """A pull request made by hand: files put in, or taken out (None)."""
+def proposed(
+    hub: HubDouble, files: dict[str, bytes | None], title: str = "Submit acme/better (run)", author: str = ""
+) -> None:
+    """A pull request made by hand, by the owner that its title names: files put in, or taken out (None)."""
+    author = author or title.removeprefix("Submit ").partition("/")[0]
     repo = hub.repo(REPO)
     head = repo.commits[repo.refs["main"]]
     tree = {**head.files, **files}
     number = len(repo.requests) + 1
     repo.add({name: data for name, data in tree.items() if data is not None}, title, f"refs/pr/{number}", head.sha)
-    about = {"title": title, "author": {"name": "mallory"}, "createdAt": "2024-01-01T00:00:00.000Z", "status": "open"}
+    about = {"title": title, "author": {"name": author}, "createdAt": "2024-01-01T00:00:00.000Z", "status": "open"}
     repo.requests.append({"num": number, "isPullRequest": True, **about, "events": []})
 
 
@@ -237,7 +240,7 @@ def test_hostile_pull_requests_are_refused_and_the_good_one_behind_them_is_score
 
 
 def test_nobody_changes_the_entry_of_another_and_its_owner_may(hub, board):
-    proposed(hub, good(board, "acme--good"), "Submit acme/good (run)")
+    proposed(hub, good(board, "acme--good"), "Submit acme/good (run)", "mallory")
     evil = write_submission(board.parent / "evil", name="acme/good", description="TAKEN OVER by mallory").read_bytes()
     proposed(hub, {**good(board, "mallory--x"), "submissions/mallory--x.toml": evil}, "Submit mallory/x (run)")
     before = contents(board)
@@ -249,6 +252,49 @@ def test_nobody_changes_the_entry_of_another_and_its_owner_may(hub, board):
     assert take(board, REPO)["acme--good"].reason == ""
 
 
+def test_a_name_belongs_to_its_account_to_its_organisation_s_members_and_to_the_model_s_owner(hub, board, tmp_path):
+    hub.organisations["lab"] = ["Anna", "mallory"]
+    proposed(hub, good(board, "acme--first"), "Submit acme/first (run)", "mallory")
+    proposed(hub, good(board, "lab--run"), "Submit lab/run (run)", "mallory")
+    proposed(hub, good(board, "lab--other"), "Submit lab/other (run)", "mal")
+    proposed(hub, good(board, "mallory--own"), "Submit mallory/own (run)")
+    said = good(board, "mallory--told")
+    said["submissions/mallory--told.toml"] += b'sender = "acme"\n'
+    proposed(hub, said, "Submit mallory/told (run)")
+    # A model under its repository's name may be sent by anybody; that it cannot be loaded here is another matter.
+    model = {"kind": "model", "reranker": "monot5", "model": "acme/t5", "revision": "0" * 40}
+    for number, (name, author) in enumerate([("acme/t5", "mallory"), ("acme/other", "mallory")]):
+        told = {**model, "model": "acme/t5" if number == 0 else "mallory/t5"}
+        text = write_submission(tmp_path / str(number), name=name, **told).read_bytes()
+        proposed(hub, {f"submissions/{name.replace('/', '--')}.toml": text}, f"Submit {name} (model)", author)
+    answers = take(board, REPO)
+    for slug in ("acme--first", "lab--other", "acme--other"):
+        assert "is neither your Hub account mal" in answers[slug].message, answers[slug]
+    assert "sender is written by the queue" in answers["mallory--told"].message
+    assert "neither your" not in answers["acme--t5"].message
+    assert (answers["lab--run"].reason, answers["mallory--own"].reason) == ("", "")
+    filed = {one.slug: one.sender for one in Ledger(board).submissions().values()}
+    assert (filed["lab--run"], filed["mallory--own"]) == ("mallory", "mallory")
+    listed = invoked_board(board)
+    assert "acme/good" in listed and not {"lab/run", "mallory/own"} & set(listed)
+
+
+def invoked_board(board: Path) -> list[str]:
+    """The entries of which `board check` says that nobody checked whose they are."""
+    done = CliRunner().invoke(commands, ["board", "check", "--board", str(board), "--json"])
+    return json.loads(done.stdout)["unchecked_senders"]
+
+
+def test_a_name_of_another_is_refused_before_anything_is_sent(hub, board, tmp_path):
+    first = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
+    file, run = write_submission(tmp_path / "new", name="acme/better"), write_run(tmp_path / "r", good_run(first))
+    with pytest.raises(BadInput, match="neither your Hub account tester.*choose the name tester/"):
+        command("submit", file, "--run", f"mini={run}", "--repo", REPO)
+    assert hub.repo(REPO).requests == []
+    hub.organisations["acme"] = ["tester"]
+    assert command("submit", file, "--run", f"mini={run}", "--repo", REPO, "--json")["changed"]
+
+
 def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_all_the_same(hub, board, monkeypatch):
     proposed(hub, good(board, "acme--better"))
     with monkeypatch.context() as patch:
@@ -257,6 +303,7 @@ def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_al
     waiting(board, "acme/better")
     assert take(board)["acme--better"].reason == ""
     before = contents(board)
+    hub.repo(REPO).requests[0]["author"] = {"name": "mallory"}
     assert "is not its owner" in take(board, REPO)["acme--better"].message
     assert contents(board) == before
 
@@ -382,6 +429,7 @@ def command(*words: object) -> Any:
 
 
 def test_the_commands_carry_a_submission_from_its_file_to_its_one_answer(hub, board, tmp_path):
+    hub.organisations["acme"] = ["tester"]
     first = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
     file, run = write_submission(tmp_path / "new", name="acme/better"), write_run(tmp_path / "r", good_run(first))
     made = command("submit", file, "--run", f"mini={run}", "--repo", REPO, "--json")

@@ -264,6 +264,7 @@ FIELDS = (
         "be text on one line",
         _fits_line(500),
     ),
+    Field("sender", "the Hub account that sent it; the queue writes it", "be an account", _fits_pattern(_PART)),
 )
 """Every key of a submission's file, in the order in which a file is written."""
 
@@ -306,6 +307,19 @@ def _take_model_of_teacher(values: dict[str, Any]) -> list[str]:
         if key in teacher and values.setdefault(key, teacher[key]) != teacher[key]:
             problems.append(f"{key} and options.teacher.{key} must agree; remove one of them")
     return problems
+
+
+def is_of_its_model(submission: Submission) -> bool:
+    """Is it a model under the name of its repository's owner? Anybody may submit one to a board on the Hub so."""
+    return submission.kind == "model" and submission.model.partition("/")[0].lower() == submission.owner.lower()
+
+
+def not_theirs(submission: Submission, sender: str) -> str:
+    """Why an account of the Hub may not submit under this name: an owner's name belongs to who has it there."""
+    return (
+        f"the owner {submission.owner} in the name is neither your Hub account {sender}, nor an organisation that "
+        f"shows you as a member, nor the owner of the model's repository; choose the name {sender}/..."
+    )
 
 
 def submission_text(submission: Submission) -> str:

@@ -11,7 +11,7 @@ import datetime
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,8 @@ def _answer_to(
             task, _, candidates = run.name.removesuffix(".trec.gz").partition(".")
             runs.append(f"{task}@{candidates}={run}")
         checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
+        if queue.public:
+            checked = replace(checked, submission=replace(checked.submission, sender=pending.owner))
         slug = checked.submission.slug
         file_on(checked, own)
         run_board(own.folder, slugs=[slug], trusted=False, **options)

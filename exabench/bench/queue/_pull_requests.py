@@ -12,9 +12,18 @@ from pathlib import Path
 import exabench.hub.pull_requests as hub
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._pending import LARGEST, Answer, Pending
-from exabench.bench.submissions import DRAWING, EXTERNAL_RUN_KINDS, NAME, TRAINING_FILES, read_submission
+from exabench.bench.submissions import (
+    DRAWING,
+    EXTERNAL_RUN_KINDS,
+    NAME,
+    TRAINING_FILES,
+    is_of_its_model,
+    not_theirs,
+    read_submission,
+)
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
+from exabench.core.nouns import Submission
 from exabench.hub.client import snapshot, until_seen
 from exabench.models.screening import SubmissionRefused
 
@@ -69,13 +78,7 @@ class PullRequestQueue:
         if not to.is_dir():
             self._download(pending, to)
         # Somebody else may have filed this name since a run that was killed fetched it, so this is asked every time.
-        slug = read_submission(to / "submission.toml").slug
-        owner = slug.partition("--")[0]
-        if Ledger(self.board).submission_file(slug).is_file() and pending.owner.lower() != owner.lower():
-            raise SubmissionRefused(
-                "invalid-submission",
-                f"{slug} is on the board, and {pending.owner} is not its owner; choose another name",
-            )
+        self._check_sender(read_submission(to / "submission.toml"), pending.owner)
         return to
 
     def answer(self, pending: Pending, answer: Answer) -> None:
@@ -99,9 +102,26 @@ class PullRequestQueue:
             pause=self.pause,
         )
 
+    def _check_sender(self, submission: Submission, sender: str) -> None:
+        """Raise SubmissionRefused where `sender`, an account of the Hub, may not use the submission's name.
+
+        An entry that another sent under the name of its model's owner is replaced by that account or by the owner.
+        """
+        file = Ledger(self.board).submission_file(submission.slug)
+        is_others = file.is_file() and read_submission(file).sender != sender
+        if sender.lower() == submission.owner.lower() or (is_of_its_model(submission) and not is_others):
+            return
+        if sender in hub.members(submission.owner):
+            return
+        if file.is_file():
+            what = f"{submission.slug} is on the board, and {sender} is not its owner; choose another name"
+        else:
+            what = not_theirs(submission, sender)
+        raise SubmissionRefused("invalid-submission", what)
+
     @cached_property
     def _me(self) -> str:
-        return hub.user_name()
+        return hub.account()[0]
 
     def _download(self, pending: Pending, to: Path) -> None:
         """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""

@@ -94,7 +94,7 @@ class HubDouble(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.repos: dict[str, Repo] = {}
-        self.organisations: dict[str, list[str]] = {}
+        self.organisations = {"acme": [USER], "my-group": [USER]}  # and their members
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []

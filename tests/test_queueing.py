@@ -239,6 +239,19 @@ def test_hostile_pull_requests_are_refused_and_the_good_one_behind_them_is_score
     assert {one["status"] for one in hub.repo(REPO).requests} == {"closed"}
 
 
+def test_a_request_that_takes_too_long_to_check_is_answered_and_the_next_is_taken(hub, board, monkeypatch):
+    proposed(hub, good(board))
+    proposed(hub, good(board, "acme--next"), "Submit acme/next (run)")
+    with monkeypatch.context() as patch:
+        patch.setattr(queueing, "_LONGEST_CHECK", 0.001)
+        answers = take(board, REPO)
+    assert answers.keys() == {"acme--better", "acme--next"}
+    for answer in answers.values():
+        assert (answer.reason, answer.message) == ("time-limit", "fetching or checking it took longer than 0.001 s")
+    proposed(hub, good(board, "acme--last"), "Submit acme/last (run)")
+    assert take(board, REPO)["acme--last"].reason == ""
+
+
 def test_nobody_changes_the_entry_of_another_and_its_owner_may(hub, board):
     proposed(hub, good(board, "acme--good"), "Submit acme/good (run)", "mallory")
     evil = write_submission(board.parent / "evil", name="acme/good", description="TAKEN OVER by mallory").read_bytes()
@@ -280,7 +293,7 @@ def test_a_name_belongs_to_its_account_to_its_organisation_s_members_and_to_the_
 
 
 def invoked_board(board: Path) -> list[str]:
-    """The entries of which `board check` says that nobody checked whose they are."""
+    """The entries of which `board check` says that their senders were never checked."""
     done = CliRunner().invoke(commands, ["board", "check", "--board", str(board), "--json"])
     return json.loads(done.stdout)["unchecked_senders"]
 
@@ -288,6 +301,7 @@ def invoked_board(board: Path) -> list[str]:
 def test_a_name_of_another_is_refused_before_anything_is_sent(hub, board, tmp_path):
     first = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
     file, run = write_submission(tmp_path / "new", name="acme/better"), write_run(tmp_path / "r", good_run(first))
+    hub.organisations.clear()
     with pytest.raises(BadInput, match="neither your Hub account tester.*choose the name tester/"):
         command("submit", file, "--run", f"mini={run}", "--repo", REPO)
     assert hub.repo(REPO).requests == []
@@ -429,7 +443,6 @@ def command(*words: object) -> Any:
 
 
 def test_the_commands_carry_a_submission_from_its_file_to_its_one_answer(hub, board, tmp_path):
-    hub.organisations["acme"] = ["tester"]
     first = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
     file, run = write_submission(tmp_path / "new", name="acme/better"), write_run(tmp_path / "r", good_run(first))
     made = command("submit", file, "--run", f"mini={run}", "--repo", REPO, "--json")

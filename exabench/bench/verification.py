@@ -240,7 +240,7 @@ def check(board: str | Path) -> list[str]:
 
 
 def unchecked_senders(board: str | Path) -> list[str]:
-    """The names of entries that came through no queue, or before it kept senders: nobody checked whose they are."""
+    """The names of entries that came through no queue, or before it kept senders: whose they are was never checked."""
     filed, _ = Ledger(Path(board)).readable_submissions()
     return sorted(one.name for one in filed.values() if one.kind != "baseline" and not one.sender)
 

@@ -94,6 +94,7 @@ class HubDouble(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.repos: dict[str, Repo] = {}
+        self.organisations = {"acme": [USER], "my-group": [USER]}  # and their members
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -189,7 +190,13 @@ class Answer(Faulty):
         if self.headers["Authorization"] == f"Bearer {REVOKED}":
             return self.refuse(401, "", "Invalid credentials in Authorization header")
         if parts == ["whoami-v2"]:
-            return self.json({"name": USER, "type": "user", "orgs": []})
+            organisations = [{"name": name} for name, who in self.server.organisations.items() if USER in who]
+            return self.json({"name": USER, "type": "user", "orgs": organisations})
+        if parts[0] == "organizations":
+            members = self.server.organisations.get(parts[1])
+            if members is None:
+                return self.refuse(404, "", "Organization not found")
+            return self.json([{"user": name, "fullname": name, "avatarUrl": "", "type": "user"} for name in members])
         if parts == ["validate-yaml"]:
             return self._validate(json.loads(self.body)["content"])
         if parts == ["repos", "create"]:

@@ -131,6 +131,7 @@ def test_a_run_over_a_custom_task_is_sent_to_a_board_on_the_hub(tmp_path: Path, 
     board, submission, run = filed(tmp_path, data)
     with HubDouble() as hub:
         point_at(hub.url, tmp_path / "home", monkeypatch)
+        hub.organisations["us"] = ["tester"]
         hub.commit("datasets/us/board", contents(board))
         send = ("bench", "submit", submission, "--run", f"bats={run}", "--repo", "us/board")
         assert command(*send) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def waiting(board: Path, name: str, **changes: Any) -> Path:
 
 
 def take(board: Path, repo: str = "") -> dict[str, Answer]:
-    queue = PullRequestQueue(board, repo, pause=0.0, unpacked=2 << 20) if repo else FolderQueue(board)
+    queue = PullRequestQueue(board, repo, pause=0.0) if repo else FolderQueue(board)
     return {answer.slug: answer for answer in work_off(queue)}
 
 
@@ -176,14 +177,17 @@ def hub(tmp_path, monkeypatch, board):
         yield server
 
 
-def proposed(hub: HubDouble, files: dict[str, bytes | None], title: str = "Submit acme/better (run)") -> None:
-    """A pull request made by hand: files put in, or taken out (None)."""
+def proposed(
+    hub: HubDouble, files: dict[str, bytes | None], title: str = "Submit acme/better (run)", author: str = ""
+) -> None:
+    """A pull request made by hand, by the owner that its title names: files put in, or taken out (None)."""
+    author = author or title.removeprefix("Submit ").partition("/")[0]
     repo = hub.repo(REPO)
     head = repo.commits[repo.refs["main"]]
     tree = {**head.files, **files}
     number = len(repo.requests) + 1
     repo.add({name: data for name, data in tree.items() if data is not None}, title, f"refs/pr/{number}", head.sha)
-    about = {"title": title, "author": {"name": "mallory"}, "createdAt": "2024-01-01T00:00:00.000Z", "status": "open"}
+    about = {"title": title, "author": {"name": author}, "createdAt": "2024-01-01T00:00:00.000Z", "status": "open"}
     repo.requests.append({"num": number, "isPullRequest": True, **about, "events": []})
 
 
@@ -202,7 +206,13 @@ HOSTILE: dict[str, dict[str, bytes | None]] = {
     "nothing": {"submissions/SLUG.toml": None, "runs/SLUG/mini.bm25-20.trec.gz": None},
     "no-submission": {"submissions/SLUG.toml": None},
     "no-gzip": {"runs/SLUG/mini.bm25-20.trec.gz": b"\x1f\x8bx"},
-    "a-bomb": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"\0" * (3 << 20), 1)},
+    "a-bomb": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"\0" * (200 << 20), 1)},
+    "many-lines": {"runs/SLUG/mini.bm25-20.trec.gz": gzip.compress(b"q Q0 d 1 1 x\n" * 1_000_000, 1)},
+    "dotted": {"submissions/SLUG.toml": b".".join([b"a"] * 30_000) + b" = 1"},
+    "quoted": {"submissions/SLUG.toml": b"'a' . \"b\" . " * 5_000 + b"c = 1"},
+    "a-header": {"submissions/SLUG.toml": b"[" + b".".join([b"a"] * 30_000) + b"]"},
+    "many-keys": {"submissions/SLUG.toml": b"".join(b"k%d = 1\n" % n for n in range(6_000))},
+    "megabytes": {"submissions/SLUG.toml": b"x = 1 #" + b"x" * (3 << 20)},
     **{f"path-{i}": {f"submissions/{slug}.toml": b"x", f"runs/{slug}/mini.bm25-20.trec.gz": b"x"}
        for i, slug in enumerate(["..", "acme", "acme--a--b", "acme--.git", "--x", "con--x" * 40])},
 }  # fmt: skip
@@ -216,18 +226,34 @@ def test_hostile_pull_requests_are_refused_and_the_good_one_behind_them_is_score
     report = {"models/acme--best/training.json": b"{}"}  # of a run no report is read, and half a one is no harm
     proposed(hub, {**good(board, "acme--best"), **report}, "Submit acme/best (run)")
     before = set(contents(board))
+    began = time.monotonic()
     answers = take(board, REPO)
+    assert time.monotonic() - began < 5 * len(HOSTILE), "no request keeps the queue for long"
     assert answers.pop("acme--best").reason == "" and answers.keys() == {f"bad--{name}" for name in HOSTILE}
     for number, (slug, answer) in enumerate(answers.items(), 1):
-        assert answer.reason == ("too-large" if slug == "bad--a-bomb" else "invalid-submission"), answer
+        bomb = slug in ("bad--a-bomb", "bad--many-lines")
+        assert answer.reason == ("too-large" if bomb else "invalid-submission") and len(answer.message) <= 400, answer
         [said] = hub.said(REPO, number)
         assert answer.reason in said and str(tmp_path) not in said
     assert not any("bad--" in name for name in set(contents(board)) - before)
     assert {one["status"] for one in hub.repo(REPO).requests} == {"closed"}
 
 
+def test_a_request_that_takes_too_long_to_check_is_answered_and_the_next_is_taken(hub, board, monkeypatch):
+    proposed(hub, good(board))
+    proposed(hub, good(board, "acme--next"), "Submit acme/next (run)")
+    with monkeypatch.context() as patch:
+        patch.setattr(queueing, "_LONGEST_CHECK", 0.001)
+        answers = take(board, REPO)
+    assert answers.keys() == {"acme--better", "acme--next"}
+    for answer in answers.values():
+        assert (answer.reason, answer.message) == ("time-limit", "fetching or checking it took longer than 0.001 s")
+    proposed(hub, good(board, "acme--last"), "Submit acme/last (run)")
+    assert take(board, REPO)["acme--last"].reason == ""
+
+
 def test_nobody_changes_the_entry_of_another_and_its_owner_may(hub, board):
-    proposed(hub, good(board, "acme--good"), "Submit acme/good (run)")
+    proposed(hub, good(board, "acme--good"), "Submit acme/good (run)", "mallory")
     evil = write_submission(board.parent / "evil", name="acme/good", description="TAKEN OVER by mallory").read_bytes()
     proposed(hub, {**good(board, "mallory--x"), "submissions/mallory--x.toml": evil}, "Submit mallory/x (run)")
     before = contents(board)
@@ -239,6 +265,50 @@ def test_nobody_changes_the_entry_of_another_and_its_owner_may(hub, board):
     assert take(board, REPO)["acme--good"].reason == ""
 
 
+def test_a_name_belongs_to_its_account_to_its_organisation_s_members_and_to_the_model_s_owner(hub, board, tmp_path):
+    hub.organisations["lab"] = ["Anna", "mallory"]
+    proposed(hub, good(board, "acme--first"), "Submit acme/first (run)", "mallory")
+    proposed(hub, good(board, "lab--run"), "Submit lab/run (run)", "mallory")
+    proposed(hub, good(board, "lab--other"), "Submit lab/other (run)", "mal")
+    proposed(hub, good(board, "mallory--own"), "Submit mallory/own (run)")
+    said = good(board, "mallory--told")
+    said["submissions/mallory--told.toml"] += b'sender = "acme"\n'
+    proposed(hub, said, "Submit mallory/told (run)")
+    # A model under its repository's name may be sent by anybody; that it cannot be loaded here is another matter.
+    model = {"kind": "model", "reranker": "monot5", "model": "acme/t5", "revision": "0" * 40}
+    for number, (name, author) in enumerate([("acme/t5", "mallory"), ("acme/other", "mallory")]):
+        told = {**model, "model": "acme/t5" if number == 0 else "mallory/t5"}
+        text = write_submission(tmp_path / str(number), name=name, **told).read_bytes()
+        proposed(hub, {f"submissions/{name.replace('/', '--')}.toml": text}, f"Submit {name} (model)", author)
+    answers = take(board, REPO)
+    for slug in ("acme--first", "lab--other", "acme--other"):
+        assert "is neither your Hub account mal" in answers[slug].message, answers[slug]
+    assert "sender is written by the queue" in answers["mallory--told"].message
+    assert "neither your" not in answers["acme--t5"].message
+    assert (answers["lab--run"].reason, answers["mallory--own"].reason) == ("", "")
+    filed = {one.slug: one.sender for one in Ledger(board).submissions().values()}
+    assert (filed["lab--run"], filed["mallory--own"]) == ("mallory", "mallory")
+    listed = invoked_board(board)
+    assert "acme/good" in listed and not {"lab/run", "mallory/own"} & set(listed)
+
+
+def invoked_board(board: Path) -> list[str]:
+    """The entries of which `board check` says that their senders were never checked."""
+    done = CliRunner().invoke(commands, ["board", "check", "--board", str(board), "--json"])
+    return json.loads(done.stdout)["unchecked_senders"]
+
+
+def test_a_name_of_another_is_refused_before_anything_is_sent(hub, board, tmp_path):
+    first = Ledger(board).candidates_run(Ledger(board).one_candidates("mini", "bm25-20"))
+    file, run = write_submission(tmp_path / "new", name="acme/better"), write_run(tmp_path / "r", good_run(first))
+    hub.organisations.clear()
+    with pytest.raises(BadInput, match="neither your Hub account tester.*choose the name tester/"):
+        command("submit", file, "--run", f"mini={run}", "--repo", REPO)
+    assert hub.repo(REPO).requests == []
+    hub.organisations["acme"] = ["tester"]
+    assert command("submit", file, "--run", f"mini={run}", "--repo", REPO, "--json")["changed"]
+
+
 def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_all_the_same(hub, board, monkeypatch):
     proposed(hub, good(board, "acme--better"))
     with monkeypatch.context() as patch:
@@ -247,6 +317,7 @@ def test_what_was_fetched_before_its_name_was_filed_is_held_against_its_owner_al
     waiting(board, "acme/better")
     assert take(board)["acme--better"].reason == ""
     before = contents(board)
+    hub.repo(REPO).requests[0]["author"] = {"name": "mallory"}
     assert "is not its owner" in take(board, REPO)["acme--better"].message
     assert contents(board) == before
 

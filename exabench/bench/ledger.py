@@ -22,7 +22,6 @@ import json
 import os
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +45,7 @@ from exabench.core.files import (
     digest_of,
     file_digest,
     from_json,
+    from_toml,
     json_text,
     read_bytes,
     read_json,
@@ -287,8 +287,8 @@ class Ledger:
         text = f"{text[:place]}, {toml_text(name)}{text[place:]}"
         try:
             # An edit by pattern is believed only when TOML reads what was meant.
-            is_good = tomllib.loads(text) == {**before, "tasks": [*before["tasks"], name]}
-        except tomllib.TOMLDecodeError:
+            is_good = from_toml(text) == {**before, "tasks": [*before["tasks"], name]}
+        except ValueError:
             return False
         if is_good:
             write(file, text)

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from exabench.bench import notes
 from exabench.bench.ledger import Ledger
 from exabench.core.errors import BadInput, plural, printable
+from exabench.core.files import USUAL_BOUND, Bound
 from exabench.core.nouns import Candidates, Run
+from exabench.core.unpacking import TooLarge
 from exabench.measure.runs import leave_out, read_run, select_queries
+from exabench.models.screening import SubmissionRefused
 from exabench.tasks.catalogue import single_task
 from exabench.tasks.collections import excluded_of, open_collection
 
 # Tasks and lists have neither = nor @ in their names, while the path of a run may have both: the first of each counts.
 _RUN = re.compile(r"(?P<task>[^=@]+)(?:@(?P<candidates>[^=]+))?=(?P<file>.+)", re.DOTALL)
+
+
+_LONGEST_LINE = 1024
+"""Bytes of a line of a run that was sent: ids of addresses are long, and those of published collections have 60."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +54,31 @@ class _Fit:
     stranger: tuple[str, str]
 
 
-def read_sent_run(ledger: Ledger, given: str) -> SentRun:
+def read_sent_run(ledger: Ledger, given: str, *, queued: bool = False) -> SentRun:
     """Read `given`, TASK=RUN or TASK@CANDIDATES=RUN, and find the list that it fits.
 
-    Raises BadInput where it fits none, with the first passage outside the nearest list, or more than one.
+    `queued`: it is a stranger's and was cut down to its list before it was sent, so that it has no more lines. Raises
+    BadInput where it fits none, with the first passage outside the nearest list, or more than one.
     """
     match = _RUN.fullmatch(given)
     if not match:
         raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
     file = match["file"]
     task = single_task(match["task"], board=ledger.folder)
-    whole = read_run(file)
+    bound = USUAL_BOUND
     if match["candidates"]:
         lists = [ledger.one_candidates(task.name, match["candidates"])]
+        if queued:
+            most = lists[0].queries * lists[0].depth
+            bound = Bound(most * _LONGEST_LINE, most)
     else:
         lists = ledger.candidates(task.name)
+    try:
+        whole = read_run(file, bound=bound)
+    except BadInput as error:
+        if queued and isinstance(error.__cause__, TooLarge):
+            raise SubmissionRefused("too-large", f"{Path(file).name}: a run has no more lines than its list") from error
+        raise
     # Self-matches can be told from the run alone, so the collection need not be there for them.
     run, self_matches, excluded = leave_out(whole, task.convention, {})
     fits = [_hold_against(run, candidates, ledger) for candidates in lists]

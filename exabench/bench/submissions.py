@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from exabench.core.errors import REASON, BadInput, printable
-from exabench.core.files import from_json, read_toml, toml_text
+from exabench.core.files import from_json, from_toml, read_toml, toml_text
 from exabench.core.licences import as_licence
 from exabench.core.nouns import Credit, Submission
 from exabench.core.records import Record, read
@@ -55,6 +54,7 @@ TYPES = (
 """What a submission can be; a model's reranker says it where the file does not."""
 
 _LARGEST = 1 << 16  # bytes
+_MOST_UNKNOWN = 3  # keys that are named; each line of them says all that there are
 # No file on Windows can be called so, whatever its ending; both halves of a name become parts of file names.
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 
@@ -264,6 +264,7 @@ FIELDS = (
         "be text on one line",
         _fits_line(500),
     ),
+    Field("sender", "the Hub account that sent it; the queue writes it", "be an account", _fits_pattern(_PART)),
 )
 """Every key of a submission's file, in the order in which a file is written."""
 
@@ -308,6 +309,19 @@ def _take_model_of_teacher(values: dict[str, Any]) -> list[str]:
     return problems
 
 
+def is_of_its_model(submission: Submission) -> bool:
+    """Is it a model under the name of its repository's owner? Anybody may submit one to a board on the Hub so."""
+    return submission.kind == "model" and submission.model.partition("/")[0].lower() == submission.owner.lower()
+
+
+def not_theirs(submission: Submission, sender: str) -> str:
+    """Why an account of the Hub may not submit under this name: an owner's name belongs to who has it there."""
+    return (
+        f"the owner {submission.owner} in the name is neither your Hub account {sender}, nor an organisation that "
+        f"shows you as a member, nor the owner of the model's repository; choose the name {sender}/..."
+    )
+
+
 def submission_text(submission: Submission) -> str:
     """A submission as the TOML that `read_submission` reads back; what it does not say leaves no trace."""
     lines = []
@@ -321,13 +335,15 @@ def submission_text(submission: Submission) -> str:
 def _problems(values: dict[str, Any]) -> list[str]:
     known = [field.name for field in FIELDS]
     problems = []
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" (its keys: {', '.join(known)})"
-            if near:
-                hint = f" (did you mean {near[0]}?)"
-            problems.append(f"unknown key {printable(key)!r}{hint}")
+    unknown = [key for key in values if key not in known]
+    for key in unknown[:_MOST_UNKNOWN]:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f" (its keys: {', '.join(known)})"
+        if near:
+            hint = f" (did you mean {near[0]}?)"
+        problems.append(f"unknown key {printable(key)!r}{hint}")
+    if len(unknown) > _MOST_UNKNOWN:
+        problems.append(f"{len(unknown) - _MOST_UNKNOWN} further unknown keys")
 
     kind = values.get("kind")
     needs_of = kind
@@ -529,7 +545,7 @@ def read_training(folder: str | Path) -> Training:
 
     file = Path(folder, "recipe.toml")
     try:
-        recipe = tomllib.loads(texts["recipe.toml"])
+        recipe = from_toml(texts["recipe.toml"])
         file = Path(folder, "training.json")
         values = from_json(texts["training.json"])
     except (ValueError, RecursionError) as error:

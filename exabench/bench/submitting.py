@@ -20,6 +20,8 @@ from exabench.bench.submissions import (
     FIELDS,
     TRAINING_FILES,
     Training,
+    is_of_its_model,
+    not_theirs,
     read_submission,
     read_training,
     submission_text,
@@ -29,7 +31,7 @@ from exabench.core.files import check_standard_input, digest_of, gzip_bytes, rep
 from exabench.core.nouns import FIRST_STAGE, Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
-from exabench.hub.pull_requests import Listed, has_bytes, list_files as files_of, open_requests
+from exabench.hub.pull_requests import Listed, account, has_bytes, list_files as files_of, open_requests
 from exabench.measure.runs import run_digest, run_text
 from exabench.parts.assembly import check_part, reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
@@ -181,6 +183,8 @@ def check(
 
         if submission.withdrawn:
             problems.append("withdrawn is set by `exabench bench withdraw`; remove it")
+        if submission.sender:
+            problems.append("sender is written by the queue, which knows who sent it; remove it")
         if kind == "baseline" or slug in {f"exabench--{baseline}" for baseline in BASELINES}:
             problems.append(f"{name}: baselines are reserved for exabench; submit a ranking as kind run")
         if kind == "run" and not runs:
@@ -224,7 +228,7 @@ def check(
     remarks: list[str] = []
     for text in runs:
         try:
-            sent = read_sent_run(ledger, text)
+            sent = read_sent_run(ledger, text, queued=queued)
             key = (sent.task, sent.candidates)
             if key in checked_runs:
                 raise BadInput(f"two runs are given for {sent.task} over {sent.candidates}; keep one")
@@ -358,6 +362,11 @@ def send(
     checked = check(file, runs, ledger, public=True)
     for line in checked.notes:
         note(line)
+    if repo and not (dry_run or is_of_its_model(checked.submission)):
+        sender, organisations = account()
+        owner = checked.submission.owner.lower()
+        if owner not in {name.lower() for name in (sender, *organisations)}:
+            raise BadInput(not_theirs(checked.submission, sender), file=file)
     if not dry_run:
         checked = with_api_runs(checked, ledger, data, progress)
     if repo:

@@ -239,6 +239,12 @@ def check(board: str | Path) -> list[str]:
     return problems
 
 
+def unchecked_senders(board: str | Path) -> list[str]:
+    """The names of entries that came through no queue, or before it kept senders: whose they are was never checked."""
+    filed, _ = Ledger(Path(board)).readable_submissions()
+    return sorted(one.name for one in filed.values() if one.kind != "baseline" and not one.sender)
+
+
 def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file: Path) -> None:
     """Check one file of a board, with the kind that `Ledger.files` gives it. Raises BadInput.
 

@@ -31,6 +31,8 @@ from exabench.core.errors import BadInput, CheckFailed, plural
 if TYPE_CHECKING:
     from exabench.board.eval_results import ComparedValue
 
+_MOST_NAMED = 5  # entries in a note; --json has them all
+
 
 @click.group(
     cls=CommandGroup,
@@ -80,14 +82,21 @@ def init(title: str, tasks: tuple[str, ...], data: Path | None, board: Path, **o
 @board_option
 def check(board: Path) -> None:
     """Validate every file of a leaderboard; prints one line for each problem."""
-    from exabench.bench.verification import check
+    from exabench.bench.verification import check, unchecked_senders
 
     problems = check(board)
+    unchecked = unchecked_senders(board)
+    notes = []
+    if unchecked:
+        entries = plural(len(unchecked), "entry", "entries")
+        more = "" if len(unchecked) <= _MOST_NAMED else ", ..."
+        named = ", ".join(unchecked[:_MOST_NAMED])
+        notes.append(f"note: {entries} came through no queue, which would know their senders: {named}{more}")
     text = f"{board}: every file is in order"
     if problems:
         text = "\n".join(problems)
-    value = {"holds": not problems, "problems": problems}
-    answer(value, text)
+    value = {"holds": not problems, "problems": problems, "unchecked_senders": unchecked}
+    answer(value, text, *notes)
     if problems:
         raise CheckFailed(f"{board}: {plural(len(problems), 'problem')}")
 

@@ -22,6 +22,7 @@ import tempfile
 import tomllib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -37,47 +38,62 @@ LARGEST_FILE = 1 << 31
 MOST_LINES = 50_000_000
 """Lines of such a file, seven times that run's: a line of an empty word costs more memory than its byte."""
 
+
+@dataclass(frozen=True)
+class Bound:
+    """The most bytes, unpacked, and the most lines of a file that is read as a whole."""
+
+    bytes: int = LARGEST_FILE
+    lines: int = MOST_LINES
+
+
+USUAL_BOUND = Bound()
+
 LONGEST_LINE = 1 << 26
 """Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
 
 _UNFINISHED = ".unfinished"
 
 
-def read_bytes(path: str | Path) -> bytes:
+def read_bytes(path: str | Path, bound: Bound = USUAL_BOUND) -> bytes:
     """The content of a file, or of standard input for "-"; a packed one, known by its first bytes, is unpacked.
 
-    gzip, bzip2, xz, Zstandard, LZ4 and zip archives of one file. Raises BadInput, also for more than LARGEST_FILE bytes
-    or MOST_LINES lines, before they fill the memory.
+    gzip, bzip2, xz, Zstandard, LZ4 and zip archives of one file. Raises BadInput, also for more than `bound`, before it
+    fills the memory.
     """
-    with _content(path, LARGEST_FILE) as (content, packing):
+    with _content(path, bound) as (content, packing):
         if packing:
-            return read_within_bounds(content)
+            return read_within_bounds(content, bound)
         # Of that size: without one, a buffered file is read piece by piece and put together, eight times as slowly.
         size = content.seek(0, os.SEEK_END)
         content.seek(0)
         data = content.read(size)
-        if len(data) > MOST_LINES and data.count(b"\n") > MOST_LINES:  # no file has more lines than bytes
+        if len(data) > bound.lines and data.count(b"\n") > bound.lines:  # no file has more lines than bytes
             raise TooLarge("has more lines")
         return data
 
 
-def read_within_bounds(stream: IO[bytes]) -> bytes:
-    """All that a stream holds. Raises TooLarge as soon as it is more than a file may hold."""
+def read_within_bounds(stream: IO[bytes], bound: Bound = USUAL_BOUND) -> bytes:
+    """All that a stream holds. Raises TooLarge as soon as it is more than `bound`."""
     whole = io.BytesIO()
     count = 0
     while piece := stream.read(1 << 20):
         count += piece.count(b"\n")
         whole.write(piece)
-        if count > MOST_LINES:
+        if count > bound.lines:
             raise TooLarge("has more lines")
-        if whole.tell() > LARGEST_FILE:
+        if whole.tell() > bound.bytes:
             raise TooLarge("has more bytes")
     return whole.getvalue()  # CPython hands out the buffer itself: nothing is copied
 
 
 @contextlib.contextmanager
-def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
-    """A file's content, unpacked, and the name of its packing; what goes wrong in reading it is one BadInput line."""
+def _content(path: str | Path, bound: Bound | None) -> Iterator[tuple[IO[bytes], str]]:
+    """A file's content, unpacked, and the name of its packing; what goes wrong in reading it is one BadInput line.
+
+    Without a bound the file is read line by line, whatever its size.
+    """
+    largest = bound.bytes if bound else math.inf
     packing = ""
     with contextlib.ExitStack() as opened:
         opened.enter_context(_reading(path))
@@ -87,16 +103,17 @@ def _content(path: str | Path, bound: float) -> Iterator[tuple[IO[bytes], str]]:
             else:
                 raw = opened.enter_context(open(path, "rb"))
                 if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # a pipe cannot go back to its beginning
-                    raw = io.BytesIO(read_within_bounds(raw))
+                    raw = io.BytesIO(read_within_bounds(raw, bound or USUAL_BOUND))
             size = raw.seek(0, os.SEEK_END)
-            if size > bound:
+            if size > largest:
                 raise TooLarge(f"has {size:,} bytes")
             raw.seek(0)
             packing = packing_of(raw.read(16))
             raw.seek(0)
-            yield unpack(raw, size, bound), packing
+            yield unpack(raw, size, largest), packing
         except TooLarge as error:
-            most = f"{LARGEST_FILE:,} bytes and {MOST_LINES:,} lines"
+            allowed = bound or USUAL_BOUND
+            most = f"{allowed.bytes:,} bytes and {allowed.lines:,} lines"
             raise BadInput(f"{error}; files of up to {most} are read", file=path) from error
         except BROKEN as error:
             if not packing:
@@ -153,7 +170,7 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """
     number = 0
     encoding = "utf-8-sig"  # a byte-order mark stands before the first line alone
-    with _content(path, math.inf) as (content, _):
+    with _content(path, None) as (content, _):
         while line := content.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
@@ -196,10 +213,24 @@ def _finite(text: str) -> float:
     return value
 
 
+_MOST_PARTS = 50  # of a dotted key; the longest of exabench have five
+_LONG_KEY = re.compile(
+    # Begins only where a part can, and gives no character back, so that it takes time that grows with the text alone.
+    rf"""(?<![\w"'.-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}"""
+)
+
+
+def from_toml(text: str) -> dict[str, Any]:
+    """TOML text as a dict. Raises ValueError, also for a dotted key without end, or RecursionError."""
+    if _LONG_KEY.search(text):  # the time that a dotted key takes to read grows with the square of its parts
+        raise ValueError(f"a dotted key has more than {_MOST_PARTS} parts")
+    return tomllib.loads(text)
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises BadInput."""
     try:
-        return tomllib.loads(read_text(path))
+        return from_toml(read_text(path))
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise BadInput(f"is not TOML ({error})", file=path) from error
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from pathlib import Path
 
-from exabench.core.files import read_text
+from exabench.core.files import read_toml
 
 REFUSAL = "refuses to answer"
 QUESTION = "asks for something"
@@ -73,5 +72,5 @@ def _pattern(kind: str) -> re.Pattern[str]:
 @functools.cache
 def _wordings(kind: str) -> str:
     """The wordings of a kind, as one regular expression."""
-    known = tomllib.loads(read_text(Path(__file__).with_suffix(".toml")))
+    known = read_toml(Path(__file__).with_suffix(".toml"))
     return f"(?:{'|'.join(known[kind])})"

@@ -384,7 +384,7 @@ class Submission:
     of system, such as cross-encoder. Runs of one system that differ only by chance are its samples: each is a
     submission of the same `system` with its own `sample` number, from 1. `notes` say, by task and candidate list
     ("mini.bm25-100"), what was odd when its endpoint was called. `withdrawn` is the reason why it no longer counts,
-    empty while it does.
+    empty while it does. `sender` is the Hub account that sent it, where a queue has seen that.
     """
 
     name: str
@@ -412,6 +412,7 @@ class Submission:
     type: str = ""
     system: str = ""
     sample: int = 0
+    sender: str = ""
 
     @cached_property
     def slug(self) -> str:

@@ -8,14 +8,13 @@ no recipe.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import PACKAGE, digest_of, read_toml
+from exabench.core.files import PACKAGE, digest_of, from_toml, read_toml
 from exabench.core.licences import as_licence
 
 FOLDER = PACKAGE / "recipes"
@@ -112,7 +111,7 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
             table[key] = dict(inner)
             table = table[key]
         try:
-            table[keys[-1]] = tomllib.loads(f"value = {text}")["value"]
+            table[keys[-1]] = from_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):  # no TOML; a number of thousands of digits; brackets without end
             table[keys[-1]] = text
     return result

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from exabench.core.errors import BadInput
 from exabench.hub.client import api, asking
 
 KIND = "dataset"
@@ -83,10 +84,23 @@ def close(repo: str, number: int) -> None:
         api().change_discussion_status(repo, number, "closed", repo_type=KIND)
 
 
-def user_name() -> str:
-    """The user that the token belongs to. Raises as `open_requests` does."""
+def account() -> tuple[str, set[str]]:
+    """The user that the token belongs to, and this user's organisations. Raises as `open_requests` does."""
     with asking("who am I"):
-        return api().whoami()["name"]
+        said = api().whoami()
+        return said["name"], {organisation["name"] for organisation in said.get("orgs", ())}
+
+
+def members(organisation: str) -> set[str]:
+    """The accounts that an organisation of the Hub shows as its members; none where it shows none, or is none.
+
+    Raises OutsideFailed.
+    """
+    try:
+        with asking(f"members of {organisation}"):
+            return {member.username for member in api().list_organization_members(organisation)}
+    except BadInput:
+        return set()
 
 
 def list_files(repo: str, revision: str) -> dict[str, Listed]:

@@ -19,7 +19,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from exabench.core.errors import BadInput, plural, printable
-from exabench.core.files import digest_of, gzip_bytes, read_bytes, refuse_utf_16, text_of, write
+from exabench.core.files import (
+    USUAL_BOUND,
+    Bound,
+    digest_of,
+    gzip_bytes,
+    read_bytes,
+    refuse_utf_16,
+    text_of,
+    write,
+)
 from exabench.core.nouns import Convention, Run
 from exabench.measure.columns import LARGEST_SCORE, SCORE, Columns, GivenRow, check_query_ids, columns_of
 from exabench.measure.layouts import file_columns, python_columns, table_columns
@@ -44,20 +53,20 @@ _CONTROL = re.compile(rb"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ENDINGS = re.compile(r"(\.(trec|txt|tsv|csv|json|jsonl|parquet))?(\.(gz|bz2|xz|zst|zstd|lz4|zip))?$")
 
 
-def read_run(path: str | Path, name: str | None = None) -> Run:
+def read_run(path: str | Path, name: str | None = None, *, bound: Bound = USUAL_BOUND) -> Run:
     """Read a run file into ranking order: TREC or MS MARCO lines, JSON, JSONL or Parquet, packed or plain.
 
     docs/files.md lists the layouts; "-" is standard input. Where there are no scores, the order is that of the ranks.
     Raises BadInput with file, line and id for: an empty file, a line of another number of columns, a score that is not
     a finite number in single precision, a rank that is not a whole number or appears twice, a document twice in one
     query, three whole numbers of which no third is rank 1, whitespace or control characters inside ids, text that is
-    not UTF-8.
+    not UTF-8, more than `bound`.
     """
     if not name:
         name = "stdin"
         if str(path) != "-":
             name = _ENDINGS.sub("", Path(path).name)
-    data = read_bytes(path)
+    data = read_bytes(path, bound)
     columns = file_columns(data, path, SCORE)
     if columns is not None:
         return _run_of_columns(name, columns)

@@ -10,8 +10,10 @@ import contextlib
 import datetime
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 ANSWER = "answer.json"
+
+_LONGEST_CHECK = 900.0
+"""Seconds to fetch and check one submission, outside the jail: fifty runs of MS MARCO's size take five minutes."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,29 @@ def raise_waiting(answers: Iterable[Answer]) -> None:
         raise kind(list_by_message(messages))
 
 
+class _TimeIsUp(BaseException):
+    """No Exception, so that nothing in between takes it for a failure of its own and tries again."""
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise _TimeIsUp where the block takes longer; in the main thread, the only one that signals can interrupt."""
+
+    def stop(*_: object) -> None:
+        raise _TimeIsUp(f"fetching or checking it took longer than {seconds:g} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _answer_to(
     queue: Queue,
     pending: Pending,
@@ -187,7 +215,8 @@ def _answer_to(
     real = Ledger(queue.board)
     own = Ledger(staging / "board")
     try:
-        sent = queue.fetch(pending, staging / "sent")
+        with _time_limit(_LONGEST_CHECK):
+            sent = queue.fetch(pending, staging / "sent")
 
         # A board with the same settings, tasks and candidates, and no result but those of this submission.
         # The folder of candidate lists is a link, since it can be large and nothing here writes to it; that of tasks is
@@ -208,7 +237,10 @@ def _answer_to(
         for run in sorted(sent.glob("runs/*.trec.gz")):
             task, _, candidates = run.name.removesuffix(".trec.gz").partition(".")
             runs.append(f"{task}@{candidates}={run}")
-        checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
+        with _time_limit(_LONGEST_CHECK):
+            checked = check(sent / "submission.toml", runs, real, public=queue.public, queued=True)
+        if queue.public:
+            checked = replace(checked, submission=replace(checked.submission, sender=pending.owner))
         slug = checked.submission.slug
         file_on(checked, own)
         run_board(own.folder, slugs=[slug], trusted=False, **options)
@@ -220,6 +252,8 @@ def _answer_to(
         answer = acceptance(slug, real.results(slug))
     except (OutsideFailed, CannotWrite):
         raise
+    except _TimeIsUp as error:
+        answer = refusal(pending.slug, SubmissionRefused("time-limit", str(error)))
     except Exception as error:  # whatever the files of a sender bring about is an answer, and no end of the queue
         answer = refusal(pending.slug, error)
         if answer.waits:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import shutil
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +12,18 @@ from pathlib import Path
 import exabench.hub.pull_requests as hub
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._pending import LARGEST, Answer, Pending
-from exabench.bench.submissions import DRAWING, EXTERNAL_RUN_KINDS, NAME, TRAINING_FILES, read_submission
+from exabench.bench.submissions import (
+    DRAWING,
+    EXTERNAL_RUN_KINDS,
+    NAME,
+    TRAINING_FILES,
+    is_of_its_model,
+    not_theirs,
+    read_submission,
+)
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
+from exabench.core.nouns import Submission
 from exabench.hub.client import snapshot, until_seen
 from exabench.models.screening import SubmissionRefused
 
@@ -28,6 +35,7 @@ _PLACE = re.compile(
     rf"|models/([A-Za-z0-9._-]+)/(?:{_REPORT})"
 )
 _MOST = 2000  # files of one submission: a run for each task and list, and a report
+_LARGEST_SUM = 1 << 30  # bytes of these files together: packed runs of BEIR over many lists are tens of megabytes
 _RETRIES = 4  # with a pause doubled each time: about 15 seconds, then the next run of the queue tries again
 
 
@@ -36,13 +44,12 @@ class PullRequestQueue:
     """The pull requests of `repo`; the board itself is in `board`. Answers are comments, each given once.
 
     A pull request may touch exactly the three places of one submission. One that was answered is closed: its files
-    come with the board's own commit. `pause`: seconds before the first retry; `unpacked`: bytes that a run may have.
+    come with the board's own commit. `pause`: seconds before the first retry.
     """
 
     board: Path
     repo: str
     pause: float = 1.0
-    unpacked: int = 1 << 30
     public = True  # anybody may send something, so a model is a Hub id at a commit
 
     def waiting(self) -> list[Pending]:
@@ -71,13 +78,7 @@ class PullRequestQueue:
         if not to.is_dir():
             self._download(pending, to)
         # Somebody else may have filed this name since a run that was killed fetched it, so this is asked every time.
-        slug = read_submission(to / "submission.toml").slug
-        owner = slug.partition("--")[0]
-        if Ledger(self.board).submission_file(slug).is_file() and pending.owner.lower() != owner.lower():
-            raise SubmissionRefused(
-                "invalid-submission",
-                f"{slug} is on the board, and {pending.owner} is not its owner; choose another name",
-            )
+        self._check_sender(read_submission(to / "submission.toml"), pending.owner)
         return to
 
     def answer(self, pending: Pending, answer: Answer) -> None:
@@ -101,9 +102,26 @@ class PullRequestQueue:
             pause=self.pause,
         )
 
+    def _check_sender(self, submission: Submission, sender: str) -> None:
+        """Raise SubmissionRefused where `sender`, an account of the Hub, may not use the submission's name.
+
+        An entry that another sent under the name of its model's owner is replaced by that account or by the owner.
+        """
+        file = Ledger(self.board).submission_file(submission.slug)
+        is_others = file.is_file() and read_submission(file).sender != sender
+        if sender.lower() == submission.owner.lower() or (is_of_its_model(submission) and not is_others):
+            return
+        if sender in hub.members(submission.owner):
+            return
+        if file.is_file():
+            what = f"{submission.slug} is on the board, and {sender} is not its owner; choose another name"
+        else:
+            what = not_theirs(submission, sender)
+        raise SubmissionRefused("invalid-submission", what)
+
     @cached_property
     def _me(self) -> str:
-        return hub.user_name()
+        return hub.account()[0]
 
     def _download(self, pending: Pending, to: Path) -> None:
         """Put the submission, its runs and its report into the new folder `to`. Raises SubmissionRefused."""
@@ -137,6 +155,10 @@ class PullRequestQueue:
                     f"one submission, and nothing else; this one changes {printable(path)}",
                 )
 
+        total = sum(file.size for path, file in listed.items() if slug in path.split("/")[1:2])
+        if total > _LARGEST_SUM:
+            raise SubmissionRefused("too-large", f"its files have {total:,} bytes; at most {_LARGEST_SUM:,} are taken")
+
         with replacing_folder(to) as folder:
             fetched = folder / "fetched"
 
@@ -162,7 +184,6 @@ class PullRequestQueue:
             (folder / "runs").mkdir()
             for path in sorted(runs):
                 run = fetch(path)
-                _check_unpacked(run, self.unpacked)
                 os.replace(run, folder / "runs" / run.name)
             for path in sorted(listed):
                 if path.startswith(f"models/{slug}/"):
@@ -173,16 +194,3 @@ class PullRequestQueue:
 
 def _mark(pending: Pending) -> str:
     return f"<!-- exabench answer {pending.revision} -->"
-
-
-def _check_unpacked(file: Path, largest: int) -> None:
-    """Raises SubmissionRefused for a run that unpacks to more than a run can be, without unpacking all of it."""
-    size = 0
-    try:
-        with gzip.open(file) as stream:
-            while piece := stream.read(1 << 20):
-                size += len(piece)
-                if size > largest:
-                    raise SubmissionRefused("too-large", f"{file.name} unpacks to more than {largest:,} bytes")
-    except (OSError, EOFError, zlib.error) as error:
-        raise SubmissionRefused("invalid-submission", f"{file.name} is not a complete gzip file") from error

@@ -114,7 +114,7 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
         shares = report.get(key)
         if isinstance(shares, Mapping) and all(isinstance(share, float | int) for share in shares.values()):
             lines.append((name, ", ".join(f"{100 * share:.0f}% {value}" for value, share in shares.items())))
-    for key in ("first stages", "negative sources"):
+    for key in ("first stages", "passages by first stages", "negative sources"):
         if isinstance(report.get(key), Mapping):
             lines.append(("Candidates from", ", ".join(map(str, report[key]))))
     return lines

@@ -135,6 +135,7 @@ def dataset(board: Board, release: Release) -> Values:
             results += board.by_submission[slug]
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
     figures = {}
+    gains = {}
     sources = {}
     fields = {}
     first_splits = {}
@@ -143,6 +144,7 @@ def dataset(board: Board, release: Release) -> Values:
     size = 0
     for name, table_of_release in release.tables.items():
         figures[name] = figures_of(table_of_release)
+        gains[name] = _gains(board, release, name)
         sources[name] = source_tasks(table_of_release, board.folder)
         fields[table_of_release.family] = table_of_release.columns
         first_splits[name] = "train" if "train" in table_of_release.splits else min(table_of_release.splits, default="")
@@ -154,6 +156,7 @@ def dataset(board: Board, release: Release) -> Values:
         "release": release,
         "row_is": ROW_IS,
         "figures": figures,
+        "gains": gains,
         "sources": sources,
         "size": three_digits(size, 1e6),
         "fields": fields,

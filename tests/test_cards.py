@@ -100,7 +100,7 @@ def test_a_card_shows_rows_says_how_to_load_them_and_what_each_field_means_befor
     order = ["Look at the data", "How to load it", "Fields", "How it was made", "Source collections"]
     assert headings[:6] == [*order, "Version 1.0.0 in figures"]
     assert "| `relevant` | bool | the label: does the passage answer the query? |" in text
-    assert "| mini (comes with exabench) (`mini`) | CC0-1.0 | `explanations` |" in text
+    assert "| mini (comes with exabench) (`mini`) | en | 240 | CC0-1.0 | `explanations` |" in text
     about = front(text)
     assert about["language"] == ["en"] and about["annotations_creators"] == ["other"]
     assert (about["language_creators"], about["multilinguality"]) == (["other"], "monolingual")
@@ -154,9 +154,39 @@ def test_languages_and_licences_are_those_of_the_collections() -> None:
     about = front(text)
     assert (about["language"], about["multilinguality"]) == (["en", "ja"], "multilingual")
     scifact = task("scifact")
-    assert f"| {scifact.title} (`scifact`) | {plain(scifact.licence)} | `by-people`, `listwise-20k` |" in text
+    told = f"| {scifact.title} (`scifact`) | en | 5,183 | {plain(scifact.licence)} | `by-people`, `listwise-20k` |"
+    assert told in text
     assert scifact.hub["repo"] in about["source_datasets"]
     assert "language" not in front(made(a_release("default"))), "nothing says what language the texts are in"
+
+
+def test_a_licence_that_is_other_has_the_name_of_the_terms_it_was_inherited_from() -> None:
+    table = a_table("by-people", "explanations", teacher={}, prompt="", tokens={}, licence="other")
+    release = a_release("default", tables={"by-people": table})
+    for source, name in (("trec-dl-2019", "ms-marco-terms-non-commercial-research-only"), ("scifact", None)):
+        about = front(card(release, template_for("default"), sources={"by-people": [task(source)]}))
+        assert (about["license"], about.get("license_name")) == ("other", name)
+
+
+def test_figures_of_a_table_name_no_replies_that_nobody_gave(tmp_path: Path) -> None:
+    assert main(["data", "build", "mini-scored", "--to", str(tmp_path)]) == 0
+    text = (tmp_path / "release" / "README.md").read_text().partition("in figures")[2]
+    made_with = text.partition("Of 60 inputs")[0]
+    assert "`rrf(bm25,bm25-long)`" in made_with and "tokens" not in made_with and "replies" not in made_with
+    # Each figure once; a count of passages is no share of rows.
+    assert text.count(" 600 |") == 2 and "First stages (share of rows)" not in text
+    assert "| Passages in a list | 10 | 10 |" in text
+
+
+def test_tables_in_what_is_known_of_a_teacher_are_shown_in_words() -> None:
+    teacher = {"model": "gpt", "recorded": True, "scores": {"scale": "log-odds", "letters": ["A", "B"]}}
+    text = made(a_release("default", tables={"set": a_table("set", "explanations", teacher=teacher)}))
+    made_with = text.partition("| made with |")[2].partition("recipe's fingerprint")[0]
+    assert (
+        "| teacher's scores.scale | `log-odds` |" in made_with
+        and "| replies | recorded, and played back |" in made_with
+    )
+    assert "{" not in made_with and "'" not in made_with.replace("teacher's", "")
 
 
 def test_every_field_of_every_family_has_a_meaning() -> None:

@@ -106,7 +106,12 @@ def test_the_table_of_datasets_says_what_one_chooses_by(site: Path) -> None:
     for head in ("Rows", "MB", "Language", "Texts from", "Licence", "Teacher", "Gain"):
         assert head in page
     assert "a query and a passage, with a label and why" in page and "CC0-1.0" in page
-    assert re.search(r"[+−]?\d+\.\d on mini", page)  # what acme/learnt gained
+    gained = re.search(r"[+−]?\d+\.\d on mini", page)
+    assert gained
+    told = f"Gain {gained[0]} (the score × 100 of acme/learnt minus that of the same model before training)"
+    learnt_from = re.sub(r" +(?=\))", "", words((site / "datasets/toy.html").read_text()))
+    assert learnt_from.count(told) == 1
+    assert "<dt>Gain</dt>" not in (site / "datasets/exabench-mini.html").read_text()
     assert "no model yet" in page
 
 

@@ -114,7 +114,7 @@ def figures_of(table: Table) -> list[tuple[str, str]]:
         shares = report.get(key)
         if isinstance(shares, Mapping) and all(isinstance(share, float | int) for share in shares.values()):
             lines.append((name, ", ".join(f"{100 * share:.0f}% {value}" for value, share in shares.items())))
-    for key in ("first stages", "negative sources"):
+    for key in ("first stages", "passages by first stages", "negative sources"):
         if isinstance(report.get(key), Mapping):
             lines.append(("Candidates from", ", ".join(map(str, report[key]))))
     return lines
@@ -135,6 +135,7 @@ def dataset(board: Board, release: Release) -> Values:
             results += board.by_submission[slug]
     results.sort(key=lambda r: (-r.value, r.submission, r.task, r.candidates))
     figures = {}
+    gains = {}
     sources = {}
     fields = {}
     first_splits = {}
@@ -143,6 +144,7 @@ def dataset(board: Board, release: Release) -> Values:
     size = 0
     for name, table_of_release in release.tables.items():
         figures[name] = figures_of(table_of_release)
+        gains[name] = _gains(board, release, name)
         sources[name] = source_tasks(table_of_release, board.folder)
         fields[table_of_release.family] = table_of_release.columns
         first_splits[name] = "train" if "train" in table_of_release.splits else min(table_of_release.splits, default="")
@@ -154,6 +156,7 @@ def dataset(board: Board, release: Release) -> Values:
         "release": release,
         "row_is": ROW_IS,
         "figures": figures,
+        "gains": gains,
         "sources": sources,
         "size": three_digits(size, 1e6),
         "fields": fields,

@@ -147,21 +147,18 @@ class Mined:
         return [row]
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
-        """Queries, groups, negatives by first stage, and how many candidates a reranker left out."""
+        """Queries, groups, and how many candidates a reranker left out."""
         groups = Counter[str]()
-        negatives = Counter[str]()
         candidates = 0
         left_out = 0
         for item in items:
             groups[item.data["query_id"]] += 1
-            negatives.update(item.data["negative_sources"])
             candidates += item.data["candidates"]
             left_out += item.data["left_out"]
         report: dict[str, Any] = {
             "queries": len(groups),
             "groups": groups.total(),
             "most_groups_of_a_query": max(groups.values(), default=0),
-            "negatives_by_source": dict(negatives),
         }
         if self.reranker is not None:
             report |= {"candidates": candidates, "left_out": left_out, "left_out_by": scorer(self.reranker)}

@@ -178,13 +178,9 @@ class ScoredBuilder:
         return scores
 
     def report(self, items: Iterable[Item]) -> Mapping[str, Any]:
-        """Queries by source, passages, and how many of these which first stages brought."""
+        """Queries by source, and passages."""
         queries, stages = count_values(items, "query_source", "first_stages")
-        report: dict[str, Any] = {
-            "queries": dict(queries),
-            "passages": stages.total(),
-            "passages_by_first_stages": dict(stages),
-        }
+        report: dict[str, Any] = {"queries": dict(queries), "passages": stages.total()}
         if self._asking is not None:
             report["scores"] = self._asking.identity["strategy"]
         return report

@@ -48,7 +48,7 @@ class Report:
                 self._shares["lists"]["repaired" if any(repairs.values()) else "whole"] += 1
                 self._counts["repairs"].update(repairs)
         if "first_stages" in row:
-            self._counts["first stages"].update(row["first_stages"])
+            self._counts["passages by first stages"].update(row["first_stages"])
         if "query_source" in row:
             self._shares["query sources"][row["query_source"]] += 1
         self._leaking += bool(leaks)

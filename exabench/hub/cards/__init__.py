@@ -21,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
+from exabench.core.licences import is_known_to_the_hub
 from exabench.core.nouns import Task
 from exabench.core.row_passages import ROW_IS, passages_of_row
 from exabench.core.rows import MEANINGS, DataFile, Release, Row, Table
@@ -152,7 +153,7 @@ def card(
         configs.append({"config_name": name, "data_files": data_files})
         info = {"config_name": name, "features": features, "splits": splits}
         infos.append({**info, "download_size": table_size, "dataset_size": table_size})
-    computed = licence_keys(table.licence for table in tables.values())
+    computed = licence_keys(_licences(tables, sources))
     computed |= {"size_categories": [size_category(all_rows)], "configs": configs, "dataset_info": one_or_list(infos)}
     # Not among the computed keys: a card that already exists keeps its own, and a template may know better.
     told = parse(split(template_text)[0], "the card's template")
@@ -189,6 +190,21 @@ def _origin(
     return keys
 
 
+def _licences(tables: Mapping[str, Table], sources: Mapping[str, Sequence[Task]]) -> list[str]:
+    """The licences of the tables; in place of "other" those of the sources that the Hub has no name for, if any."""
+    licences = []
+    for name, table in tables.items():
+        inherited = []
+        for source in sources.get(name, ()):
+            if source.licence and not is_known_to_the_hub(source.licence):
+                inherited.append(source.licence)
+        if table.licence.lower() == "other" and inherited:
+            licences += inherited
+        else:
+            licences.append(table.licence)
+    return licences
+
+
 def _is_synthetic(table: Table) -> bool:
     """Did a language model write, judge or order anything of it, here or where its file or run was made?"""
     options = table.recipe.get("options")
@@ -202,7 +218,14 @@ def _collections(sources: Mapping[str, Sequence[Task]]) -> list[dict[str, Any]]:
     for table, tasks in sorted(sources.items()):
         for task in tasks:
             if task.name not in found:
-                found[task.name] = {"name": task.name, "title": task.title, "licence": task.licence, "tables": []}
+                found[task.name] = {
+                    "name": task.name,
+                    "title": task.title,
+                    "language": task.language,
+                    "passages": task.documents or "not recorded",
+                    "licence": task.licence,
+                    "tables": [],
+                }
             found[task.name]["tables"].append(table)
     return [found[name] for name in sorted(found)]
 
@@ -492,6 +515,7 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
+    jinja.filters["settings"] = flatten_to_text
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
     # Values are printable, so no line can end the code block that it is in.
     jinja.filters["json"] = lambda value: Markdown(json.dumps(value, indent=2, ensure_ascii=False))

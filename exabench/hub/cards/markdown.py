@@ -11,10 +11,12 @@ TITLES = {
     "blocks": "Queries by source and first stage",
     "first stages": "First stages (share of rows)",
     "labels": "Labels (share of rows)",
+    "list": "Passages in a list",
     "leaks": "Leaks of benchmark queries and judged passages",
     "lists": "Teacher's orders (share of rows)",
     "overlap": "Source overlap (mean share of passages that two first stages have in common)",
     "query sources": "Sources of the queries (share of rows)",
+    "negatives": "Negatives in a row",
     "negative sources": "First stages that brought the negatives",
     "repairs": "What the teacher's orders needed",
 }

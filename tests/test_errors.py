@@ -79,7 +79,7 @@ LONG_FILES = {
         f'name = "{MANY}"\n',
         "no other character at either end",
     ),
-    "a key of TOML": ("bench submit given.toml --board board", f"{MANY} = 1\n", "withdrawn)"),
+    "a key of TOML": ("bench submit given.toml --board board", f"{MANY} = 1\n", "sender)"),
     "a key of a recipe": ("data build given.toml", f"{MANY} = 1\n", "builder, dataset, licence"),
     "an option": (f"evaluate oracle --task mini --set {MANY}=1", "", "its options: none"),
     "a metric": (f"bench score run --task mini --metric {MANY}", "", "as in nDCG@10 or RR(rel=2)@10"),

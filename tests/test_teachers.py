@@ -377,7 +377,7 @@ def test_a_wrong_key_is_said_at_once_and_without_the_key(monkeypatch: pytest.Mon
         handler.send(401, {"error": {"message": f"wrong key {handler.headers['authorization']}"}})
 
     with serving(refuses) as server, pytest.raises(BadInput, match=r"refuses: .*\*\*\*.*check base_url") as told:
-        list(teacher(server).complete(asked(9)))
+        list(teacher(server, api_key_env="OPENAI_API_KEY").complete(asked(9)))
     assert CANARY not in str(told.value) and len(server.seen) <= 8
 
 

@@ -13,6 +13,7 @@ from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import today
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
+from exabench.core.api_keys import check_keys
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import FIRST_STAGE, RESULT_FORMAT, BoardChange, Progress, Result, Run, Submission, silent
@@ -318,8 +319,10 @@ class BoardWorker:
 def reranker_options(submission: Submission) -> dict[str, Any]:
     """The options of the reranker of a submission of kind model, its model and revision among them.
 
-    `strategy`, `template` and `precision` are descriptions where the part has no such option.
+    `strategy`, `template` and `precision` are descriptions where the part has no such option. Raises BadInput for a key
+    that is not its server's own and that the user did not allow.
     """
+    check_keys(submission.options, f"{submission.slug}.toml")
     options = {}
     known = accepts(RERANKERS[submission.reranker])
     for name in OPTION_KEYS:

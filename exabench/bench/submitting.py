@@ -26,6 +26,7 @@ from exabench.bench.submissions import (
     read_training,
     submission_text,
 )
+from exabench.core.api_keys import check_keys
 from exabench.core.errors import BadInput, ExabenchError, MissingExtra, printable
 from exabench.core.files import check_standard_input, digest_of, gzip_bytes, replacing_folder, write
 from exabench.core.nouns import FIRST_STAGE, Progress, Run, Submission, silent
@@ -273,7 +274,9 @@ def with_api_runs(
     lists = ledger.candidates()
     if not lists:
         raise BadInput("has no candidates to rerank", file=ledger.folder)
-    reranker = reranker_of(submission.reranker, **_api_options(submission))
+    options = _api_options(submission)
+    check_keys(options, f"{submission.slug}.toml")
+    reranker = reranker_of(submission.reranker, **options)
     runs = {}
     notes = {}
     for done, candidates in enumerate(lists, 1):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from exabench.core.api_keys import KEY_ENV
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import json_text
 from exabench.core.nouns import Progress, silent
@@ -186,6 +187,28 @@ set_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Set an option; TABLE.KEY=VALUE sets a key inside a table.",
+)
+
+
+def _allow_keys(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+    """Tell every part, in the processes of workers too, which key variables the user allows."""
+    before = os.environ.get(KEY_ENV, "")
+
+    def restore() -> None:
+        os.environ[KEY_ENV] = before
+
+    if names:
+        os.environ[KEY_ENV] = ",".join([*names, before])
+        context.call_on_close(restore)
+
+
+key_option = click.option(
+    "--key-env",
+    multiple=True,
+    metavar="NAME",
+    expose_value=False,
+    callback=_allow_keys,
+    help="Allow a file to send the key in this environment variable to a server whose own it is not.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 

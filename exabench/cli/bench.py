@@ -24,6 +24,7 @@ from exabench.cli._command import (
     data_option,
     dry_run_option,
     duration,
+    key_option,
     known_first_stages,
     known_tasks,
     note,
@@ -547,6 +548,7 @@ def _grade(grade: int | None) -> str:
 @click.option("--repo", default="", help="Open a pull request on this board of the Hub (owner/name).")
 @to_option("Write the submission's files into this new folder instead.")
 @click.option("--branch", default="", hidden=True)
+@key_option
 @dry_run_option
 @data_option
 @board_option
@@ -635,6 +637,7 @@ def pending(repo: str, board: Path) -> None:
 @click.option("--reason", default="", help="Why numbers change, for the change log.")
 @click.option("--engine", default="local", show_default=True, help="Where to compute: local or ray.")
 @click.option("--workers", type=Count(0), default=0, help="Number of parallel workers; 0: one per GPU.")
+@key_option
 @data_option
 @board_option
 def run(

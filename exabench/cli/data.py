@@ -17,6 +17,7 @@ from exabench.cli._command import (
     completing,
     data_option,
     dry_run_option,
+    key_option,
     note,
     place_options,
     progress,
@@ -68,6 +69,7 @@ def list_() -> None:
 @data.command("show", examples=("exabench data show mini-explanations --set seed=7",))
 @recipe_argument
 @set_option
+@key_option
 def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     """Print RECIPE (a name or a file) with --set applied."""
     from exabench.data.building import data_recipe
@@ -87,6 +89,7 @@ def show_(recipe: str, pairs: tuple[str, ...]) -> None:
     )
 )
 @recipe_argument
+@key_option
 @to_option("Work folder; a rerun resumes there.  [default: exabench-data/<recipe>]")
 @click.option("--limit", type=Count(0), default=0, help="Build only the first N items.")
 @click.option(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exabench.core.api_keys import check_keys
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import PACKAGE, digest_of, from_toml, read_toml
 from exabench.core.licences import as_licence
@@ -69,6 +70,7 @@ def read_recipe(
             raise UnknownName(f"{kind} recipe", text, known)
         recipe = known[text]
 
+    check_keys(recipe.values, recipe.file)
     written = as_licence(recipe.values, recipe.file)
     # The Hub's spelling is taken on the command line as it is in a file.
     spelt = [re.sub(r"^\s*license\s*=", "licence=", pair) for pair in overrides]

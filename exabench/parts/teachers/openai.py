@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeGuard
 
+from exabench.core.api_keys import own_key
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
 from exabench.core.files import canonical_json
 from exabench.core.http import AnswerFailed, Client, Request, RequestLimits, StatusError, check_url
@@ -56,12 +57,13 @@ class ServerAnswer(NamedTuple):
 class OpenAI:
     """Many requests in flight (`concurrency`), a cool-down that all of them share, retries, and an end.
 
-    The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere; a server on
-    this machine needs none. A request is given up after `timeout` seconds and tried again `retries` times (server
-    errors, lost connections, time-outs, answers that are not JSON), each time after a longer break. 429 is no such
-    failure: everyone waits as long as Retry-After says, or longer each time, up to `patience` seconds. `base_url`
-    is the address that /chat/completions follows, or /completions where `api` says so: base models take plain text.
-    `model` and `revision` are what the server is said to serve.
+    The key is read from the environment variable `api_key_env` whenever it is needed and kept nowhere; unless that is
+    named, a known server gets its own (OPENAI_API_KEY for OpenAI's), and a server on this machine none. A request is
+    given up after `timeout` seconds and tried again `retries` times (server errors, lost connections, time-outs,
+    answers that are not JSON), each time after a longer break. 429 is no such failure: everyone waits as long as
+    Retry-After says, or longer each time, up to `patience` seconds. `base_url` is the address that /chat/completions
+    follows, or /completions where `api` says so: base models take plain text. `model` and `revision` are what the
+    server is said to serve.
 
     Servers differ: `limit_field` names the bound on answers, `send_temperature` false leaves the temperature to
     the server, `reasoning_effort` and `chat_template_kwargs` say how a model thinks, `reasoning_tokens` are allowed
@@ -80,7 +82,7 @@ class OpenAI:
         revision: str = "",
         *,
         base_url: str = "https://api.openai.com/v1",
-        api_key_env: str = "OPENAI_API_KEY",
+        api_key_env: str = "",
         concurrency: int = 16,
         timeout: float = 120.0,
         retries: int = 5,
@@ -96,12 +98,12 @@ class OpenAI:
         body: Mapping[str, Any] | None = None,
         top_logprobs: int = 20,
     ) -> None:
-        host = check_url("base_url", base_url, api_key_env)
+        host = check_url("base_url", base_url, "api_key_env")
         refused = sorted(set(_OWN_FIELDS) & set(body or {}))
         if refused:
             raise BadInput(f"body may not set {', '.join(refused)}: exabench does; use the options of teacher openai")
         self._url = base_url
-        self._key_name = api_key_env
+        self._key_name = api_key_env or own_key(host)
         self._limits = RequestLimits(concurrency, timeout, retries, patience)
         self._model = model
         self._seed = seed
@@ -252,7 +254,10 @@ class OpenAI:
     def _key(self) -> str:
         key = os.environ.get(self._key_name, "")
         if not key and self._needs_key:
-            raise BadInput(f"{self._url} needs a key: set the environment variable {self._key_name}")
+            how = f"set the environment variable {self._key_name}"
+            if not self._key_name:
+                how = "name its environment variable with api_key_env"
+            raise BadInput(f"{self._url} needs a key: {how}")
         check_key(self._key_name, key)
         return key or "none"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from endpoint import Endpoint, Handler, completion, serving
 from tiny_llama import tiny_llama
 from toys import contents, toml
 
@@ -201,3 +203,28 @@ def test_a_reranker_that_asks_in_several_rounds_names_every_reply_and_is_never_a
         shard.unlink()
     built(tmp_path, recipe(tmp_path, told, most_repairs=99), "again")
     assert contents(tmp_path / "again" / "release") == contents(tmp_path / "work" / "release")
+
+
+def test_a_prompt_that_is_refused_in_a_later_round_rejects_its_list_and_no_other(tmp_path: Path) -> None:
+    seen = []
+
+    def act(server: Endpoint, handler: Handler, body: Any) -> None:
+        [query] = re.findall("^Query: (.*)$", body["messages"][-1]["content"], re.MULTILINE)
+        seen.append(query)
+        if query == seen[0] and seen.count(query) > 2:
+            handler.send(400, {"error": {"message": "against the rules", "type": "invalid_request_error"}})
+        else:
+            whole = completion(body)
+            whole["choices"][0]["message"]["content"] = "Passage A"
+            handler.send(200, whole)
+
+    told = {"part": "pairwise", "method": "sliding", "words": 60}
+    with serving(act) as server:
+        told["teacher"] = {"part": "openai", "model": "m", "base_url": server.url, "concurrency": 1}
+        table, found = built(tmp_path, recipe(tmp_path, told))
+        assert len(found) == 5 and list(table.counts["reasons"].values()) == [1]
+        [reason] = table.counts["reasons"]
+        assert reason.startswith("rejected: the teacher refuses the prompt") and "against the rules" in reason
+        asked = len(seen)
+        built(tmp_path, recipe(tmp_path, told))
+        assert len(seen) == asked, "a second run asks nothing"

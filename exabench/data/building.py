@@ -497,7 +497,10 @@ class Making:
                     "prompt": self.builder.prompt if item.prompts else "",
                     "replies": keys,
                 }
-                rows = self.builder.rows(item, replies)
+                try:
+                    rows = self.builder.rows(item, replies)
+                except PromptsRefused as error:  # of a reranker that asks as the row is made
+                    raise Rejected(f"the teacher refuses the prompt: {min(error.reasons.values())}") from error
                 for row in rows:
                     check_texts(row)
             except Rejected as error:

@@ -208,7 +208,7 @@ key_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_allow_keys,
-    help="Allow a file to send the key in this environment variable to a server whose own it is not.",
+    help="Let a file send the key in this environment variable to a server that it does not belong to.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 

@@ -13,6 +13,7 @@ from exabench.cli._command import (
     Count,
     answer,
     data_option,
+    key_option,
     note,
     p_value,
     progress,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @to_option("Leaderboard folder; datasets and models are built next to it.", default="exabench-demo")
 @click.option("--recipe", help="A board recipe.  [default: mini, or leaderboard with --data]")
 @set_option
+@key_option
 @click.option("--workers", type=Count(0), default=0, help="Number of parallel workers; 0: one per GPU.")
 @data_option
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], workers: int, data: Path | None) -> None:

@@ -17,6 +17,7 @@ from exabench.cli._command import (
     completing,
     data_option,
     dry_run_option,
+    key_option,
     note,
     place_options,
     progress,
@@ -59,6 +60,7 @@ def list_() -> None:
 @click.option("--owner", default="local", show_default=True, help="Owner (Hub account) named in the submission.")
 @dry_run_option
 @set_option
+@key_option
 @data_option
 def run(
     recipe: str,

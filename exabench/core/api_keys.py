@@ -53,7 +53,7 @@ def check_keys(page: object, file: str | Path, server: str = "") -> None:
         allowed = os.environ.get(KEY_ENV, "").split(",")
         if name not in (own_key(host), *filter(None, allowed)):
             raise BadInput(
-                f"would send the key {printable(str(name))} to {printable(host)}, and it is not that server's own; if "
+                f"would send the key {printable(str(name))} to {printable(host)}, which it does not belong to; if "
                 f"you trust this file, allow it on the command line: --key-env {printable(str(name))}",
                 file=file,
             )

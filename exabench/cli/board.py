@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from exabench.cli._command import (
     command_line,
     data_option,
     dry_run_option,
+    not_secret_option,
     note,
     place_options,
     progress,
@@ -136,23 +136,14 @@ def build(board: Path, to: Path | None, check: bool) -> None:
 @click.option("--port", type=Count(0, 65535), default=8000, show_default=True, help="Port; 0 picks a free one.")
 def serve(board: Path, port: int) -> None:
     """Build the pages and serve them on this machine until Ctrl-C."""
-    import http.server
-
     from exabench.board.pages import render
     from exabench.board.ranking import Board
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """No line for each request."""
+    from exabench.board.serving import SiteServer
 
     site = board / "site"
     render(Board.read(board), site)
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=site))
-    except OSError as error:
-        raise BadInput(f"port {port} cannot be opened ({error.strerror}); choose another with --port") from error
-    with server:
-        show(f"http://127.0.0.1:{server.server_address[1]}/")
+    with SiteServer(site, port) as server:
+        show(server.url)
         note("Ctrl-C stops it")
         try:
             server.serve_forever()
@@ -223,6 +214,7 @@ def publish_lists(board: Path, tasks: tuple[str, ...], framework: str, **place: 
 @click.option("--compare", is_flag=True, help="Open nothing; compare the results on the models' pages with the board.")
 @click.option("--no-check", is_flag=True, help="Push without recomputing the numbers first.")
 @data_option
+@not_secret_option
 @dry_run_option
 def push_results(
     slugs: tuple[str, ...],

@@ -25,6 +25,8 @@ _FILES = Path(__file__).parent
 # Of git a commit, and not a branch: what that names could be anything tomorrow, and the workflow holds a token.
 _SOURCE = re.compile(r"git\+https://[A-Za-z0-9._~/:+-]+@[0-9a-f]{40}|https://[A-Za-z0-9._~/:+%-]+\.whl")
 _INSTALL = re.compile(r"\bpip3? install (?P<wanted>.+)")
+_ACTION = re.compile(r"\buses:\s*['\"]?(?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[^\s'\"#]+)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _BY_NAME = re.compile(rf"{NAME}(\[[^\]]*\])?\s*([=<>!~].*)?", re.IGNORECASE)
 
 
@@ -84,7 +86,7 @@ def check_workflow(file: Path) -> None:
     """Check where a rebuild.yml gets exabench from, and that nothing is left to fill in.
 
     Raises BadInput with every line that still has a placeholder, or takes what anybody can change: exabench by its
-    name, which this project does not own on PyPI, or the branch of a repository.
+    name, which this project does not own on PyPI, the branch of a repository, or an action by a tag.
     """
     problems = []
     for number, line in enumerate(read_text(file).splitlines(), 1):
@@ -94,6 +96,10 @@ def check_workflow(file: Path) -> None:
             problems.append(f"line {number}: write where exabench comes from in place of PLACEHOLDER_SOURCE: {SOURCE}")
         elif "PLACEHOLDER" in line:
             problems.append(f"line {number}: write the owner/name of a static Space in place of PLACEHOLDER_SPACE")
+        action = _ACTION.search(line)
+        if action and not _COMMIT.fullmatch(action["commit"]):
+            name = f"{action['action']}@{action['commit']}"
+            problems.append(f"line {number}: {name} can change; name the action by a commit of 40 hex digits")
         for wanted in _wanted(line):
             if _BY_NAME.fullmatch(wanted):
                 problems.append(f"line {number}: {wanted} is not this project on PyPI; install it from {SOURCE}")

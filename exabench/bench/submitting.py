@@ -33,6 +33,7 @@ from exabench.core.nouns import FIRST_STAGE, Progress, Run, Submission, silent
 from exabench.core.options import NOT_OPTIONS, accepts
 from exabench.hub.client import Repository, is_repo, snapshot, until_seen
 from exabench.hub.pull_requests import Listed, account, has_bytes, list_files as files_of, open_requests
+from exabench.hub.secrets import check_secrets
 from exabench.measure.runs import run_digest, run_text
 from exabench.parts.assembly import check_part, reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS
@@ -436,6 +437,7 @@ def _send_to_repo(
 
     if has_all(listed):
         return Sent(repo, repository.url(), False, tuple(files))
+    check_secrets(files)
     if dry_run:
         return look() or Sent(repo, repository.url(), True, tuple(files))
     return until_seen(look, send, f"{repo}: the pull request")

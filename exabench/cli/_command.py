@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from exabench.core.api_keys import KEY_ENV
+from exabench.core.api_keys import KEY_ENV, NOT_SECRET
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import json_text
 from exabench.core.nouns import Progress, silent
@@ -190,16 +190,23 @@ set_option = click.option(
 )
 
 
-def _allow_keys(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    """Tell every part, in the processes of workers too, which key variables the user allows."""
-    before = os.environ.get(KEY_ENV, "")
+def _adding_to(variable: str) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], None]:
+    """The `callback` of an option whose values are added to an environment variable while the command runs.
 
-    def restore() -> None:
-        os.environ[KEY_ENV] = before
+    So every part knows what the user allows, in the processes of workers, too.
+    """
 
-    if names:
-        os.environ[KEY_ENV] = ",".join([*names, before])
-        context.call_on_close(restore)
+    def add(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+        before = os.environ.get(variable, "")
+
+        def restore() -> None:
+            os.environ[variable] = before
+
+        if values:
+            os.environ[variable] = ",".join([*values, before])
+            context.call_on_close(restore)
+
+    return add
 
 
 key_option = click.option(
@@ -207,8 +214,16 @@ key_option = click.option(
     multiple=True,
     metavar="NAME",
     expose_value=False,
-    callback=_allow_keys,
+    callback=_adding_to(KEY_ENV),
     help="Let a file send the key in this environment variable to a server that it does not belong to.",
+)
+not_secret_option = click.option(
+    "--not-secret",
+    multiple=True,
+    metavar="TEXT",
+    expose_value=False,
+    callback=_adding_to(NOT_SECRET),
+    help="Publish texts that begin so, though they look like keys.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 
@@ -220,8 +235,9 @@ def to_option(help: str, *, is_file: bool = False, **settings: Any) -> Callable[
 
 
 def place_options(function: Function) -> Function:
-    """--repo or --to, where to publish, and --pr and --dry-run: a command hands them on to `publish_to`."""
+    """--repo or --to, where to publish, --pr, --dry-run and --not-secret, for a command that calls `publish_to`."""
     for option in (
+        not_secret_option,
         dry_run_option,
         click.option("--pr", "pull_request", is_flag=True, help="Open a pull request instead of committing."),
         to_option("Write to this folder instead of the Hub."),

@@ -27,6 +27,7 @@ from exabench.cli._command import (
     key_option,
     known_first_stages,
     known_tasks,
+    not_secret_option,
     note,
     open_board,
     p_value,
@@ -549,6 +550,7 @@ def _grade(grade: int | None) -> str:
 @to_option("Write the submission's files into this new folder instead.")
 @click.option("--branch", default="", hidden=True)
 @key_option
+@not_secret_option
 @dry_run_option
 @data_option
 @board_option

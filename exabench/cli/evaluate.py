@@ -17,6 +17,7 @@ from exabench.cli._command import (
     data_option,
     dry_run_option,
     duration,
+    key_option,
     known_tasks,
     note,
     p_value,
@@ -80,6 +81,7 @@ def reranker_options(pairs: tuple[str, ...], devices: tuple[str, ...], precision
 @precision_option
 @click.option("--save-run", type=PATH, help="Write the run to this file; with several tasks use {task} in the name.")
 @to_option("Record candidates, submission, run and result on this leaderboard.")
+@key_option
 @dry_run_option
 @set_option
 @data_option

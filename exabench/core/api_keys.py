@@ -12,6 +12,9 @@ from exabench.core.errors import BadInput, printable
 KEY_ENV = "EXABENCH_KEY_ENV"
 """The environment variable with the names, between commas, of the key variables that the user allows (--key-env)."""
 
+NOT_SECRET = "EXABENCH_NOT_SECRET"
+"""The environment variable with the beginnings, between commas, of texts that only look like keys (--not-secret)."""
+
 _OWN_KEYS = {
     "api.openai.com": "OPENAI_API_KEY",
     "api.anthropic.com": "ANTHROPIC_API_KEY",

@@ -23,6 +23,9 @@ from exabench.core.errors import REASON, BadInput, OutsideFailed, plural, printa
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer after decompression; one with more is a failure, before it fills the memory."""
+SHORTEST_KEY = 8
+"""Characters of a key that is a secret: the letters of a shorter one, as of "none", may be part of any word."""
+
 FIRST_PAUSE = 0.5
 """Seconds before a request is tried again; doubled each time."""
 LONGEST_PAUSE = 30.0
@@ -191,8 +194,7 @@ class Client:
         text = str(error)
         if not isinstance(error, StatusError | ValueError):  # those two are worded here and where answers are read
             text = f"{type(error).__name__}: {error}"
-        if len(self._key) > 7:  # a shorter one is no secret, and its letters may be part of any word
-            text = text.replace(self._key, "***")
+        text = self._without_key(text.encode(errors="replace")).decode()
         return printable(" ".join(text.split()), REASON)
 
     async def _outcome(self, about: str, body: bytes, read: Callable[[bytes], T]) -> T | OutsideFailed | StatusError:
@@ -280,9 +282,15 @@ class Client:
                     raise ValueError(f"an answer that cannot be unpacked ({error})") from error
                 if not unpacking.eof:
                     raise ValueError(f"an answer of more than {LARGEST_ANSWER:,} bytes, or one that was cut off")
+            data = self._without_key(data)  # a server may repeat it, and answers are kept and published
             if answer.status != 200:
                 raise StatusError(answer.status, answer.headers, data)
             return data
+
+    def _without_key(self, data: bytes) -> bytes:
+        if len(self._key) < SHORTEST_KEY:
+            return data
+        return data.replace(self._key.encode(), b"***")
 
     @contextmanager
     def _connect(self) -> Iterator[asyncio.AbstractEventLoop]:

@@ -27,6 +27,7 @@ from exabench.core.files import (
 from exabench.core.nouns import Progress
 from exabench.hub.client import Repository, is_repo, until_seen
 from exabench.hub.pull_requests import PullRequest, open_requests
+from exabench.hub.secrets import check_secrets
 
 CARD = "README.md"
 MANIFEST = "manifest.json"
@@ -192,8 +193,9 @@ class Publication(ABC):
     def run(self) -> Published:
         """Look and send until a look finds it there.
 
-        Raises BadInput for what cannot be published, for a tag that stands elsewhere and for what the place refuses,
-        OutsideFailed after the last retry (then all of it is there or nothing), CheckFailed, CannotWrite.
+        Raises BadInput for what cannot be published, for a secret in a file, for a tag that stands elsewhere and for
+        what the place refuses, OutsideFailed after the last retry (then all of it is there or nothing), CheckFailed,
+        CannotWrite.
         """
         self.progress(0, 3, f"checking the {self.what}")
         self.check()
@@ -201,7 +203,9 @@ class Publication(ABC):
             there = self._look()
             if there is not None:
                 return there
-            version = self.change().version
+            change = self.change()
+            check_secrets(change.files)
+            version = change.version
             return Published(self.place.name, version, "", self.place.url(self.tag_name(version)), True)
         return until_seen(
             self._look,
@@ -261,6 +265,8 @@ class Publication(ABC):
 
     def _send(self) -> None:
         """One commit on the head that was looked at; a version whose tag is missing gets the tag first."""
+        change = self.change()
+        check_secrets(change.files)  # before a repository is made for them
         if self.head is None and isinstance(self.place, Repository):
             if self.pull_request:
                 raise BadInput(
@@ -271,7 +277,6 @@ class Publication(ABC):
             self.place.create()
             self._was_created = True
             return  # somebody else may have made and filled it: look again
-        change = self.change()
         if not self.pull_request:
             tags = self.place.tags()
             # Its publisher was killed between the commit and the tag.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from faults import full_disk_at_each_call, killed_at_each_call
-from hub_client import point_at
+from hub_client import environment, point_at
 from hub_double import HubDouble
 from models import classifier_folder
 from toys import contents, good_run, write_run, write_submission
@@ -30,6 +34,7 @@ from exabench.measure.runs import run_text
 from exabench.models.screening import SubmissionRefused
 
 REPO = "acme/board"
+ROOT = Path(__file__).parents[1]
 
 
 def good_gzip(board: Path, name: str = "x") -> bytes:
@@ -237,6 +242,30 @@ def test_hostile_pull_requests_are_refused_and_the_good_one_behind_them_is_score
         assert answer.reason in said and str(tmp_path) not in said
     assert not any("bad--" in name for name in set(contents(board)) - before)
     assert {one["status"] for one in hub.repo(REPO).requests} == {"closed"}
+
+
+def test_all_of_them_take_little_memory_and_seconds(hub, board, tmp_path):
+    """The command in a process of its own: the honest request is scored behind all hostile ones."""
+    for name, changes in HOSTILE.items():
+        slug = f"bad--{name}"
+        files = {path.replace("SLUG", slug): data for path, data in changes.items()}
+        proposed(hub, files if name.startswith("path") else {**good(board, slug), **files}, f"Submit bad/{name} (run)")
+    proposed(hub, good(board, "acme--best"), "Submit acme/best (run)")
+    command = [sys.executable, "-m", "exabench", "bench", "run", "--pending", "--repo", REPO, "--board", str(board)]
+    peak = 0
+    began = time.monotonic()
+    with subprocess.Popen(
+        command, env=environment(hub.url, tmp_path / "home"), cwd=ROOT, stdout=-1, text=True
+    ) as taking:
+        while taking.poll() is None:
+            status = Path(f"/proc/{taking.pid}/status")
+            with contextlib.suppress(OSError):  # it may have ended
+                found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+                peak = max(peak, int(found[1]) if found else 0)
+            time.sleep(0.01)
+        assert taking.stdout is not None
+        assert "acme--best: scored" in taking.stdout.read()
+    assert time.monotonic() - began < 5 * len(HOSTILE) and 0 < peak < 300_000
 
 
 def test_a_request_that_takes_too_long_to_check_is_answered_and_the_next_is_taken(hub, board, monkeypatch):

@@ -94,10 +94,11 @@ def module_spec(module: str) -> ModuleSpec | None:
 def missing_package(error: ModuleNotFoundError) -> MissingExtra | None:
     """What to say of a package that exabench asks for and that is not installed; None for any other module.
 
-    A module of exabench itself, or one that nothing here asks for, is a bug and no missing extra.
+    A module of exabench itself, a part of a package that is there, and what nothing here asks for are no missing extras.
     """
-    package = _package_of(error.name or "")
-    if package is None:
+    module = error.name or ""
+    package = _package_of(module)
+    if package is None or "." in module:
         return None
     return MissingExtra(f"the package {package.package} is needed and not installed: {extra_line(package.extra)}")
 

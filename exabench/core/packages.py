@@ -94,7 +94,7 @@ def module_spec(module: str) -> ModuleSpec | None:
 def missing_package(error: ModuleNotFoundError) -> MissingExtra | None:
     """What to say of a package that exabench asks for and that is not installed; None for any other module.
 
-    A module of exabench itself, a part of a package that is there, and what nothing here asks for are no missing extras.
+    A module of exabench itself, a part of an installed package, and what nothing here asks for are none.
     """
     module = error.name or ""
     package = _package_of(module)

@@ -77,7 +77,16 @@ def _modules() -> dict[str, str]:
 def __getattr__(name: str) -> Any:
     if name not in _modules():
         raise AttributeError(f"module 'exabench' has no attribute {name!r}")
-    return getattr(importlib.import_module(_modules()[name]), name)
+    try:
+        module = importlib.import_module(_modules()[name])
+    except ModuleNotFoundError as error:
+        from exabench.core.packages import missing_package
+
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        raise missing from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -29,12 +29,11 @@ HEAVY = set(
 KNOWS = {  # each of these outside libraries is known to the folders that name it here, and to no other
     "board": "jinja2",
     "cli": "click rich",
-    "core": "aiohttp pandas ray",  # pandas: for `to_pandas` alone
+    "core": "aiohttp cbor2 ir_measures pandas ray",  # pandas: for `to_pandas` alone
     "data": "datasets",
     "hub": "datasets huggingface_hub jinja2 yaml",
-    "measure": "ir_measures",
     "models": "faiss sentence_transformers torch transformers",
-    "parts": "bm25s faiss jinja2 jnius pyserini ranx torch transformers vllm",
+    "parts": "bm25s faiss jinja2 jnius pyserini ranx scipy torch transformers vllm",
     "tasks": "ir_datasets",
     "training": "accelerate torch transformers",
 }
@@ -77,12 +76,19 @@ def test_contributing_shows_the_floors_as_the_imports_have_them() -> None:
 
 def test_every_outside_library_has_its_folders_and_the_core_needs_few() -> None:
     known = set(" ".join(KNOWS.values()).split())
-    allowed = set(sys.stdlib_module_names) | {"exabench", "msgspec", "aiohttp", "pandas", "pyarrow", "ray"}
+    allowed = set(sys.stdlib_module_names) | {"exabench", "msgspec", "pyarrow", *KNOWS["core"].split()}
     for source, one in imports():
         library = one.module.split(".")[0]
         told = f"{place(source)} imports {one.module}"
         assert library not in known or library in KNOWS.get(source.folder, "").split(), told
         assert source.folder != "core" or one.for_types or library in allowed, told
+
+
+def test_measuring_a_run_needs_numpy_and_pyarrow_only() -> None:
+    allowed = set(sys.stdlib_module_names) | {"exabench", "numpy", "pyarrow"}
+    for source, one in imports():
+        if source.folder == "measure":
+            assert one.module.split(".")[0] in allowed, f"{place(source)} imports {one.module}"
 
 
 def test_no_part_knows_a_part_of_another_shelf_or_a_sibling() -> None:
@@ -185,7 +191,7 @@ def test_every_name_of_the_face_is_there_and_is_listed() -> None:
     import exabench
 
     text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
-    names = re.findall(r" as (\w+)", text)
+    names = re.findall(r"(\w+) as \1\b", text)
     assert len(names) > 30
     for name in names:
         assert getattr(exabench, name) is not None

@@ -23,7 +23,7 @@ from exabench.core.rows import Row
 from exabench.data.auditing import audit
 from exabench.data.building import Sources, build, data_recipe, plan_build
 from exabench.data.releases import rows
-from exabench.measure.comparisons import thurstone
+from exabench.parts.comparisons import thurstone
 
 YES_NO = {"part": "relevance_generation", "words": 60}
 PAIRS = {"part": "pairwise", "method": "thurstone", "words": 60}

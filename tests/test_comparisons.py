@@ -12,7 +12,7 @@ import scipy.special
 import scipy.stats
 from hypothesis import given, settings, strategies as st
 
-from exabench.measure.comparisons import MOST_CERTAIN, thurstone
+from exabench.parts.comparisons import MOST_CERTAIN, thurstone
 
 Comparisons = Sequence[tuple[int, int, float]]
 

@@ -16,7 +16,7 @@ from toys import contents
 
 from exabench.bench.installation import examine, problem_of
 from exabench.cli import main
-from exabench.core.packages import Requirement, extra_line, pip_line, requirements
+from exabench.core.packages import Requirement, extra_line, meets, missing_package, pip_line, requirements
 
 
 def findings(capsys: pytest.CaptureFixture[str], *options: str, code: int = 0) -> dict[str, dict[str, Any]]:
@@ -127,3 +127,40 @@ def test_the_pip_line_names_the_place_that_this_exabench_came_from(
     monkeypatch.syspath_prepend(tmp_path)
     assert extra_line("models") == pip_line("torch.nn") == line
     assert pip_line("something_else") == "pip install something-else"
+
+
+def test_an_extra_that_includes_another_asks_for_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "exabench-9.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        'Name: exabench\nVersion: 9.0\nRequires-Dist: numpy>=2\nRequires-Dist: exabench[bench]; extra == "all"\n'
+        'Requires-Dist: torch>=2; extra == "all"\nRequires-Dist: pyyaml>=6; extra == "bench"\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {(one.package, one.extra) for one in requirements()} == {
+        ("numpy", ""),
+        ("torch", "all"),
+        ("pyyaml", "bench"),
+        ("pyyaml", "all"),
+    }
+    assert extra_line("all") == "pip install 'torch>=2' 'pyyaml>=6'", "never exabench by its name"
+    assert pip_line("yaml") == "pip install 'pyyaml>=6'"
+    said = missing_package(ModuleNotFoundError(name="yaml"))
+    assert str(said) == "the package pyyaml is needed and not installed: pip install 'pyyaml>=6'"
+    for other in ("yaml.nothing", "exabench.nothing", "somebody", None):
+        assert missing_package(ModuleNotFoundError(name=other)) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "is_met"),
+    [
+        ("2.10", ">=2.10.0", True),
+        ("2.9.9", ">=2.10", False),
+        ("2.14.0.dev3+cpu", ">=2.14", True),
+        ("21.0.8.2", ">=21.0.4.1,<22", True),
+        ("22.0", ">=21.0.4.1,<22", False),
+        ("3.0", "", True),
+    ],
+)
+def test_a_version_meets_a_requirement_by_its_numbers(version: str, wanted: str, is_met: bool) -> None:
+    assert meets(version, wanted) == is_met

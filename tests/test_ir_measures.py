@@ -10,6 +10,7 @@ import ir_measures
 import numpy as np
 import pytest
 
+from exabench.core.ir_metrics import BY_SUBTOPIC, NAMES
 from exabench.core.nouns import Qrels, Run
 from exabench.measure.metric_values import measure
 from exabench.measure.runs import rank_scores, run_of
@@ -132,3 +133,10 @@ def test_what_ir_measures_alone_knows_comes_from_it_in_our_order_of_ties(generat
         assert level == [sum(grade >= 2 for grade in qrels[query].values()) * (query in run) for query in ids]
     if name == "SetP":
         assert level == pytest.approx(theirs(qrels, ordered(run), ["SetP(rel=2)"])["SetP(rel=2)"])
+
+
+def test_the_names_that_it_knows_are_told_without_loading_it() -> None:
+    known = {name.lower() for name in (*NAMES, *BY_SUBTOPIC)}
+    assert known == {name.lower() for name in ir_measures.measures.registry}
+    for name, theirs in ir_measures.measures.registry.items():
+        assert (name in BY_SUBTOPIC) == type(theirs).__module__.endswith(".diversity"), name

@@ -207,10 +207,11 @@ def test_a_workflow_is_refused_until_it_says_where_exabench_and_its_space_are(
         ("git+https://example.org/exabench@main", "is not pinned"),
         ("exabench @ git+https://example.org/exabench", "is not pinned"),
         (SOURCE, ""),
+        (f"exabench[bench] @ {SOURCE}", ""),
         (f"exabench[models] @ {SOURCE}", ""),
         ("https://example.org/exabench-0.2-py3-none-any.whl", ""),
     ):
-        workflow.write_text(filled_in.replace("PLACEHOLDER_SOURCE", source))
+        workflow.write_text(filled_in.replace("exabench[bench] @ PLACEHOLDER_SOURCE", source))
         assert main(check) == bool(says), source
         assert says in capsys.readouterr().out
     workflow.write_text(before)
@@ -221,7 +222,7 @@ def test_a_workflow_is_refused_until_it_says_where_exabench_and_its_space_are(
 def test_no_file_tells_anybody_to_install_exabench_by_its_name() -> None:
     """The name is nobody's on PyPI: whoever takes it could run anything there."""
     root = Path(__file__).parents[1]
-    by_name = re.compile(r"""install (-\S+ )*['"]?exabench(\[\w+\])?['"]?($|[^\w/@ -])""")
+    by_name = re.compile(r"""install (-\S+ )*['"]?exabench(\[\w+\])?+['"]?+($|[^\w/@ -])""")
     files = [*root.glob("*.md"), root / "Makefile", root / "pyproject.toml"]
     for folder in ("exabench", "docs", "dataset_cards", "leaderboard"):
         for kind in ("py", "md", "html", "toml", "yml"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import pickle
+import re
 import tempfile
 import time
+import tomllib
 import tracemalloc
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +33,9 @@ from models import (
     t5_folder,
     t5_tokenizer,
 )
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from toys import contents
 
 from exabench.bench.sandbox import fetch_screened
@@ -41,6 +47,7 @@ from exabench.models.screening import (
     ERROR_CLASSES,
     FAMILIES,
     OWN_CLASSES,
+    SAFE_VERSIONS,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
@@ -134,6 +141,31 @@ def test_old_libraries_are_refused_with_the_reason(monkeypatch):
     with pytest.raises(SubmissionRefused, match=r"transformers 5\.2\.9 .* 5\.3 is needed: .*CVE-2026-4372") as caught:
         check_libraries()
     assert caught.value.reason == "no-sandbox"
+
+
+@pytest.mark.parametrize("name", SAFE_VERSIONS)
+def test_no_extra_of_ours_allows_a_version_with_a_known_hole(name, monkeypatch):
+    wanted, why = SAFE_VERSIONS[name]
+    least = ".".join(map(str, wanted))
+    assert re.search(r"CVE-\d{4}-\d+|huggingface/[\w-]+#\d+", why), "where it is described"
+    assert not asked_for(name).contains(f"{least}.dev1", prereleases=True)
+    newest_unsafe = [*wanted[:-1], wanted[-1] - 1, 999]
+    if wanted[-1] == 0:
+        newest_unsafe = [wanted[0] - 1, 999]
+    unsafe = ".".join(map(str, newest_unsafe))
+    assert not asked_for(name).contains(unsafe)
+    monkeypatch.setattr(screening, "version", lambda one: unsafe if one == name else version(one))
+    with pytest.raises(SubmissionRefused, match=f"{name} {unsafe} is installed, and {least} is needed"):
+        check_libraries()
+
+
+def asked_for(name: str) -> SpecifierSet:
+    """The versions of a package that pyproject.toml asks for."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = project["dependencies"] + list(itertools.chain(*project["optional-dependencies"].values()))
+    found = [one.specifier for one in map(Requirement, lines) if canonicalize_name(one.name) == name]
+    assert found, f"no extra names {name}"
+    return found[0]
 
 
 KEYS = st.sampled_from(

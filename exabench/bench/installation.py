@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,12 +11,12 @@ from typing import Literal
 
 from exabench.core.errors import BadInput, MissingExtra, OutsideFailed, plural
 from exabench.core.files import cache_folder
-from exabench.core.packages import Requirement, extra_line, requirements
+from exabench.core.packages import Requirement, extra_line, meets, module_spec, requirements
 from exabench.hub.client import account_name, hub_address
 from exabench.models.costs import gpus
 
 PATIENCE = 3.0  # seconds for the one request of the Hub: a network that needs more is as good as none
-_FOR_DEVELOPERS = ("dev", "server")  # extras that no command needs
+_FOR_DEVELOPERS = "dev"  # an extra that no command needs
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,11 @@ def examine(*, offline: bool = False) -> Iterator[Finding]:
 
 def problem_of(requirement: Requirement) -> str:
     """Why the installed package will not do, in a few words, or nothing."""
-    from packaging.specifiers import SpecifierSet  # the client of the Hub brings it
-
     package = requirement.package
     version = requirement.installed
     if not version:
         return f"{package} is not installed"
-    # A development version is taken for what it is called: else a nightly torch would be told to be too old.
-    if not SpecifierSet(requirement.versions).contains(version, prereleases=True):
+    if not meets(version, requirement.versions):
         return f"{package} is {version}, not {requirement.versions}"
     return ""
 
@@ -72,7 +68,7 @@ def _packages() -> Iterator[Finding]:
     counts: dict[str, int] = {}
     for requirement in requirements():
         extra = requirement.extra
-        if extra in _FOR_DEVELOPERS:
+        if extra == _FOR_DEVELOPERS:
             continue
         counts[extra] = counts.get(extra, 0) + 1
         found = problems.setdefault(extra, [])
@@ -110,7 +106,7 @@ def _sandbox() -> Finding:
 
 def _gpu() -> Finding:
     """The GPUs that torch sees. Without a driver torch is not loaded: that takes seconds, and it would see none."""
-    if importlib.util.find_spec("torch") is None:
+    if module_spec("torch") is None:
         return Finding("installed", "GPU", "missing", "torch is not installed, so it is not used", extra_line("models"))
     # The device files of NVIDIA's driver and of AMD's.
     if not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/kfd").exists():
@@ -126,6 +122,8 @@ def _gpu() -> Finding:
 
 def _hub(offline: bool) -> Finding:
     """Can the Hub be reached, and does it take the token?"""
+    if module_spec("huggingface_hub") is None:
+        return Finding("reachable", "Hub", "missing", "huggingface-hub is not installed", extra_line("bench"))
     address = hub_address()
     # The values that huggingface_hub takes for true.
     if offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):

@@ -74,6 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _report_failure(text, 2)
     except ExabenchError as error:
         return _report_failure(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        from exabench.core.packages import missing_package
+
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        return _report_failure(str(missing), missing.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _report_failure("stopped; run the same command again to resume", 130)
     except BrokenPipeError:  # `exabench ... | head`: the reader has left, there is no one to tell

@@ -415,12 +415,14 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Progress]:
-    """A bar on a terminal, a line every few seconds elsewhere; with --verbose a line for every step."""
+    """A bar on a terminal that has rich, else a line every few seconds; with --verbose a line for every step."""
+    from exabench.core.packages import module_spec  # takes 9 ms to load, and --help needs none of it
+
     verbosity = _flag("verbosity")
     pace = Pace()
     if verbosity == "quiet":
         yield silent
-    elif verbosity == "verbose" or not sys.stderr.isatty():
+    elif verbosity == "verbose" or not sys.stderr.isatty() or module_spec("rich") is None:
         started = time.monotonic()
         last = started
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import operator
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import metadata
+from importlib.machinery import ModuleSpec
+
+from exabench.core.errors import MissingExtra
 
 NAME = "exabench"
+_COMPARED = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,17 @@ class Requirement:
             return ""
 
 
-def requirements() -> Iterator[Requirement]:
-    """What the installed exabench asks for, the base and every extra."""
+def requirements() -> list[Requirement]:
+    """What the installed exabench asks for, the base and every extra; an extra that includes another has its packages.
+
+    What an extra names itself comes first.
+    """
     try:
         lines = metadata.requires(NAME) or []
     except metadata.PackageNotFoundError:  # read from a folder that was never installed
-        return
+        return []
+    own = []
+    included = []
     for line in lines:
         asked, _, marker = line.partition(";")
         # name[extras]versions; what is behind the semicolon says when the package is wanted (PEP 508).
@@ -46,17 +58,83 @@ def requirements() -> Iterator[Requirement]:
         if not found:
             continue
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
-        yield Requirement(found[1], found[3], extra[1] if extra else "", found[2] or "")
+        one = Requirement(found[1], found[3], extra[1] if extra else "", found[2] or "")
+        if one.package == NAME:
+            included.append(one)
+        else:
+            own.append(one)
+    inherited = []
+    for outer in included:
+        for inner in own:
+            if inner.extra and inner.extra in re.findall(r"[\w-]+", outer.parts):
+                inherited.append(replace(inner, extra=outer.extra))
+    return own + inherited
+
+
+def meets(version: str, wanted: str) -> bool:
+    """Is a version one of those that a requirement names, as in ">=21.0.4,<22"?
+
+    A nightly build is taken for what it is called: 2.14.0.dev3+cpu is 2.14.
+    """
+    release = _release(version)
+    for compared, bound in re.findall(r"([<>]=?|==)\s*([\d.]+)", wanted):
+        if not _COMPARED[compared](release, _release(bound)):
+            return False
+    return True
+
+
+def module_spec(module: str) -> ModuleSpec | None:
+    """Where a module outside of exabench is, found without importing it; None where it is not installed."""
+    # ValueError: a module in sys.modules that has no spec.
+    with contextlib.suppress(ValueError, ModuleNotFoundError):
+        return importlib.util.find_spec(module)
+    return None
+
+
+def missing_package(error: ModuleNotFoundError) -> MissingExtra | None:
+    """What to say of a package that exabench asks for and that is not installed; None for any other module.
+
+    A module of exabench itself, a part of an installed package, and what nothing here asks for are none.
+    """
+    module = error.name or ""
+    package = _package_of(module)
+    if package is None or "." in module:
+        return None
+    return MissingExtra(f"the package {package.package} is needed and not installed: {extra_line(package.extra)}")
 
 
 def pip_line(module: str) -> str:
     """The pip command that brings `module`: an extra of exabench where one lists it."""
+    package = _package_of(module)
+    if package is not None:
+        return extra_line(package.extra)
+    return f"pip install {_plain(module)}"
+
+
+def _package_of(module: str) -> Requirement | None:
+    """The package that exabench asks for and that has a module."""
+    wanted = _plain(module)
     # A module need not be called as its package is: faiss comes as faiss-cpu, jnius as pyjnius.
-    wanted = module.split(".")[0].replace("_", "-").lower()
+    names = (wanted, f"{wanted}-cpu", f"py{wanted}")
     for requirement in requirements():
-        if requirement.extra and requirement.package.lower() in (wanted, f"{wanted}-cpu", f"py{wanted}"):
-            return extra_line(requirement.extra)
-    return f"pip install {wanted}"
+        if _plain(requirement.package) in names:
+            return requirement
+    return None
+
+
+def _release(version: str) -> list[int]:
+    """The numbers that a version begins with, without zeros at the end: 2.10 and 2.10.0 are one."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    numbers: list[int] = []
+    if found:
+        numbers = [int(number) for number in found[0].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers
+
+
+def _plain(module: str) -> str:
+    return module.split(".")[0].replace("_", "-").lower()
 
 
 def extra_line(extra: str = "") -> str:

@@ -1,1 +1,1 @@
-"""Measuring a run: runs, judgements, metrics, ties, statistics, with numpy and pyarrow (rare metrics: ir_measures)."""
+"""Measuring a run: runs, judgements, metrics, ties, statistics, with numpy and pyarrow alone."""

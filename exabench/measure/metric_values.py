@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from exabench.core.errors import BadInput, ExabenchError, UnknownName, printable
+from exabench.core.ir_metrics import NAMES, measure_named
 from exabench.core.nouns import Qrels, Run
 from exabench.measure import other_metrics
 from exabench.measure.graded import Graded, grade
@@ -52,7 +53,7 @@ class MetricName:
         is_ours = spelling.name in METRICS
         if is_ours and spelling.options.keys() <= _options_of(spelling.name).keys():
             return _read_own(spelling)
-        measure = other_metrics.read_measure(spelling)
+        measure = measure_named(spelling.name, spelling.at, spelling.options)
         if measure is not None:
             return cls(measure, None)
         if is_ours:
@@ -146,7 +147,7 @@ def _check_option(what: str, value: Any, annotation: str) -> None:
 def _choices(name: str) -> list[str]:
     """What is said next to an unknown name: the nearest of all that are known, else the metrics of the shelf."""
     own = {metric: METRICS[metric].__name__ for metric in METRICS}
-    known = {other.lower(): other for other in [*OTHER_NAMES, *other_metrics.names()]}
+    known = {other.lower(): other for other in [*OTHER_NAMES, *NAMES]}
     known.update(own)
     near = difflib.get_close_matches(name.lower(), sorted(known), n=3, cutoff=0.5)
     if near:

@@ -3,99 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.ir_metrics import uses_threshold, values_by_query
 from exabench.measure.graded import ELSEWHERE, Graded
-from exabench.measure.metric_spellings import Spelling
-
-
-def names() -> list[str]:
-    """The names that ir_measures knows and that can be computed here, as it writes them."""
-    from ir_measures import measures
-
-    # Diversity measures need judgements by subtopic, which no qrels here have.
-    return [name for name, measure in measures.registry.items() if not _wants_subtopics(measure)]
-
-
-def read_measure(spelling: Spelling) -> str | None:
-    """The metric as ir_measures prints it, or None where ir_measures does not know the name.
-
-    Raises BadInput for options that it does not take, and MissingExtra where a package that computes it is missing.
-    """
-    import ir_measures
-
-    by_small_letters = {name.lower(): measure for name, measure in ir_measures.measures.registry.items()}
-    measure = by_small_letters.get(spelling.name)
-    if measure is None:
-        return None
-    options = dict(spelling.options)
-    if spelling.at is not None:
-        # The number behind @ is a recall for IPrec, and a cutoff for all others.
-        number = float if measure.AT_PARAM == "recall" else int
-        try:
-            options[measure.AT_PARAM] = number(spelling.at)
-        except ValueError:
-            raise BadInput(f"{measure.NAME} needs a whole number after @, not {spelling.at}") from None
-    missing = []
-    for name, about in measure.SUPPORTED_PARAMS.items():
-        if about.required and name not in options:
-            missing.append(name)
-    if missing:
-        raise BadInput(f"{measure.NAME} needs {' and '.join(missing)}, as in NERR9(max_rel=3)@10")
-    try:
-        measure = measure(**options)
-        measure.validate_params()
-    except AssertionError as error:  # how ir_measures refuses an option
-        known = ", ".join(measure.SUPPORTED_PARAMS) or "none"
-        raise BadInput(f"ir_measures rejects these options of {measure.NAME}: {error}; its options: {known}") from None
-    _check_support(measure)
-    return str(measure)
-
-
-def _wants_subtopics(measure: Any) -> bool:
-    return type(measure).__module__.endswith(".diversity")
-
-
-def _check_support(measure: Any) -> None:
-    """Raise BadInput or MissingExtra where no provider of ir_measures computes `measure` on this machine."""
-    import ir_measures
-
-    if _wants_subtopics(measure):
-        raise BadInput(f"{measure} needs judgements by subtopic, but qrels here have one grade per passage")
-    tools = [tool for tool in ir_measures.DefaultPipeline.providers if tool.supports(measure)]
-    if not tools:
-        raise BadInput(f"no provider of ir_measures computes {measure}; see https://ir-measur.es for its options")
-    if not any(tool.is_available() for tool in tools):
-        raise MissingExtra(f"{measure} is computed by {tools[0].NAME}: {tools[0].install_instructions()}")
 
 
 def values(text: str, graded: Graded) -> np.ndarray:
-    """The values, float64 (queries,), of a metric that `read_measure` gave; 0 for a query that is not answered.
+    """The values, float64 (queries,), of a metric that `ir_metrics.measure_named` gave; 0 for a query without answer.
 
     Passages get invented ids, and falling scores in ranking order, so that no tool breaks a tie in its own
     way. A relevance level that the name leaves open is the threshold.
     """
-    import logging
-
-    import ir_measures
-
-    # It warns of grades below 0 and of scales that are not used up, which are usual.
-    for name in ("ir_measures", "ir_measures.cwl_eval"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    measure = ir_measures.parse_measure(text)
-    level = measure.SUPPORTED_PARAMS.get("rel")
-    # Without a default of 1 a missing level has another meaning: all passages, or grades as gains. The grades are
-    # changed, for not every tool takes the level.
-    if level is not None and level.default == 1 and "rel" not in measure.params:
+    # The grades are changed, for not every tool takes the level.
+    if uses_threshold(text):
         graded = _as_yes_and_no(graded)
     qrels, run = _as_dicts(graded)
     found = np.zeros(len(graded.query_ids))
     if run:
-        for one in ir_measures.iter_calc([measure], qrels, run):
-            found[int(one.query_id)] = one.value
+        for query, value in values_by_query(text, qrels, run).items():
+            found[int(query)] = value
     return found
 
 

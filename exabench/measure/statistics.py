@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from exabench.core.errors import BadInput
+from exabench.measure.student_t import critical_t, two_sided_p
 
 RESAMPLES = 10_000
 SEED = 20240601  # any number does, as long as everybody uses the same one
@@ -104,9 +106,11 @@ def paired_test(
         if spread > rounding:
             effect_size = float(every.mean() / spread)
     if test == "t":
-        p_values, reaches = _student(every[None], lengths, rounding)
-        p = float(p_values[0])
-        reach = float(reaches[0])
+        found = _student(every[None], lengths, rounding)
+        p = float(found.p[0])
+        reach = 0.0
+        if found.error[0] > 0:
+            reach = float(found.error[0]) * critical_t(1 - LEVEL, float(found.freedom[0]))
         interval = (observed - reach, observed + reach)
     else:
         # In blocks: all sign flips at once would not fit into memory.
@@ -218,8 +222,7 @@ def standings(systems: Sequence[Sequence[np.ndarray]], reference: int | None = N
         p = None
         if place < TESTED or leads:
             differences = differences_of(rows[place], rows[place + 1 :], ROUNDING)
-            p_values, _ = _student(differences, lengths, ROUNDING)
-            corrected = _step_down(p_values)
+            corrected = _step_down(_student(differences, lengths, ROUNDING).p)
             worse = np.flatnonzero(corrected < ALPHA)
             # The p that Holm refuses to reject first would have to be below this.
             limit = ALPHA / max(1, len(corrected) - len(worse))
@@ -248,8 +251,6 @@ def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float | No
     difference over its square (Webber, Moffat and Zobel, "Statistical Power in Retrieval Experimentation", CIKM 2008).
     Over several tasks their shares stay as they are. None for no difference, and where these queries are enough.
     """
-    from scipy.special import ndtri
-
     lengths = [len(values) for values in a]
     differences = differences_of(np.concatenate(a), np.concatenate(b), ROUNDING)
     means, variances, _ = _mean_difference(differences[None], lengths, ROUNDING)
@@ -257,9 +258,9 @@ def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float | No
     variance = float(variances[0])
     if abs(mean) <= ROUNDING or variance == 0:
         return None
-    reach = ndtri(1 - ALPHA / 2) + ndtri(POWER)
+    reach = NormalDist().inv_cdf(1 - ALPHA / 2) + NormalDist().inv_cdf(POWER)
     queries = sum(lengths)
-    needed = queries * float(reach) ** 2 * variance / mean**2
+    needed = queries * reach**2 * variance / mean**2
     return needed - queries if needed > queries else None
 
 
@@ -320,24 +321,32 @@ def differences_of(a: np.ndarray, b: np.ndarray, rounding: float = ROUNDING) -> 
     return np.where(np.abs(differences) <= rounding, 0.0, differences)
 
 
-def _student(differences: np.ndarray, lengths: Sequence[int], rounding: float) -> tuple[np.ndarray, np.ndarray]:
-    """Student's paired test of many systems: p-values, and how far their intervals reach to either side.
+class _Student(NamedTuple):
+    """Student's paired test of many systems, (systems,) each: p-values, standard errors and degrees of freedom.
 
-    (systems, queries of all tasks) in, twice (systems,) out. A standard deviation or a mean up to `rounding` is 0.
+    Where a system's differences do not vary, the error is 0 and the freedom 1.
     """
-    from scipy.special import stdtr, stdtrit  # a third of what a small board takes to build
 
+    p: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
+
+
+def _student(differences: np.ndarray, lengths: Sequence[int], rounding: float) -> _Student:
+    """Student's paired test of each row, (systems, queries of all tasks).
+
+    A standard deviation or a mean up to `rounding` is 0.
+    """
     means, variance, below = _mean_difference(differences, lengths, rounding)
     error = np.sqrt(variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = variance**2 / below
-        p_values = 2 * stdtr(freedom, -np.abs(means) / error)
-        reach = error * stdtrit(freedom, _BOUNDS[1])
     # Where a system's differences are all equal, p is 0; it is 1 where they are 0, or each task has but one.
     p_if_constant = float(max(lengths) <= 1)
-    constant = np.where(np.abs(means) <= rounding, 1.0, p_if_constant)
+    p_values = np.where(np.abs(means) <= rounding, 1.0, p_if_constant)
+    freedom = np.ones(len(differences))
     varies = variance > 0
-    return np.where(varies, p_values, constant), np.where(varies, reach, 0.0)
+    freedom[varies] = variance[varies] ** 2 / below[varies]
+    p_values[varies] = two_sided_p(means[varies] / error[varies], freedom[varies])
+    return _Student(p_values, error, freedom)
 
 
 def _mean_difference(

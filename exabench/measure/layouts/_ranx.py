@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from exabench.core.errors import BadInput, MissingExtra
+from exabench.core.cbor import from_cbor
+from exabench.core.errors import BadInput
 from exabench.core.files import LARGEST_FILE, read_within_bounds
 from exabench.core.unpacking import BROKEN, TooLarge, unpack
 from exabench.measure.columns import Columns, nested_columns
@@ -14,15 +15,12 @@ MAGIC = b"\x04\x22\x4d\x18"  # LZ4 once more: the first packing is off already
 
 
 def columns(data: bytes, file: str | Path) -> Columns:
-    """The columns of such a file. Raises BadInput."""
+    """The columns of such a file. Raises BadInput, MissingExtra."""
     try:
-        import cbor2
-    except ImportError as error:
-        raise MissingExtra(f"{file}: what ranx saves as .lz4 needs cbor2: pip install cbor2") from error
-    try:
-        table = cbor2.loads(read_within_bounds(unpack(io.BytesIO(data), len(data), LARGEST_FILE)))
-    except (*BROKEN, TooLarge, cbor2.CBORDecodeError) as error:
+        content = read_within_bounds(unpack(io.BytesIO(data), len(data), LARGEST_FILE))
+    except (*BROKEN, TooLarge) as error:
         raise BadInput(f"is not a whole file of ranx ({error})", file=file) from error
+    table = from_cbor(content, file)
     if not isinstance(table, dict):
         raise BadInput("is not a file of ranx", file=file)
     return nested_columns(table, file)

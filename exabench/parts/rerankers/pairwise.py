@@ -14,7 +14,7 @@ from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Progress, Query, Reply, silent
 from exabench.core.options import make
 from exabench.core.packages import extra_line
-from exabench.measure.comparisons import thurstone
+from exabench.parts.comparisons import thurstone
 from exabench.parts.conversations import Conversation
 from exabench.parts.prompting import prompt_file
 from exabench.parts.rerankers import Outcome
@@ -101,7 +101,7 @@ class PromptedPairs(Asking):
 
     "thurstone" asks about `cycles` random cycles through all passages: with two each passage meets at most four others,
     and n passages need at most 4n prompts. A score is the strength that explains the answers best in Thurstone's model,
-    where an answer is the probability of A, by `scoring` "likelihood", or 1, 0 or 1/2 (measure/comparisons.py).
+    where an answer is the probability of A, by `scoring` "likelihood", or 1, 0 or 1/2 (parts/comparisons.py).
     Pipitone et al. 2025 (zELO), arXiv 2509.12541, who let several models vote.
     """
 

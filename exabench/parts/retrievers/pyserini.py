@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from typing import Any
 from exabench.core.errors import REASON, BadInput, CannotWrite, ExabenchError, MissingExtra, UnknownName, printable
 from exabench.core.files import cache_folder, digest_of, file_digest, only_writer, relative_path, replacing_folder
 from exabench.core.nouns import Passage, Progress, Query, Run, silent
-from exabench.core.packages import extra_line
+from exabench.core.packages import extra_line, module_spec
 from exabench.measure.runs import run_of, top
 from exabench.parts.retrievers._prebuilt import PrebuiltIndex, fetch_prebuilt, find_prebuilt
 
@@ -338,9 +337,7 @@ def anserini_jar() -> Path:
 
 def _folder_of(package: str) -> Path:
     """The folder of an installed package, found without importing it. Raises MissingExtra."""
-    spec = None
-    with contextlib.suppress(ValueError):  # a module in sys.modules that has no spec
-        spec = importlib.util.find_spec(package)
+    spec = module_spec(package)
     if spec is None or not spec.submodule_search_locations:
         package = package.replace("jnius", "pyjnius")
         raise MissingExtra(f"retriever 'pyserini' needs the package {package}: {extra_line('lucene')}")

@@ -211,7 +211,7 @@ def test_a_workflow_is_refused_until_it_says_where_exabench_and_its_space_are(
         (f"exabench[models] @ {SOURCE}", ""),
         ("https://example.org/exabench-0.2-py3-none-any.whl", ""),
     ):
-        workflow.write_text(filled_in.replace("exabench[bench] @ PLACEHOLDER_SOURCE", source))
+        workflow.write_text(filled_in.replace("PLACEHOLDER_SOURCE", source))
         assert main(check) == bool(says), source
         assert says in capsys.readouterr().out
     workflow.write_text(before)

@@ -318,6 +318,7 @@ def write_runs(table: ResultTable, files: Mapping[str, Path]) -> list[Path]:
     written = []
     for task, run in table.runs.items():
         if task in files:
-            write_run(run, files[task])
+            with only_writer(files[task]):
+                write_run(run, files[task])
             written.append(files[task])
     return written

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import glob
 import gzip
 import hashlib
 import io
@@ -52,7 +53,10 @@ USUAL_BOUND = Bound()
 LONGEST_LINE = 1 << 26
 """Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
 
+DISK_IS_FULL = "the disk is full: free some space and run again"
+
 _UNFINISHED = ".unfinished"
+_LETTERS = 64
 
 
 def read_bytes(path: str | Path, bound: Bound = USUAL_BOUND) -> bytes:
@@ -344,13 +348,14 @@ def write(path: str | Path, data: bytes | str) -> bool:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
-    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. Raises CannotWrite.
+    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. What a killed writer left of
+    it goes when the next one holds `only_writer`, of the file or of a folder above. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
-        temporary = path.parent / f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}"
+        temporary = path.parent / f".{path.name[:_LETTERS]}.{os.urandom(8).hex()}{_UNFINISHED}"
         try:
             with open(temporary, "xb") as file:
                 yield file
@@ -443,15 +448,21 @@ def writing(path: str | Path) -> Iterator[None]:
         # SafetensorError: the one library that reports a full disk in its own words.
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        reason = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            reason = "the disk is full: free some space and run again"
-        raise CannotWrite(f"{path}: cannot be written ({reason})") from error
+        # A folder that is filled under another name is told by its own.
+        told = re.sub(rf"(^|/)\.([^/]+){re.escape(_UNFINISHED)}(?=/)", r"\1\2", str(path))
+        raise CannotWrite(f"{told}: cannot be written ({reason_of(error)})") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What the system said, and what to do about a full disk."""
+    if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return DISK_IS_FULL
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
-    """Lock `folder` for this process; the kernel releases it however the process ends.
+    """Lock `folder`, or a file that stands alone, for this process; the kernel releases it however the process ends.
 
     Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`. The
     lock file goes at the end, and so do the folders above `folder` in which nothing was written after all.
@@ -467,12 +478,13 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         while True:
             with writing(lock):
                 lock.parent.mkdir(parents=True, exist_ok=True)
-                file = held.enter_context(open(lock, "a+", encoding="utf-8"))
+                # Without a buffer, which would be written again, and on a full disk fail again, when it is closed.
+                file = held.enter_context(open(lock, "a+b", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 file.seek(0)  # "a+" opens it at its end
-                holder = file.read().strip() or "another process"
+                holder = file.read().decode(errors="replace").strip() or "another process"
                 raise CannotWrite(f"{folder}: {holder} is writing here; wait until it finishes") from error
             # A holder that ended meanwhile took its file away: a lock on that one keeps no one out.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
@@ -480,12 +492,15 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         held.callback(_remove_lock, lock, made)
         with writing(lock):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         if sweep:  # whoever holds the folder knows that no one else is in the middle of these
             with writing(folder):
-                for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
-                    _remove(left)
+                left = list(folder.rglob(f".*{_UNFINISHED}"))  # all found before any is removed
+                if len(folder.name) <= _LETTERS:  # a longer name may be the beginning of another's
+                    drawn = "[0-9a-f]" * 16
+                    left += folder.parent.glob(f".{glob.escape(folder.name)}.{drawn}{_UNFINISHED}")
+                for unfinished in left:
+                    _remove(unfinished)
         yield
 
 
@@ -501,7 +516,8 @@ class TemporaryRows:
     """Rows of bytes that wait in a temporary file, not in memory, and are read by number: 8 bytes of RAM for each."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
+        with writing(tempfile.gettempdir()):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
         self._ends = array("q", [0])  # where each row ends, after the 0 at which the first begins
 
     def __len__(self) -> int:
@@ -514,6 +530,8 @@ class TemporaryRows:
     def extend(self, rows: Iterable[bytes]) -> None:
         """Append rows."""
         for row in rows:
-            self._file.write(row)
+            with writing(tempfile.gettempdir()):
+                self._file.write(row)
             self._ends.append(self._ends[-1] + len(row))
-        self._file.flush()
+        with writing(tempfile.gettempdir()):
+            self._file.flush()

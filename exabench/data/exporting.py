@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.core.errors import BadInput, UnknownName
+from exabench.core.files import only_writer
 from exabench.core.rows import Row
 from exabench.data.exports import EXPORTS, Exported
 from exabench.data.releases import read, rows
@@ -32,7 +33,8 @@ def export(folder: str | Path, table: str, format: str, to: str | Path, *, split
         raise BadInput(
             f"table {table} contains {family} rows, and {name} cannot hold them; export it as: {formats}", file=folder
         )
-    written: Exported = exporter.write(family, split, _Split(folder, table, split), Path(to))
+    with only_writer(to):
+        written: Exported = exporter.write(family, split, _Split(folder, table, split), Path(to))
     return written
 
 

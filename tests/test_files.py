@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import fcntl
 import gzip
 import io
 import json
@@ -91,14 +92,18 @@ def test_what_a_killed_writer_left_of_a_file_goes_with_the_next_and_no_other(tmp
     for other in others:
         other.write_text("being written")
 
-    def act():
-        with only_writer(file):
-            write(file, b"new")
+    alive = tmp_path / f".out.trec.{'b' * 16}.unfinished"
+    others.append(alive)
 
-    for _ in killed_at_each_call(act):
-        act()
-        assert set(tmp_path.iterdir()) == {file, *others}
-        file.unlink()
+    def act():
+        write(file, b"new")
+
+    with open(alive, "wb") as being_written:
+        fcntl.flock(being_written, fcntl.LOCK_EX)
+        for _ in killed_at_each_call(act):
+            act()
+            assert set(tmp_path.iterdir()) == {file, *others}
+            file.unlink()
 
 
 def test_on_a_full_disk_the_line_names_a_file_of_an_unfinished_folder_as_it_will_be_called(tmp_path, monkeypatch):

@@ -130,16 +130,31 @@ class Ledger:
         data: str | Path | None = None,
         **others: str,
     ) -> None:
-        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title.
+        """A fresh board.toml, unless one is there, of what `new_settings` takes."""
+        if not self.settings_file.is_file():
+            self.write_settings(self.new_settings(title, tasks, views, data=data, **others))
+
+    def new_settings(
+        self,
+        title: str,
+        tasks: Sequence[str],
+        views: Mapping[str, list[str]] | None = None,
+        *,
+        data: str | Path | None = None,
+        **others: str,
+    ) -> BoardSettings:
+        """The settings of a board before it is there; `views` are overviews over some of the tasks, by title.
 
         `others` are texts by the names of settings.KEYS; `data` holds custom tasks. Raises BadInput for a value that
         does not fit.
         """
-        if self.settings_file.is_file():
-            return
         settings = BoardSettings(title=title, tasks=[*tasks], views={**(views or {})}, **others)
         check_settings(settings)
         self._tasks_of_views(settings, data)
+        return settings
+
+    def write_settings(self, settings: BoardSettings) -> None:
+        """Write board.toml, which makes a folder a board."""
         write(self.settings_file, settings_text(settings))
 
     # -- submissions ---------------------------------------------------------------------------------------

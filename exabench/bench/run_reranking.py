@@ -10,7 +10,7 @@ from typing import Any
 from exabench.bench.candidates import check_depth
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.core.errors import BadInput
-from exabench.core.files import check_can_hold, only_writer
+from exabench.core.files import check_can_hold
 from exabench.core.nouns import Progress, Qrels, Query, Run, Task, silent
 from exabench.measure.runs import read_run, top, write_run
 from exabench.parts.reranking import PairProgress, rerank as rerank_candidates
@@ -68,8 +68,7 @@ def rerank(
     pairs.begin(len(ranking.passage_ids), f"pairs of {chosen.label} on {task.name}")
     reranked, _ = rerank_candidates(made, ranking, queries, passages, chosen.label, pairs)
     if to is not None:
-        with only_writer(to):
-            write_run(reranked, to)
+        write_run(reranked, to)
     return reranked
 
 

@@ -56,7 +56,6 @@ LONGEST_LINE = 1 << 26
 DISK_IS_FULL = "the disk is full: free some space and run again"
 
 _UNFINISHED = ".unfinished"
-_LETTERS = 64
 
 
 def read_bytes(path: str | Path, bound: Bound = USUAL_BOUND) -> bytes:
@@ -348,24 +347,45 @@ def write(path: str | Path, data: bytes | str) -> bool:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
-    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. What a killed writer left of
-    it goes when the next one holds `only_writer`, of the file or of a folder above. Raises CannotWrite.
+    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. Temp files that killed
+    writers left of it are removed. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
-        temporary = path.parent / f".{path.name[:_LETTERS]}.{os.urandom(8).hex()}{_UNFINISHED}"
-        try:
-            with open(temporary, "xb") as file:
+        _remove_dead_temporaries(path)
+        with _temporary_file(path) as file:
+            temporary = Path(file.name)
+            try:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
+
+
+def _temporary_file(path: Path) -> IO[bytes]:
+    """A new file next to `path`, with a lock that says that it is being written."""
+    while True:
+        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
+        temporary = path.parent / f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}"
+        file = open(temporary, "xb")  # noqa: SIM115 - its caller closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if temporary.exists():  # nobody took it for a dead one before it had its lock
+            return file
+        file.close()
+
+
+def _remove_dead_temporaries(path: Path) -> None:
+    """Remove the temporary files of `path` that no living process has locked."""
+    drawn = "[0-9a-f]" * 16
+    for temporary in path.parent.glob(f".{glob.escape(path.name[:64])}.{drawn}{_UNFINISHED}"):
+        with contextlib.suppress(OSError), open(temporary, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -402,13 +422,13 @@ def _set_aside_path(path: Path) -> Path:
 
 
 def was_interrupted(path: Path) -> bool:
-    """Was a writer killed after the old folder had left `path`, before the new one came?"""
-    return _set_aside_path(path).exists() and not path.exists()
+    """Was a writer killed after the old folder had left `path`: before the new one came, or before the old one went?"""
+    return _set_aside_path(path).exists()
 
 
 def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
-    if was_interrupted(path):
+    if was_interrupted(path) and not path.exists():
         os.rename(_set_aside_path(path), path)
     _remove(_set_aside_path(path))
     _remove(path.with_name(f".{path.name}{_UNFINISHED}"))
@@ -462,7 +482,7 @@ def reason_of(error: Exception) -> str:
 
 @contextlib.contextmanager
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
-    """Lock `folder`, or a file that stands alone, for this process; the kernel releases it however the process ends.
+    """Lock `folder` for this process; the kernel releases it however the process ends.
 
     Files and folders that a killed writer was in the middle of are removed, unless there is nothing to `sweep`. The
     lock file goes at the end, and so do the folders above `folder` in which nothing was written after all.
@@ -495,12 +515,8 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         if sweep:  # whoever holds the folder knows that no one else is in the middle of these
             with writing(folder):
-                left = list(folder.rglob(f".*{_UNFINISHED}"))  # all found before any is removed
-                if len(folder.name) <= _LETTERS:  # a longer name may be the beginning of another's
-                    drawn = "[0-9a-f]" * 16
-                    left += folder.parent.glob(f".{glob.escape(folder.name)}.{drawn}{_UNFINISHED}")
-                for unfinished in left:
-                    _remove(unfinished)
+                for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
+                    _remove(left)
         yield
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.core.errors import BadInput, UnknownName
-from exabench.core.files import only_writer
 from exabench.core.rows import Row
 from exabench.data.exports import EXPORTS, Exported
 from exabench.data.releases import read, rows
@@ -33,8 +32,7 @@ def export(folder: str | Path, table: str, format: str, to: str | Path, *, split
         raise BadInput(
             f"table {table} contains {family} rows, and {name} cannot hold them; export it as: {formats}", file=folder
         )
-    with only_writer(to):
-        written: Exported = exporter.write(family, split, _Split(folder, table, split), Path(to))
+    written: Exported = exporter.write(family, split, _Split(folder, table, split), Path(to))
     return written
 
 

@@ -46,6 +46,7 @@ from exabench.core.files import (
     file_digest,
     from_json,
     from_toml,
+    is_unfinished,
     json_text,
     read_bytes,
     read_json,
@@ -114,10 +115,17 @@ class Ledger:
             )
 
     def is_new(self) -> bool:
-        """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard."""
+        """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard.
+
+        What comes before board.toml, the lock file and what a killed writer did not finish, is nothing yet.
+        """
         check_can_hold(self.folder)
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        if not self.folder.exists():
             return True
+        if self.folder.is_dir() and not self.settings_file.exists():
+            others = [path for path in self.folder.iterdir() if not is_unfinished(path) and path != self.lock]
+            if not others:
+                return True
         self.check_exists()
         return False
 

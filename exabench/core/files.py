@@ -442,6 +442,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Is this a file or folder that a writer has not finished, or was killed before it had?"""
+    return path.name.startswith(".") and path.name.endswith(_UNFINISHED)
+
+
 def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -155,10 +155,10 @@ class Campaign:
         named = os.path.normpath(os.path.join(scene, "work", named))
         if path.startswith(f"{scene}/tmp"):
             return path.startswith(named) or named.startswith(f"{scene}/tmp")
-        if named.startswith(f"{path}/"):  # a folder for it, or the one that its name is written into
-            return True
         final = re.sub(r"/\.([^/]*?)(\.[0-9a-f]{16})?\.(unfinished|staging|taken)(?=/|$)", r"/\1", path)
         final = re.sub(r"(\.db|\.sqlite)-(wal|shm|journal)$", r"\1", final)
+        if named.startswith((f"{path}/", f"{final}/")):  # a folder for it, or the one that its name is written into
+            return True
         inside = any(f"{one}/".startswith(f"{named}/") for one in (path, final))
         return inside and named not in (scene, f"{scene}/work")
 

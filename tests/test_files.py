@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import errno
+import fcntl
 import gzip
 import io
 import json
 import lzma
 import os
+import re
 import signal
 import socket
 import stat
@@ -82,6 +84,50 @@ def test_a_kill_or_a_full_disk_at_any_call_leaves_what_was_there_and_no_litter(t
         with only_writer(tmp_path):  # the next writer clears the temporary file
             check()
     assert file.read_bytes() == b"new content"
+
+
+def test_what_a_killed_writer_left_of_a_file_goes_with_the_next_and_no_other(tmp_path):
+    file = tmp_path / "out.trec"
+    others = [tmp_path / f".{name}.{'a' * 16}.unfinished" for name in ("out", "out.trec.gz", "xout.trec")]
+    for other in others:
+        other.write_text("being written")
+
+    alive = tmp_path / f".out.trec.{'b' * 16}.unfinished"
+    others.append(alive)
+
+    def act():
+        write(file, b"new")
+
+    with open(alive, "wb") as being_written:
+        fcntl.flock(being_written, fcntl.LOCK_EX)
+        for _ in killed_at_each_call(act):
+            act()
+            assert set(tmp_path.iterdir()) == {file, *others}
+            file.unlink()
+
+
+def test_on_a_full_disk_the_line_names_a_file_of_an_unfinished_folder_as_it_will_be_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one_line = re.escape("folder/file: cannot be written (the disk is full")
+    with pytest.raises(CannotWrite, match=one_line) as told, files.replacing_folder("folder") as fresh:
+        monkeypatch.setattr(files, "open", FullDisk, raising=False)
+        write(fresh / "file", b"new")
+    assert "unfinished" not in str(told.value)
+
+
+def test_a_lock_that_cannot_be_written_is_named_once(tmp_path, monkeypatch):
+    class Full(io.FileIO):
+        def __init__(self, path, mode, buffering):
+            super().__init__(path, mode)
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "open", Full, raising=False)
+    one_line = "/.board.lock: cannot be written .the disk is full"
+    with pytest.raises(CannotWrite, match=one_line), only_writer(tmp_path / "board"):
+        pytest.fail("it is held")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("target", ["folder", "plain/inner", "x" * 300, "."], ids=lambda target: target[:12])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hub_client import CANARY, point_at
 from hub_double import PAGE, HubDouble
 
-from exabench.core.errors import BadInput, OutsideFailed
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed
 from exabench.hub import client as hub, pull_requests
 from exabench.hub.client import Repository
 from exabench.hub.pull_requests import has_bytes, history, list_files, open_requests, read_comments
@@ -24,6 +26,14 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDoubl
     with HubDouble() as server:
         point_at(server.url, tmp_path / "home", monkeypatch)
         yield server
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_of_this_machine_is_no_failure_of_the_hub(number):
+    place = "/a/cache/file"
+    reason = "the disk is full" if number == errno.ENOSPC else os.strerror(number)
+    with pytest.raises(CannotWrite, match=f"^{place}: cannot be written .{reason}"), hub.asking("read"):
+        raise OSError(number, os.strerror(number), place)
 
 
 def test_a_commit_is_sent_once_whatever_the_answer(double):

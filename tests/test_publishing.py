@@ -22,6 +22,7 @@ from hub_double import REVOKED, HubDouble
 from hub_faults import KINDS
 from toys import contents
 
+import exabench
 from exabench.cli import main
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed
 from exabench.core.rows import Release
@@ -494,6 +495,20 @@ def test_load_dataset_reads_a_tag_and_a_folder_alike_and_streaming(double, one, 
     assert hub == folder == {name: list(rows(two, name, "train")) for name in ("first", "second")}
     assert set(hosts) <= {"127.0.0.1", "localhost"}  # the parquet-export service has a host of its own
     assert not any("datasets-server" in headers.get("host", "") for headers in double.headers)
+
+
+@pytest.mark.parametrize("kind", ["a file", "damaged", "fresh"])
+def test_rows_are_loaded_alike_whatever_the_cache_is(two, tmp_path, monkeypatch, kind):
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    if kind == "a file":
+        (tmp_path / "cache").write_text("no folder")
+    if kind == "damaged":
+        exabench.load(two, "first")
+        for file in (tmp_path / "cache").rglob("dataset_info.json"):
+            file.write_bytes(b"\xdd" + file.read_bytes())
+    loaded = exabench.load(two, "first")
+    assert list(loaded) == list(rows(two, "first", "train")) and loaded.release.version == "1.0.0"
 
 
 def test_a_token_comes_out_nowhere(double, one, two, tmp_path, caplog, capfd):

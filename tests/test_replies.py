@@ -405,7 +405,7 @@ def test_what_is_no_reply_store_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_the_build_goes_on_when_there_is_room(store: Replies) -> None:
     store.execute("PRAGMA max_page_count=150")
-    with pytest.raises(CannotWrite, match="is the disk full"):
+    with pytest.raises(CannotWrite, match="the disk is full"):
         list(CachedTeacher(Toy(), store).complete(prompts(2000)))
     kept = len(store)
     store.execute("PRAGMA max_page_count=100000")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from exabench.core.errors import BadInput, CannotWrite
 from exabench.models.batch_store import BatchStore
 
 ONE, TWO = np.array([0.1, -3.25], np.float32), np.array([500.5], np.float32)
@@ -41,11 +44,42 @@ def test_nothing_is_created_before_the_first_look(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_store_and_a_folder_that_cannot_be_made_are_one_line(tmp_path: Path) -> None:
-    file = BatchStore(tmp_path, {}).file
-    assert file is not None
-    file.write_bytes(b"not a database, but long enough to be taken for one" * 50)
-    with pytest.raises(BadInput, match="is not a score store"):
-        BatchStore(tmp_path, {}).look_up([b"k"])
-    with pytest.raises(CannotWrite):
-        BatchStore(file / "scores", {}).look_up([b"k"])
+@pytest.mark.parametrize("kind", ["another file", "a folder", "below a file", "read-only", "full"])
+def test_a_store_that_cannot_be_used_keeps_nothing_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    store = BatchStore(tmp_path / "scores", {})
+    assert store.file is not None
+    if kind == "another file":
+        store.file.parent.mkdir()
+        store.file.write_bytes(b"not a database, but long enough to be taken for one" * 50)
+    elif kind == "a folder":
+        store.file.mkdir(parents=True)
+    elif kind == "below a file":
+        store.file.parent.write_text("x")
+    else:
+        number = {"read-only": errno.EROFS, "full": errno.ENOSPC}[kind]
+
+        def fails(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "mkdir", fails)
+    store.add(b"k", ONE)
+    assert not store.look_up([b"k"]) and store.found == 0
+
+
+def test_a_damaged_row_is_not_taken_for_a_score_and_is_computed_again(tmp_path: Path) -> None:
+    store = BatchStore(tmp_path, {})
+    assert store.file is not None
+    store.add(b"k1", ONE)
+    store.add(b"k2", TWO)
+    with closing(sqlite3.connect(store.file)) as base:
+        kept = bytearray(base.execute("SELECT outputs FROM computed WHERE key = ?", [b"k1"]).fetchone()[0])
+        kept[1] ^= 4
+        base.execute("UPDATE computed SET outputs = ? WHERE key = ?", [bytes(kept), b"k1"])
+        base.execute("INSERT INTO computed VALUES (?, ?)", [b"k3", "a text"])
+        base.commit()
+    again = BatchStore(tmp_path, {})
+    assert again.look_up([b"k1", b"k2", b"k3"]).keys() == {b"k2"}
+    again.add(b"k1", ONE)
+    assert again.look_up([b"k1"])[b"k1"].tolist() == ONE.tolist()

@@ -46,6 +46,7 @@ from exabench.core.files import (
     file_digest,
     from_json,
     from_toml,
+    is_unfinished,
     json_text,
     read_bytes,
     read_json,
@@ -114,10 +115,17 @@ class Ledger:
             )
 
     def is_new(self) -> bool:
-        """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard."""
+        """Is there nothing here yet? Raises BadInput where the folder holds anything but a leaderboard.
+
+        What comes before board.toml, the lock file and what a killed writer did not finish, is nothing yet.
+        """
         check_can_hold(self.folder)
-        if not self.folder.exists() or (self.folder.is_dir() and not any(self.folder.iterdir())):
+        if not self.folder.exists():
             return True
+        if self.folder.is_dir() and not self.settings_file.exists():
+            others = [path for path in self.folder.iterdir() if not is_unfinished(path) and path != self.lock]
+            if not others:
+                return True
         self.check_exists()
         return False
 
@@ -130,16 +138,31 @@ class Ledger:
         data: str | Path | None = None,
         **others: str,
     ) -> None:
-        """A fresh board.toml, unless one is there; `views` are overviews over some of the tasks, by title.
+        """A fresh board.toml, unless one is there, of what `new_settings` takes."""
+        if not self.settings_file.is_file():
+            self.write_settings(self.new_settings(title, tasks, views, data=data, **others))
+
+    def new_settings(
+        self,
+        title: str,
+        tasks: Sequence[str],
+        views: Mapping[str, list[str]] | None = None,
+        *,
+        data: str | Path | None = None,
+        **others: str,
+    ) -> BoardSettings:
+        """The settings of a board before it is there; `views` are overviews over some of the tasks, by title.
 
         `others` are texts by the names of settings.KEYS; `data` holds custom tasks. Raises BadInput for a value that
         does not fit.
         """
-        if self.settings_file.is_file():
-            return
         settings = BoardSettings(title=title, tasks=[*tasks], views={**(views or {})}, **others)
         check_settings(settings)
         self._tasks_of_views(settings, data)
+        return settings
+
+    def write_settings(self, settings: BoardSettings) -> None:
+        """Write board.toml, which makes a folder a board."""
         write(self.settings_file, settings_text(settings))
 
     # -- submissions ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import glob
 import gzip
 import hashlib
 import io
@@ -51,6 +52,8 @@ USUAL_BOUND = Bound()
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
+
+DISK_IS_FULL = "the disk is full: free some space and run again"
 
 _UNFINISHED = ".unfinished"
 
@@ -344,23 +347,45 @@ def write(path: str | Path, data: bytes | str) -> bool:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to write that is at `path` when the block ends well, and nowhere when it does not.
 
-    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. Raises CannotWrite.
+    Temp file, fsync, rename: what was at `path` before stays until the new file is whole. Temp files that killed
+    writers left of it are removed. Raises CannotWrite.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
-        temporary = path.parent / f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}"
-        try:
-            with open(temporary, "xb") as file:
+        _remove_dead_temporaries(path)
+        with _temporary_file(path) as file:
+            temporary = Path(file.name)
+            try:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
+
+
+def _temporary_file(path: Path) -> IO[bytes]:
+    """A new file next to `path`, with a lock that says that it is being written."""
+    while True:
+        # 64 letters of the name: a file name has room for 255 bytes, and more is added here.
+        temporary = path.parent / f".{path.name[:64]}.{os.urandom(8).hex()}{_UNFINISHED}"
+        file = open(temporary, "xb")  # noqa: SIM115 - its caller closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if temporary.exists():  # nobody took it for a dead one before it had its lock
+            return file
+        file.close()
+
+
+def _remove_dead_temporaries(path: Path) -> None:
+    """Remove the temporary files of `path` that no living process has locked."""
+    drawn = "[0-9a-f]" * 16
+    for temporary in path.parent.glob(f".{glob.escape(path.name[:64])}.{drawn}{_UNFINISHED}"):
+        with contextlib.suppress(OSError), open(temporary, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -397,13 +422,13 @@ def _set_aside_path(path: Path) -> Path:
 
 
 def was_interrupted(path: Path) -> bool:
-    """Was a writer killed after the old folder had left `path`, before the new one came?"""
-    return _set_aside_path(path).exists() and not path.exists()
+    """Was a writer killed after the old folder had left `path`: before the new one came, or before the old one went?"""
+    return _set_aside_path(path).exists()
 
 
 def clear_leftovers(path: Path) -> None:
     """Leave one folder at `path`: the new one, or the one from before where no new one took its place."""
-    if was_interrupted(path):
+    if was_interrupted(path) and not path.exists():
         os.rename(_set_aside_path(path), path)
     _remove(_set_aside_path(path))
     _remove(path.with_name(f".{path.name}{_UNFINISHED}"))
@@ -415,6 +440,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Is this a file or folder that a writer has not finished, or was killed before it had?"""
+    return path.name.startswith(".") and path.name.endswith(_UNFINISHED)
 
 
 def _sync(path: str | Path) -> None:
@@ -443,10 +473,16 @@ def writing(path: str | Path) -> Iterator[None]:
         # SafetensorError: the one library that reports a full disk in its own words.
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        reason = getattr(error, "strerror", None) or str(error)
-        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            reason = "the disk is full: free some space and run again"
-        raise CannotWrite(f"{path}: cannot be written ({reason})") from error
+        # A folder that is filled under another name is told by its own.
+        told = re.sub(rf"(^|/)\.([^/]+){re.escape(_UNFINISHED)}(?=/)", r"\1\2", str(path))
+        raise CannotWrite(f"{told}: cannot be written ({reason_of(error)})") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What the system said, and what to do about a full disk."""
+    if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return DISK_IS_FULL
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager
@@ -467,12 +503,13 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         while True:
             with writing(lock):
                 lock.parent.mkdir(parents=True, exist_ok=True)
-                file = held.enter_context(open(lock, "a+", encoding="utf-8"))
+                # Without a buffer, which would be written again, and on a full disk fail again, when it is closed.
+                file = held.enter_context(open(lock, "a+b", buffering=0))
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 file.seek(0)  # "a+" opens it at its end
-                holder = file.read().strip() or "another process"
+                holder = file.read().decode(errors="replace").strip() or "another process"
                 raise CannotWrite(f"{folder}: {holder} is writing here; wait until it finishes") from error
             # A holder that ended meanwhile took its file away: a lock on that one keeps no one out.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
@@ -480,8 +517,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         held.callback(_remove_lock, lock, made)
         with writing(lock):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         if sweep:  # whoever holds the folder knows that no one else is in the middle of these
             with writing(folder):
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
@@ -501,7 +537,8 @@ class TemporaryRows:
     """Rows of bytes that wait in a temporary file, not in memory, and are read by number: 8 bytes of RAM for each."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
+        with writing(tempfile.gettempdir()):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the object
         self._ends = array("q", [0])  # where each row ends, after the 0 at which the first begins
 
     def __len__(self) -> int:
@@ -514,6 +551,8 @@ class TemporaryRows:
     def extend(self, rows: Iterable[bytes]) -> None:
         """Append rows."""
         for row in rows:
-            self._file.write(row)
+            with writing(tempfile.gettempdir()):
+                self._file.write(row)
             self._ends.append(self._ends[-1] + len(row))
-        self._file.flush()
+        with writing(tempfile.gettempdir()):
+            self._file.flush()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exabench.core.errors import BadInput, CannotWrite
+from exabench.core.files import DISK_IS_FULL, writing
 
 AT_ONCE = 500
 """Keys that one statement looks up; older builds of SQLite take 999 parameters at most."""
@@ -117,11 +118,12 @@ class SqliteStore:
     def complaints(self) -> Iterator[None]:
         """Errors of SQLite and of the file system become errors of exabench."""
         try:
-            yield
-        except OSError as error:
-            raise CannotWrite(f"{self.file}: cannot be written ({error.strerror})") from error
+            with writing(self.file or "the temporary folder"):
+                yield
         except sqlite3.OperationalError as error:
             question = "is the disk full, or is another process using it?"
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                question = DISK_IS_FULL
             raise CannotWrite(f"{self.file}: the {self._what} cannot be used ({error}); {question}") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: a column's name is damaged
             raise BadInput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import importlib.util
 import os
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabench.core.errors import BadInput, OutsideFailed, check_key, printable
-from exabench.core.files import cache_folder, digest_of, file_digest, json_text, read_json, write
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, check_key, printable
+from exabench.core.files import cache_folder, digest_of, file_digest, json_text, read_json, write, writing
 from exabench.core.nouns import ModelFolder
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ _DIGEST = "sha256:"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 # Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
+_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
 CONVERSION_BOT = "SFconvertbot"
 """The account of the Hub that opens pull requests with the weights of a model as safetensors."""
@@ -637,14 +639,17 @@ def asking(what: str, *, refusals: bool = True) -> Iterator[None]:
     """Turn an error of the client into one line without secrets.
 
     What is not there is NotOnHub. With `refusals` any other answer that the Hub will give again is the asker's mistake
-    (BadInput); all else is OutsideFailed.
+    (BadInput); a full or read-only disk of this machine is CannotWrite, all else OutsideFailed.
     """
     _check_token()
     try:
         yield
-    except (BadInput, OutsideFailed):
+    except (BadInput, CannotWrite, OutsideFailed):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
+            with writing(error.filename or tempfile.gettempdir()):
+                raise
         refusal = _refusal_by_name(error, what)
         if refusal:
             raise NotOnHub(refusal) from error

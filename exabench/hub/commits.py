@@ -69,7 +69,7 @@ class Folder:
 
     def head(self) -> str | None:
         """The digest of the manifest, or None where nothing is there yet. Raises BadInput where other files are."""
-        # A writer was killed between its two renames: the folder from before is put back first.
+        # A writer was killed between its two renames, or while it removed the old folder: that is brought to its end.
         if was_interrupted(self.path):
             with only_writer(self.path, sweep=False), writing(self.path):
                 clear_leftovers(self.path)

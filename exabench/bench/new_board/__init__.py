@@ -14,7 +14,7 @@ from pathlib import Path
 from exabench.bench.ledger import Ledger
 from exabench.bench.submissions import NAME as NAME_ON_BOARD
 from exabench.core.errors import BadInput, printable
-from exabench.core.files import read_text, write
+from exabench.core.files import only_writer, read_text, write
 from exabench.core.packages import NAME, pinned_source
 from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import pin_task
@@ -49,10 +49,6 @@ def make_board(
     """
     ledger = Ledger(Path(folder))
     readme = ledger.folder / "submissions" / "README.md"
-    files = [ledger.settings_file, readme, ledger.workflow_file]
-    for file in files:
-        if file.exists() or file.is_symlink():
-            raise BadInput("already exists; edit it, or give another folder with --board", file=file)
     if readme.parent.exists() and not readme.parent.is_dir():
         raise BadInput("must be a folder; name another one with --board", file=readme.parent)
     install = install or pinned_source()
@@ -69,17 +65,26 @@ def make_board(
             custom += [one for one in found if one.name not in table()]
         names.append(name)
 
-    ledger.create(title, names, None, **others)
-    for task in custom:
-        ledger.add_task(pin_task(task, ledger.lock))
-    write(readme, read_text(_FILES / "README.md"))
+    settings = ledger.new_settings(title, names, None, **others)
     workflow = read_text(_FILES / "rebuild.yml")
     if install:
         workflow = workflow.replace("PLACEHOLDER_SOURCE", install)
     if space:
         workflow = workflow.replace("PLACEHOLDER_SPACE", space)
-    write(ledger.workflow_file, workflow)
-    return files
+    texts = {readme: read_text(_FILES / "README.md"), ledger.workflow_file: workflow}
+    for file in (ledger.settings_file, *texts):
+        # The same text may be that of a call that was stopped.
+        is_other = file.is_symlink() or file.is_dir() or (file.exists() and read_text(file) != texts.get(file))
+        if is_other:
+            raise BadInput("already exists; edit it, or give another folder with --board", file=file)
+
+    with only_writer(ledger.folder):
+        for task in custom:
+            ledger.add_task(pin_task(task, ledger.lock))
+        for file, text in texts.items():
+            write(file, text)
+        ledger.write_settings(settings)  # last: what has it is a whole board
+    return [ledger.settings_file, *texts]
 
 
 def check_workflow(file: Path) -> None:

@@ -120,8 +120,13 @@ def load(
     # The rows are kept in arrow under the digest of their files, so rows of a file that changed are never used.
     content = digest_of([file.sha256 for file in chosen.splits[split]])
     cache = cache_folder("loaded") / content.removeprefix("sha256:")
-    with _no_bars():
-        dataset = datasets.Dataset.from_parquet(files, split=split, cache_dir=str(cache))
+    unusable = (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError)
+    try:
+        with _no_bars():
+            dataset = datasets.Dataset.from_parquet(files, split=split, cache_dir=str(cache))
+    except unusable:  # the cache is full, read-only or damaged: the rows are held in memory
+        rows = pa.concat_tables(pq.read_table(file) for file in files)
+        dataset = datasets.Dataset(rows, split=datasets.NamedSplit(split))
     dataset.release = release
     return dataset
 

@@ -210,6 +210,9 @@ key_option = click.option(
     callback=_allow_keys,
     help="Let a file send the key in this environment variable to a server that it does not belong to.",
 )
+as_root_option = click.option(
+    "--as-root", is_flag=True, help="Let the sandbox run as root where it cannot run as nobody; only as root."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
+from exabench.bench.sandbox._jail import LIMITS, PYTHON, JailedProcess, JailLimits, check_jail
 from exabench.core.errors import REASON, printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
@@ -32,7 +31,7 @@ from exabench.models.screening import (
 )
 from exabench.parts.recognition import with_family
 
-WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
+WORKER = (PYTHON, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
 
 
 def fetch_screened(
@@ -258,7 +257,7 @@ class SandboxedReranker(Conversation):
         *,
         lock: Path | None = None,
     ) -> None:
-        check_jail()
+        check_jail(limits)
         own = dict(options or {})
         revision = str(own.pop("revision", ""))
         folder = fetch_screened(model, revision, lock, SizeLimits(weights=limits.weights))

@@ -17,6 +17,8 @@ USAGE = {"prompts": 1, "input_tokens": 1, "output_tokens": 0, "flops_paper": 1.0
 def say(value):
     sys.stdout.write((value if isinstance(value, str) else json.dumps(value)) + "\\n")
     sys.stdout.flush()
+def say_bytes(value):
+    os.write(1, json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\\n")
 def heard():
     return json.loads(sys.stdin.readline())
 def ready():
@@ -97,6 +99,12 @@ TALKERS = {
     "a negative size": Program("heard()\nsay({**ABOUT, 'parameters': -1})", "crashed"),
     "a precision of markup": Program("heard()\nsay({**ABOUT, 'precision': '<script>alert(1)</script>'})", "crashed"),
     "a class of its own": _scored("{'refused': 'reproduced', 'message': 'all is well'}", "crashed"),
+    "a refusal that would keep it waiting": _scored("{'refused': 'no-sandbox', 'message': 'later'}", "crashed"),
+    "a refusal that is no text": _scored("{'refused': 'out-of-memory', 'message': ['x', {}]}", "crashed"),
+    "half of a surrogate pair, as bytes": Program(
+        "heard()\nsay_bytes(ABOUT | {'identity': {'a': 'x\\udc80'}})\nwhile heard(): say({'scores': [0.0] * 3})",
+        "crashed",
+    ),
     "a refusal that lies": _scored("{'refused': 'out-of-memory', 'message': 'x' * 100000}", "out-of-memory"),
     "a usage below nothing": _counted("{**USAGE, 'flops_exact': -1.0}"),
     "a usage that is not a number": _counted("{**USAGE, 'flops_paper': float('nan')}"),

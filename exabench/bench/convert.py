@@ -36,9 +36,9 @@ def convert(folder: str | Path, to: str | Path, *, as_root: bool = False, progre
     """Write the model of `folder` to the new folder `to`, with safetensors in place of its pickles.
 
     Settings, tokenizer, card and licence are copied. A tensor that has several names (tied weights) is written under
-    each, so that transformers finds what it found in the pickle. `as_root`: where root runs it, the pickles are read as
-    root, and not as nobody. Raises BadInput for a folder without pickles, or with
-    safetensors already, and for a pickle that is not tensors by name; SubmissionRefused (no-sandbox), CannotWrite.
+    each, so that transformers finds what it found in the pickle. `as_root` as in JailLimits. Raises BadInput for a
+    folder without pickles, or with safetensors already, and for a pickle that is not tensors by name; SubmissionRefused
+    (no-sandbox), CannotWrite.
     """
     folder = Path(folder)
     to = Path(to)

@@ -211,7 +211,7 @@ key_option = click.option(
     help="Let a file send the key in this environment variable to a server that it does not belong to.",
 )
 as_root_option = click.option(
-    "--as-root", is_flag=True, help="Let the sandbox run as root where it cannot run as nobody; only as root."
+    "--as-root", is_flag=True, help="Begun by root: let models run as root, too, and not as an unprivileged user."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from hostile_programs import HIDERS, PRELUDE
 
-from exabench.bench.sandbox import JailedProcess, JailLimits
-from exabench.bench.sandbox._cgroup import make_group, remove_group
+from exabench.bench.sandbox import JailedProcess, JailLimits, make_group, remove_group
 from exabench.models.screening import SubmissionRefused
 
 LIMITS = JailLimits(memory=64 << 20, files=1 << 30, seconds=120.0)

@@ -21,8 +21,6 @@ from hostile_programs import HIDERS, PRELUDE, PROBES, SQUANDERERS, TALKERS, Prog
 
 import exabench.mini
 from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail
-from exabench.bench.sandbox._jail import PYTHON
-from exabench.bench.sandbox._reranker import WORKER
 from exabench.core.nouns import Passage, Query
 from exabench.models.screening import SubmissionRefused
 
@@ -163,11 +161,11 @@ def test_calls_that_have_led_out_of_jails_fail(tmp_path):
 
 
 def limits_of(users: str) -> JailLimits:
-    """Those of a jail that root begins as nobody, or as himself; to others that is one."""
+    """Those of a jail that root begins without its rights, or with them; to others that is one."""
     return replace(LIMITS, as_root=users == "as root")
 
 
-@pytest.mark.parametrize("users", ["as nobody", "as root"])
+@pytest.mark.parametrize("users", ["unprivileged", "as root"])
 @pytest.mark.parametrize("name", HIDERS)
 def test_memory_that_no_process_shows_and_threads_are_stopped_within_a_second_of_their_limit(name, users, tmp_path):
     limits = replace(limits_of(users), memory=128 << 20)
@@ -218,7 +216,7 @@ def test_a_model_that_only_its_owner_may_read_is_read_in_the_jail_and_stays_as_i
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs a jail as another user")
-def test_where_root_cannot_become_nobody_nothing_runs_unless_it_is_asked_for(tmp_path, monkeypatch):
+def test_where_root_cannot_drop_its_rights_nothing_runs_unless_it_is_asked_for(tmp_path, monkeypatch):
     (tmp_path / "bwrap").symlink_to(shutil.which("bwrap"))
     monkeypatch.setenv("PATH", str(tmp_path))  # without unshare
     with pytest.raises(SubmissionRefused, match="as an ordinary user, or give --as-root") as caught:
@@ -229,7 +227,7 @@ def test_where_root_cannot_become_nobody_nothing_runs_unless_it_is_asked_for(tmp
 
 def test_no_command_line_in_the_jail_tells_where_things_lie_on_this_machine(tmp_path):
     program, folder = written(tmp_path / "model", PROBES["commands"])
-    jailed = JailedProcess([PYTHON, *program[1:-1]], folder, LIMITS)
+    jailed = JailedProcess([os.path.basename(sys.executable), *program[1:-1]], folder, LIMITS)
     try:
         found = json.loads(jailed.exchange(lambda: 60.0))
     finally:
@@ -237,8 +235,9 @@ def test_no_command_line_in_the_jail_tells_where_things_lie_on_this_machine(tmp_
     assert "/model/evil.py" in found["lines"] and "bwrap" in found["lines"]
     for private in (str(tmp_path), sys.prefix, sys.base_prefix, str(Path(exabench.mini.__path__[0]).parent)):
         assert private not in found["lines"]
-    assert str(tmp_path) not in found["environ"] and found["read"] == []
-    assert not any("/" in word for word in WORKER)
+    assert str(tmp_path) not in found["environ"]
+    if os.getuid() == 0:  # else bubblewrap's own process has the user of the program
+        assert found["read"] == []
 
 
 @pytest.mark.skipif(bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
@@ -247,14 +246,15 @@ def test_gpus_that_are_not_there_are_not_shown():
         check_jail(replace(LIMITS, gpu=True))
 
 
-@pytest.mark.parametrize("users", ["as nobody", "as root"])
+@pytest.mark.parametrize("users", ["unprivileged", "as root"])
 def test_a_jailed_root_changes_no_attribute_of_a_device_of_the_machine(users, tmp_path):
     before = os.stat("/dev/full").st_mode
     try:
         answers = probed("attributes", tmp_path / "model", limits=limits_of(users))
         assert os.stat("/dev/full").st_mode == before
     finally:
-        os.chmod("/dev/full", before & 0o7777)
+        if os.stat("/dev/full").st_mode != before:
+            os.chmod("/dev/full", before & 0o7777)
     refused = [-1, errno.EPERM]
     assert answers == dict.fromkeys(
         ("chmod", "setxattrat", "removexattrat", "open_tree_attr", "file_setattr"), refused

@@ -6,6 +6,7 @@ SubmissionRefused.
 
 from __future__ import annotations
 
+from exabench.bench.sandbox._cgroup import make_group, remove_group
 from exabench.bench.sandbox._conversion import unpickle
 from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
 from exabench.bench.sandbox._reranker import Conversation, SandboxedReranker, fetch_screened
@@ -19,6 +20,8 @@ __all__ = [
     "SandboxedReranker",
     "check_jail",
     "fetch_screened",
+    "make_group",
+    "remove_group",
     "seccomp_filter",
     "unpickle",
 ]

@@ -3,7 +3,7 @@
 `JailedProcess` runs it, lines in, lines out, under limits of time, memory, processes and bytes.
 
 No network, no capability, no home, no board, no collection; what is shown is read-only, but for a /tmp that is bounded
-and goes with the jail. Root begins it as nobody; every other user as himself, in a user namespace.
+and goes with the jail. Root begins it as an unprivileged user; every other user as himself, in a user namespace.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exabench.bench.sandbox._cgroup import into_group, make_group, ran_out_of_memory, remove_group
-from exabench.bench.sandbox._nobody import AS_ANOTHER, NOBODY, copy_readable, is_readable, nobody_namespace
 from exabench.bench.sandbox._seccomp import seccomp_filter
+from exabench.bench.sandbox._unprivileged import (
+    AS_ANOTHER,
+    UNPRIVILEGED,
+    copy_readable,
+    is_readable,
+    unprivileged_namespace,
+)
 from exabench.bench.sandbox._usage import JailUsage, jail_usage, open_root
 from exabench.core.errors import REASON, printable
 from exabench.core.files import PACKAGE
@@ -65,7 +71,7 @@ class JailLimits:
 
     Bytes: `weights` on disk, `memory` of all its processes and files together, `files` in /tmp, `answer` for one
     answer. Seconds: `load` until it is ready, `query` for each query, `seconds` in total. `processes` at a time.
-    `gpu`: whether GPUs are shown to it. `as_root`: root's jail runs as root, and not as nobody.
+    `gpu`: whether GPUs are shown to it. `as_root`: begun by root, it runs as root, too.
     """
 
     weights: int = 64 << 30
@@ -88,7 +94,7 @@ class JailLimits:
 LIMITS = JailLimits()
 
 
-def _as_nobody(limits: JailLimits) -> bool:
+def _is_dropped(limits: JailLimits) -> bool:
     return os.geteuid() == 0 and not limits.as_root
 
 
@@ -99,10 +105,12 @@ def _options(model: Path | None, limits: JailLimits, seccomp: int | None, info: 
     """
     options = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try".split()
     options += "--die-with-parent --new-session --clearenv --hostname jail --cap-drop ALL".split()
-    if _as_nobody(limits):
-        options += "--cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP".split()  # until it is nobody
+    if _is_dropped(limits):
+        options += (
+            "--cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP".split()
+        )  # until it has dropped them
     else:
-        options += f"--unshare-user --disable-userns --uid {NOBODY} --gid {NOBODY}".split()
+        options += f"--unshare-user --disable-userns --uid {UNPRIVILEGED} --gid {UNPRIVILEGED}".split()
     size = str(limits.files)
     options += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp"]  # first: this very installation may be in /tmp
 
@@ -157,13 +165,15 @@ def _options(model: Path | None, limits: JailLimits, seccomp: int | None, info: 
 
 
 def _limited(program: Sequence[str], limits: JailLimits) -> list[str]:
-    """The command that runs the program inside: as nobody where root begins it, and under the kernel's own limits.
+    """The command that runs the program inside: unprivileged where root begins it, and under the kernel's own limits.
 
     They hold at once, where `JailedProcess` may see too late.
     """
     command = []
-    if _as_nobody(limits):
-        command += f"/usr/bin/setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --bounding-set=-all".split()
+    if _is_dropped(limits):
+        command += (
+            f"/usr/bin/setpriv --reuid={UNPRIVILEGED} --regid={UNPRIVILEGED} --clear-groups --bounding-set=-all".split()
+        )
     cores = os.cpu_count() or 1
     command += ["/usr/bin/prlimit", f"--nproc={limits.threads}", f"--fsize={limits.files}"]
     command += [f"--cpu={int(limits.seconds * cores) + 1}", "--nofile=1024", "--core=0"]
@@ -183,7 +193,7 @@ def check_jail(limits: JailLimits = LIMITS) -> None:
             jailed.exchange(lambda: limits.load)
         except SubmissionRefused as refused:
             advice = _ADVICE
-            if _as_nobody(limits):
+            if _is_dropped(limits):
                 advice += f"; {AS_ANOTHER}"
             raise SubmissionRefused("no-sandbox", f"nothing starts in the jail ({refused}): {advice}") from refused
 
@@ -234,8 +244,8 @@ class JailedProcess:
         limits = self._limits
         with contextlib.ExitStack() as open_now:
             entering: list[str] = []
-            if _as_nobody(limits):
-                entering = open_now.enter_context(nobody_namespace())
+            if _is_dropped(limits):
+                entering = open_now.enter_context(unprivileged_namespace())
                 if model is not None and not is_readable(model):
                     copy = Path(self._ended.enter_context(tempfile.TemporaryDirectory(prefix="exabench-")), "model")
                     copy_readable(model, copy)

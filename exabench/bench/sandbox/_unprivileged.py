@@ -1,4 +1,4 @@
-"""What root does so that its jail runs as nobody: a user namespace with that user, and a folder that he can read."""
+"""What root does so that its jail runs as an unprivileged user: a namespace with this user, and a folder to read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from exabench.core.files import writing
 from exabench.models.screening import SubmissionRefused
 
-NOBODY = 65534  # the kernel's own id for users that a namespace does not map
+UNPRIVILEGED = 65534  # the kernel's own id for users that a namespace does not map
 AS_ANOTHER = "run it as an ordinary user, or give --as-root, which lets the model run as root"
 
 
 @contextlib.contextmanager
-def nobody_namespace() -> Iterator[list[str]]:
-    """What a command begins with to run in a new user namespace that has two users of this machine: root and nobody.
+def unprivileged_namespace() -> Iterator[list[str]]:
+    """What a command begins with to run in a new user namespace with two users of this machine: root and UNPRIVILEGED.
 
     Until the block ends it can be entered. Raises SubmissionRefused (no-sandbox) where root may not make one.
     """
@@ -33,7 +33,7 @@ def nobody_namespace() -> Iterator[list[str]]:
             held.stdin.flush()
             held.stdout.readline()  # it runs in its namespace now
             for kind in ("uid_map", "gid_map"):
-                Path(f"/proc/{held.pid}/{kind}").write_text(f"0 0 1\n{NOBODY} {NOBODY} 1\n")
+                Path(f"/proc/{held.pid}/{kind}").write_text(f"0 0 1\n{UNPRIVILEGED} {UNPRIVILEGED} 1\n")
         except OSError as error:
             raise _refusal(error) from error
         yield ["/usr/bin/nsenter", f"--user=/proc/{held.pid}/ns/user", "--preserve-credentials"]

@@ -10,6 +10,7 @@ import resource
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -206,13 +207,18 @@ def test_a_model_that_only_its_owner_may_read_is_read_in_the_jail_and_stays_as_i
     for path in (folder, folder / "evil.py"):
         path.chmod(path.stat().st_mode & 0o700)
     before = {path: (path.stat().st_mode, path.stat().st_uid) for path in folder.rglob("*")}
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed = Path(tempfile.mkdtemp(prefix=f"exabench-copy-{ended.pid}-"))
     jailed = JailedProcess(program, folder, LIMITS)
     try:
         assert jailed.exchange(lambda: 60.0) == b"read"
     finally:
         jailed.close()
     assert {path: (path.stat().st_mode, path.stat().st_uid) for path in folder.rglob("*")} == before
-    assert not list(Path(tempfile.gettempdir()).glob("exabench-*/model/evil.py"))
+    assert not list(Path(tempfile.gettempdir()).glob("exabench-copy-*/model/evil.py"))
+    assert killed.exists() == (os.getuid() != 0), "what a killed process left goes with the next copy"
+    shutil.rmtree(killed, ignore_errors=True)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs a jail as another user")

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,8 +27,8 @@ from exabench.bench.sandbox._seccomp import seccomp_filter
 from exabench.bench.sandbox._unprivileged import (
     AS_ANOTHER,
     UNPRIVILEGED,
-    copy_readable,
     is_readable,
+    readable_copy,
     unprivileged_namespace,
 )
 from exabench.bench.sandbox._usage import JailUsage, jail_usage, open_root
@@ -247,9 +246,7 @@ class JailedProcess:
             if _is_dropped(limits):
                 entering = open_now.enter_context(unprivileged_namespace())
                 if model is not None and not is_readable(model):
-                    copy = Path(self._ended.enter_context(tempfile.TemporaryDirectory(prefix="exabench-")), "model")
-                    copy_readable(model, copy)
-                    model = copy
+                    model = self._ended.enter_context(readable_copy(model))
             passed = []
             seccomp = None
             if allowed := seccomp_filter():

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from exabench.core.files import writing
 from exabench.models.screening import SubmissionRefused
 
 UNPRIVILEGED = 65534  # the kernel's own id for users that a namespace does not map
+_COPY = "exabench-copy-"
 AS_ANOTHER = "run it as an ordinary user, or give --as-root, which lets the model run as root"
 
 
@@ -55,13 +57,24 @@ def is_readable(folder: Path) -> bool:
     return True
 
 
-def copy_readable(folder: Path, to: Path) -> None:
-    """Copy it to a new folder that every user may read. Links stay links. Raises CannotWrite."""
-    with writing(to):
-        shutil.copytree(folder, to, symlinks=True)
-        for place, _, names in os.walk(to):
-            os.chmod(place, 0o755)
-            for name in names:
-                file = os.path.join(place, name)
-                if not os.path.islink(file):
-                    os.chmod(file, 0o644)
+@contextlib.contextmanager
+def readable_copy(folder: Path) -> Iterator[Path]:
+    """A copy of it that every user may read, for as long as the block takes. Links stay links. Raises CannotWrite.
+
+    Copies of processes that were killed are removed first.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_COPY}*"):
+        process = left.name.removeprefix(_COPY).partition("-")[0]
+        if not os.path.exists(f"/proc/{process}"):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_COPY}{os.getpid()}-", ignore_cleanup_errors=True) as place:
+        to = Path(place, "model")
+        with writing(to):
+            shutil.copytree(folder, to, symlinks=True)
+            for under, _, names in os.walk(to):
+                os.chmod(under, 0o755)
+                for name in names:
+                    file = os.path.join(under, name)
+                    if not os.path.islink(file):
+                        os.chmod(file, 0o644)
+        yield to

@@ -17,6 +17,8 @@ USAGE = {"prompts": 1, "input_tokens": 1, "output_tokens": 0, "flops_paper": 1.0
 def say(value):
     sys.stdout.write((value if isinstance(value, str) else json.dumps(value)) + "\\n")
     sys.stdout.flush()
+def say_bytes(value):
+    os.write(1, json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\\n")
 def heard():
     return json.loads(sys.stdin.readline())
 def ready():
@@ -97,6 +99,12 @@ TALKERS = {
     "a negative size": Program("heard()\nsay({**ABOUT, 'parameters': -1})", "crashed"),
     "a precision of markup": Program("heard()\nsay({**ABOUT, 'precision': '<script>alert(1)</script>'})", "crashed"),
     "a class of its own": _scored("{'refused': 'reproduced', 'message': 'all is well'}", "crashed"),
+    "a refusal that would keep it waiting": _scored("{'refused': 'no-sandbox', 'message': 'later'}", "crashed"),
+    "a refusal that is no text": _scored("{'refused': 'out-of-memory', 'message': ['x', {}]}", "crashed"),
+    "half of a surrogate pair, as bytes": Program(
+        "heard()\nsay_bytes(ABOUT | {'identity': {'a': 'x\\udc80'}})\nwhile heard(): say({'scores': [0.0] * 3})",
+        "crashed",
+    ),
     "a refusal that lies": _scored("{'refused': 'out-of-memory', 'message': 'x' * 100000}", "out-of-memory"),
     "a usage below nothing": _counted("{**USAGE, 'flops_exact': -1.0}"),
     "a usage that is not a number": _counted("{**USAGE, 'flops_paper': float('nan')}"),
@@ -121,12 +129,57 @@ SQUANDERERS = {
     "memory that is shared": _large(
         "import mmap\nm = mmap.mmap(-1, 600 << 20)\nfor i in range(0, len(m), 4096): m[i] = 1\ntime.sleep(600)"
     ),
+    "files in memory": Program(
+        "ready()\nheard()\nwith open('/tmp/a', 'wb', 0) as file:\n    while True: file.write(b'x' * (1 << 20))",
+        "out-of-memory",
+        {"memory": 400 << 20, "files": 4 << 30},
+    ),
     "all threads there are": _slow(
         "import threading\nready()\nheard()\nwhile True:\n"
         "    try: threading.Thread(target=time.sleep, args=(600,)).start()\n"
         "    except RuntimeError: time.sleep(0.1)",
         {"query": 4.0, "memory": 1 << 30},
     ),
+}
+
+# What no size of a process shows. Each says when it is at its limit, by its own count, and ends far behind it.
+HIDERS = {
+    "page tables": """
+import mmap
+most, tables, kept = json.loads(sys.stdin.readline())["memory"], 0, []
+while tables < 6 * most:
+    kept.append(mmap.mmap(-1, 1 << 30, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    try: kept[-1].madvise(15)  # no large pages
+    except OSError: pass  # a kernel without them
+    for place in range(0, 1 << 30, 2 << 20): kept[-1][place]
+    tables += (1 << 30) >> 9
+    if len(kept) == most >> 21: say("at the limit")
+time.sleep(600)
+""",
+    "links in /tmp": """
+most = json.loads(sys.stdin.readline())["memory"]
+for number in range(most >> 8):
+    os.symlink("x", f"/tmp/{number}")
+    if number == most >> 10: say("at the limit")
+time.sleep(600)
+""",
+    "links in /dev/shm": """
+most = json.loads(sys.stdin.readline())["memory"]
+for number in range(most >> 8):
+    os.symlink("x" * 100, f"/dev/shm/{number:0200}")
+    if number == most >> 10: say("at the limit")
+time.sleep(600)
+""",
+    "threads": """
+import threading
+most = json.loads(sys.stdin.readline())["threads"]
+threading.stack_size(1 << 16)
+for number in range(4000):
+    try: threading.Thread(target=time.sleep, args=(600,)).start()
+    except RuntimeError: os._exit(7)
+    if number == most: say("at the limit")
+time.sleep(600)
+""",
 }
 
 PROBES = {
@@ -184,6 +237,30 @@ for place in ("/tmp", "/dev/shm"):
         except OSError:
             break
 say({"written": written})
+""",
+    "commands": """
+lines = [open(f"/proc/{name}/cmdline", "rb").read() for name in os.listdir("/proc") if name.isdigit()]
+read = []
+for name in ("mem", "environ", "maps", "cwd", "exe", "root", "fd", "io"):
+    try:
+        path = f"/proc/1/{name}"
+        if name in ("cwd", "exe", "root"): os.readlink(path)
+        elif name == "fd": os.listdir(path)
+        else: open(path, "rb").read(1)
+        read.append(name)
+    except OSError:
+        pass
+say({"lines": b" ".join(lines).decode("latin-1"), "read": read, "environ": repr(dict(os.environ))})
+""",
+    "threads": """
+import threading
+threading.stack_size(1 << 16)
+begun = 0
+for number in range(4000):
+    try: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    except RuntimeError: break
+    begun += 1
+say({"begun": begun})
 """,
     "network": """
 port, path, name = json.loads(sys.stdin.readline())
@@ -277,6 +354,7 @@ value = ctypes.create_string_buffer(acl, len(acl))
 asked = struct.pack("<QII", ctypes.addressof(value), len(acl), 0)
 name, here = b"system.posix_acl_access", -100
 say({
+    "chmod": call(90, b"/dev/full", 0o600),
     "setxattrat": call(463, here, b"/dev/full", 0, name, asked, len(asked)),
     "removexattrat": call(466, here, b"/dev/full", 0, name),
     "open_tree_attr": call(467, here, b"/tmp", 0, 0, 0),

@@ -236,6 +236,11 @@ BOARDS = [
     Mistake("an engine with a typo", "exabench bench run --engine rai --board board", "did you mean ray"),
     Mistake("fewer than no workers", "exabench bench run --workers -1 --board board", "-1 is not in the range"),
     Mistake(
+        "a GPU of the sandbox without the sandbox",
+        "exabench bench run --trusted --gpu --board board",
+        "--gpu and --as-root are for the sandbox",
+    ),
+    Mistake(
         "a repository without --pending", "exabench bench run --repo a/b --board board", "--repo belongs to --pending"
     ),
     Mistake(

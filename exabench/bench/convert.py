@@ -32,12 +32,13 @@ class Converted:
     pickles: Mapping[str, str]
 
 
-def convert(folder: str | Path, to: str | Path, *, progress: Progress = silent) -> Converted:
+def convert(folder: str | Path, to: str | Path, *, as_root: bool = False, progress: Progress = silent) -> Converted:
     """Write the model of `folder` to the new folder `to`, with safetensors in place of its pickles.
 
     Settings, tokenizer, card and licence are copied. A tensor that has several names (tied weights) is written under
-    each, so that transformers finds what it found in the pickle. Raises BadInput for a folder without pickles, or with
-    safetensors already, and for a pickle that is not tensors by name; SubmissionRefused (no-sandbox), CannotWrite.
+    each, so that transformers finds what it found in the pickle. `as_root` as in JailLimits. Raises BadInput for a
+    folder without pickles, or with safetensors already, and for a pickle that is not tensors by name; SubmissionRefused
+    (no-sandbox), CannotWrite.
     """
     folder = Path(folder)
     to = Path(to)
@@ -58,7 +59,7 @@ def convert(folder: str | Path, to: str | Path, *, progress: Progress = silent) 
             place = fresh / file.relative_to(folder).parent / _new_name(file)
             place.parent.mkdir(parents=True, exist_ok=True)
             made[file] = place
-        unpickle(made, progress)
+        unpickle(made, progress, as_root=as_root)
         shapes = {}
         for place in made.values():
             shapes[place] = shapes_in(place.name, place.stat().st_size, _reader(place))

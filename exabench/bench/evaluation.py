@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 from exabench.bench.candidates import RerankEvaluator, read_evaluator
 from exabench.bench.ledger import Ledger, last_values, read_result
 from exabench.bench.measurement import today
+from exabench.bench.sandbox import LIMITS, JailLimits, SandboxedReranker
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.api_keys import check_keys
 from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
@@ -61,6 +62,7 @@ def run_board(
     lists: Mapping[str, Collection[tuple[str, str]]] | None = None,
     data: str | Path | None = None,
     trusted: bool = True,
+    limits: JailLimits = LIMITS,
     again: bool = False,
     reason: str = "",
     engine: str = "local",
@@ -74,7 +76,7 @@ def run_board(
 
     A baseline and a model are run on every candidate list of the board (one whose slug is in `lists` on those only,
     each a task and a name), runs are measured on the list they were filed for; what was withdrawn is left as it is. A
-    model that is not `trusted` runs in the sandbox, never in this process.
+    model that is not `trusted` runs in the sandbox, under `limits`, and never in this process.
     A model does not run for a result that its stored run still gives, unless `again` asks for it: one of today's
     format, of the same model, options and candidate list.
     Every headline number that comes, changes or goes gets its line in the change log, with `reason` or what follows
@@ -124,8 +126,8 @@ def run_board(
     items = [WorkItem(slug, of_task, tuple(names)) for (slug, of_task), names in names_of.items()]
 
     # Workers compute, and this process records: one result after the other, with its line in the change log.
-    begin = functools.partial(BoardWorker, ledger, data, trusted, again)
-    begin_here = functools.partial(BoardWorker, ledger, data, trusted, again, progress)
+    begin = functools.partial(BoardWorker, ledger, data, trusted, limits, again)
+    begin_here = functools.partial(BoardWorker, ledger, data, trusted, limits, again, progress)
     recorder = ResultRecorder(ledger, reason)
     files_of = {}
     outcomes = run_items(
@@ -213,17 +215,24 @@ class WorkItem(NamedTuple):
 class BoardWorker:
     """One worker: the model of its last submission stays loaded, and so do the lists that it read.
 
-    A model that is not `trusted` runs in the sandbox, never in this process. Without `again` none runs for a result
+    A model that is not `trusted` runs in the sandbox, under `limits`. Without `again` none runs for a result
     that its stored run still gives. `progress` is called with pairs.
     """
 
     def __init__(
-        self, ledger: Ledger, data: str | Path | None, trusted: bool, again: bool = False, progress: Progress = silent
+        self,
+        ledger: Ledger,
+        data: str | Path | None,
+        trusted: bool,
+        limits: JailLimits = LIMITS,
+        again: bool = False,
+        progress: Progress = silent,
     ) -> None:
         self._pairs = PairProgress(progress)
         self._ledger = ledger
         self._data = data
         self._trusted = trusted
+        self._limits = limits
         self._again = again
         self._evaluator = functools.lru_cache(maxsize=_EVALUATORS)(read_evaluator)
         # Kept, because all files of a model are read for it.
@@ -309,9 +318,8 @@ class BoardWorker:
         if self._trusted:
             self._reranker = reranker_of(submission.reranker, lock=lock, progress=self._pairs, **options)
         else:
-            from exabench.bench.sandbox import SandboxedReranker
-
-            self._reranker = SandboxedReranker(submission.reranker, options.pop("model"), options, lock=lock)
+            model = options.pop("model")
+            self._reranker = SandboxedReranker(submission.reranker, model, options, self._limits, lock=lock)
         self._submission = submission
         return self._reranker
 

@@ -225,6 +225,9 @@ not_secret_option = click.option(
     callback=_adding_to(NOT_SECRET),
     help="Publish texts that begin so, though they look like keys.",
 )
+as_root_option = click.option(
+    "--as-root", is_flag=True, help="Begun by root: let models run as root, too, and not as an unprivileged user."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 
 

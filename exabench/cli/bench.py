@@ -17,6 +17,7 @@ from exabench.cli._command import (
     CommandGroup,
     Count,
     answer,
+    as_root_option,
     board_option,
     check_form,
     command_line,
@@ -633,6 +634,8 @@ def pending(repo: str, board: Path) -> None:
 @click.option(
     "--trusted", is_flag=True, help="Run models in this process, without the sandbox; only for models you trust."
 )
+@click.option("--gpu", is_flag=True, help="Show this machine's NVIDIA GPUs to models in the sandbox.")
+@as_root_option
 @click.option("--again", is_flag=True, help="Run models again also where their results are still valid.")
 @click.option("--pending", "queued", is_flag=True, help="Process the waiting submissions one by one and answer each.")
 @click.option("--repo", default="", help="With --pending: the board's repository on the Hub (owner/name).")
@@ -647,6 +650,8 @@ def run(
     task: str | None,
     candidates: str | None,
     trusted: bool,
+    gpu: bool,
+    as_root: bool,
     again: bool,
     queued: bool,
     repo: str,
@@ -661,12 +666,16 @@ def run(
     from exabench.bench.ledger import Ledger, read_result
     from exabench.bench.queue import queue_of, raise_waiting, work_off
     from exabench.bench.result_notes import copies_among, notes_of
+    from exabench.bench.sandbox import JailLimits
     from exabench.bench.submitting import add_baselines
 
     if queued and (slugs or task or candidates or trusted or again):
         raise BadInput("--pending runs every waiting submission in the sandbox; remove the other options")
     if repo and not queued:
         raise BadInput("--repo belongs to --pending")
+    if trusted and (gpu or as_root):
+        raise BadInput("--gpu and --as-root are for the sandbox, and --trusted runs without it; remove one of them")
+    choices["limits"] = JailLimits(gpu=gpu, as_root=as_root)
     Ledger(open_board(board)).check_has_candidates(task, candidates)
     if queued:
         answers = []
@@ -775,12 +784,13 @@ def withdraw(slug: str, reason: str, board: Path) -> None:
 @bench.command(examples=("exabench bench convert old-reranker --to new-reranker",))
 @click.argument("folder", type=EXISTING_FOLDER, help="A model folder whose weights are pickles (pytorch_model.bin).")
 @to_option("The new folder, with safetensors.", required=True)
-def convert(folder: Path, to: Path) -> None:
+@as_root_option
+def convert(folder: Path, to: Path, as_root: bool) -> None:
     """Turn the pickled weights of the model in FOLDER into safetensors, unpickled inside the sandbox."""
     from exabench.bench.convert import convert
 
     with progress("converting") as report:
-        done = convert(folder, to, progress=report)
+        done = convert(folder, to, as_root=as_root, progress=report)
     files = [f"{pickle}: {digest}" for pickle, digest in done.pickles.items()]
     answer(asdict(done), *files, f"{done.folder}: {done.revision}")
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import secrets
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hostile_programs import PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
+from hostile_programs import HIDERS, PRELUDE, PROBES, SQUANDERERS, TALKERS, Program
 
 import exabench.mini
 from exabench.bench.sandbox import Conversation, JailedProcess, JailLimits, check_jail
@@ -34,8 +38,8 @@ def written(folder: Path, source: str) -> tuple[list[str], Path]:
     return [sys.executable, "-I", "-S", "/model/evil.py", f"evil-{folder}"], folder
 
 
-def probed(name: str, folder: Path, told: object = None) -> dict:
-    jailed = JailedProcess(*written(folder, PROBES[name]), LIMITS)
+def probed(name: str, folder: Path, told: object = None, limits: JailLimits = LIMITS) -> dict:
+    jailed = JailedProcess(*written(folder, PROBES[name]), limits)
     jailed.send(json.dumps(told).encode() + b"\n")
     try:
         return json.loads(jailed.exchange(lambda: 60.0))
@@ -157,15 +161,110 @@ def test_calls_that_have_led_out_of_jails_fail(tmp_path):
     assert probed("calls", tmp_path / "model") == {}
 
 
-def test_a_jailed_root_changes_no_attribute_of_a_device_of_the_machine(tmp_path):
+def limits_of(users: str) -> JailLimits:
+    """Those of a jail that root begins without its rights, or with them; to others that is one."""
+    return replace(LIMITS, as_root=users == "as root")
+
+
+@pytest.mark.parametrize("users", ["unprivileged", "as root"])
+@pytest.mark.parametrize("name", HIDERS)
+def test_memory_that_no_process_shows_and_threads_are_stopped_within_a_second_of_their_limit(name, users, tmp_path):
+    limits = replace(limits_of(users), memory=128 << 20)
+    jailed = JailedProcess(*written(tmp_path, HIDERS[name]), limits)
+    jailed.send(json.dumps({"memory": limits.memory, "threads": limits.threads}).encode() + b"\n")
+    reached = None
+    with pytest.raises(SubmissionRefused) as caught:
+        jailed.exchange(lambda: 60.0)
+        reached = time.monotonic()
+        jailed.exchange(lambda: 60.0)
+    assert reached is None or time.monotonic() - reached < 1.0
+    assert caught.value.reason == ("crashed" if name == "threads" else "out-of-memory"), caught.value
+    assert not _left(tmp_path)
+
+
+def test_the_kernel_itself_bounds_the_threads_of_a_program_that_is_not_roots(tmp_path):
+    assert probed("threads", tmp_path)["begun"] <= LIMITS.threads
+
+
+def test_a_program_runs_as_an_ordinary_user_of_this_machine_whoever_begins_it(tmp_path):
+    jailed = JailedProcess(*written(tmp_path, "say('here')\ntime.sleep(600)"), LIMITS)
+    try:
+        jailed.exchange(lambda: 60.0)
+        [program] = _processes(tmp_path)
+        status = Path(f"/proc/{program}/status").read_text()
+    finally:
+        jailed.close()
+    user, group = os.getuid() or 65534, os.getgid() or 65534
+    assert re.search("Uid:(.*)", status)[1].split() == [str(user)] * 4
+    assert re.search("Gid:(.*)", status)[1].split() == [str(group)] * 4
+    assert re.search("Groups:(.*)", status)[1].strip() in ("", "65534") or os.getuid()
+
+
+def test_a_model_that_only_its_owner_may_read_is_read_in_the_jail_and_stays_as_it_is(tmp_path):
+    program, folder = written(tmp_path / "model", "say('read')")
+    (folder / "more").mkdir(0o700)
+    (folder / "more" / "weights").touch(0o600)
+    for path in (folder, folder / "evil.py"):
+        path.chmod(path.stat().st_mode & 0o700)
+    before = {path: (path.stat().st_mode, path.stat().st_uid) for path in folder.rglob("*")}
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed = Path(tempfile.mkdtemp(prefix=f"exabench-copy-{ended.pid}-"))
+    jailed = JailedProcess(program, folder, LIMITS)
+    try:
+        assert jailed.exchange(lambda: 60.0) == b"read"
+    finally:
+        jailed.close()
+    assert {path: (path.stat().st_mode, path.stat().st_uid) for path in folder.rglob("*")} == before
+    assert not list(Path(tempfile.gettempdir()).glob("exabench-copy-*/model/evil.py"))
+    assert killed.exists() == (os.getuid() != 0), "what a killed process left goes with the next copy"
+    shutil.rmtree(killed, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs a jail as another user")
+def test_where_root_cannot_drop_its_rights_nothing_runs_unless_it_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "bwrap").symlink_to(shutil.which("bwrap"))
+    monkeypatch.setenv("PATH", str(tmp_path))  # without unshare
+    with pytest.raises(SubmissionRefused, match="as an ordinary user, or give --as-root") as caught:
+        check_jail(LIMITS)
+    assert caught.value.reason == "no-sandbox"
+    check_jail(limits_of("as root"))
+
+
+def test_no_command_line_in_the_jail_tells_where_things_lie_on_this_machine(tmp_path):
+    program, folder = written(tmp_path / "model", PROBES["commands"])
+    jailed = JailedProcess([os.path.basename(sys.executable), *program[1:-1]], folder, LIMITS)
+    try:
+        found = json.loads(jailed.exchange(lambda: 60.0))
+    finally:
+        jailed.close()
+    assert "/model/evil.py" in found["lines"] and "bwrap" in found["lines"]
+    for private in (str(tmp_path), sys.prefix, sys.base_prefix, str(Path(exabench.mini.__path__[0]).parent)):
+        assert private not in found["lines"]
+    assert str(tmp_path) not in found["environ"]
+    if os.getuid() == 0:  # else bubblewrap's own process has the user of the program
+        assert found["read"] == []
+
+
+@pytest.mark.skipif(bool(list(Path("/dev").glob("nvidia[0-9]*"))), reason="this machine has a GPU")
+def test_gpus_that_are_not_there_are_not_shown():
+    with pytest.raises(SubmissionRefused, match="no GPU to show.*run without --gpu"):
+        check_jail(replace(LIMITS, gpu=True))
+
+
+@pytest.mark.parametrize("users", ["unprivileged", "as root"])
+def test_a_jailed_root_changes_no_attribute_of_a_device_of_the_machine(users, tmp_path):
     before = os.stat("/dev/full").st_mode
     try:
-        answers = probed("attributes", tmp_path / "model")
+        answers = probed("attributes", tmp_path / "model", limits=limits_of(users))
         assert os.stat("/dev/full").st_mode == before
     finally:
-        os.chmod("/dev/full", before & 0o7777)
+        if os.stat("/dev/full").st_mode != before:
+            os.chmod("/dev/full", before & 0o7777)
     refused = [-1, errno.EPERM]
-    assert answers == dict.fromkeys(("setxattrat", "removexattrat", "open_tree_attr", "file_setattr"), refused) | {
+    assert answers == dict.fromkeys(
+        ("chmod", "setxattrat", "removexattrat", "open_tree_attr", "file_setattr"), refused
+    ) | {
         "470": [-1, errno.ENOSYS],
         "999": [-1, errno.ENOSYS],
     }
@@ -181,12 +280,18 @@ def test_a_machine_without_bubblewrap_says_what_to_do(monkeypatch):
 
 def _left(folder: Path) -> list[int]:
     """Processes of a program's, wherever they are in the tree, that are still there after a moment."""
-    mark = f"evil-{folder}".encode()
     for _ in range(40):
-        if not (left := [int(name) for name in os.listdir("/proc") if name.isdigit() and mark in _command(int(name))]):
+        if not (left := _processes(folder)):
             return []
         time.sleep(0.05)
     return left
+
+
+def _processes(folder: Path) -> list[int]:
+    """The processes of a program's."""
+    mark = f"evil-{folder}".encode()
+    found = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [process for process in found if mark in _command(process) and b"bwrap" not in _command(process)]
 
 
 def _command(pid: int) -> bytes:

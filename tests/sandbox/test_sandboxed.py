@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -59,6 +60,14 @@ def test_scores_and_their_cost_are_those_of_the_part_bit_for_bit(bert):
         about = (inside.identity, inside.precision, inside.parameters, inside.reads)
         assert inside.pairs_per_second is None or inside.pairs_per_second > 0
     assert about == (outside.identity, outside.precision, outside.parameters, outside.reads)
+
+
+def test_no_command_line_of_a_worker_tells_where_its_model_or_this_python_lies(bert):
+    with closing(SandboxedReranker("cross_encoder", str(bert))):
+        commands = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
+    told = [command.decode() for command in commands if b"sandbox._worker" in command]
+    assert len(told) >= 3, "bubblewrap's two processes and the worker"
+    assert not any(str(place) in command for command in told for place in (bert, sys.prefix, sys.base_prefix))
 
 
 @pytest.mark.parametrize("kind", ["modules", "a head on a decoder", "an encoder of unknown cost", "an adapter"])

@@ -21,6 +21,7 @@ from exabench.bench.evaluation import list_by_message, merge_results, run_board
 from exabench.bench.ledger import Ledger
 from exabench.bench.queue._pending import LARGEST, Answer, Pending, acceptance, public_line, refusal
 from exabench.bench.queue._pull_requests import PullRequestQueue
+from exabench.bench.sandbox import LIMITS, JailLimits
 from exabench.bench.submissions import read_submission
 from exabench.bench.submitting import check, file_on
 from exabench.core.errors import BadInput, CannotWrite, ExabenchError, MissingExtra, OutsideFailed
@@ -126,6 +127,7 @@ def work_off(
     queue: Queue,
     *,
     data: str | Path | None = None,
+    limits: JailLimits = LIMITS,
     engine: str = "local",
     workers: int = 0,
     reason: str = "",
@@ -140,7 +142,14 @@ def work_off(
     `raise_waiting`. `note` gets what an answer does not tell its sender. Raises CannotWrite, also where somebody else
     is writing on the board.
     """
-    options = {"data": data, "engine": engine, "workers": workers, "reason": reason, "progress": progress}
+    options = {
+        "data": data,
+        "limits": limits,
+        "engine": engine,
+        "workers": workers,
+        "reason": reason,
+        "progress": progress,
+    }
     board = queue.board
     with only_writer(board):
         for pending in queue.waiting():

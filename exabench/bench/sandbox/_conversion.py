@@ -8,20 +8,19 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from exabench.bench.sandbox._jail import LIMITS, JailedProcess, check_jail
+from exabench.bench.sandbox._jail import LIMITS, PYTHON, JailedProcess, check_jail
 from exabench.bench.sandbox._reranker import read_answer
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, silent
 from exabench.core.records import Record
 from exabench.models.screening import SubmissionRefused, check_libraries
 
-WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._unpickler")
+WORKER = (PYTHON, "-I", "-B", "-m", "exabench.bench.sandbox._unpickler")
 _MEMORY = 4  # times the bytes of a pickle: its tensors, their clones, and these as one file
 _SECONDS = 600.0
 
@@ -38,18 +37,19 @@ class _Piece(Record, frozen=True):
     piece: str
 
 
-def unpickle(files: Mapping[Path, Path], progress: Progress = silent) -> None:
+def unpickle(files: Mapping[Path, Path], progress: Progress = silent, *, as_root: bool = False) -> None:
     """Write the tensors of each pickle of `files` into the safetensors file that it stands for.
 
-    Raises SubmissionRefused (no-sandbox) where nothing can be jailed here, BadInput for a pickle that is not a table
-    of tensors.
+    `as_root` as in JailLimits. Raises SubmissionRefused (no-sandbox) where nothing can be jailed here, BadInput for a
+    pickle that is not a table of tensors.
     """
     check_libraries()
-    check_jail()
     largest = max(file.stat().st_size for file in files)
-    limits = dataclasses.replace(LIMITS, answer=8 << 20, memory=max(LIMITS.memory, _MEMORY * largest))
+    limits = dataclasses.replace(LIMITS, answer=8 << 20, memory=max(LIMITS.memory, _MEMORY * largest), as_root=as_root)
+    check_jail(limits)
     # The jail shows one folder, and what a cache holds are links to elsewhere.
     with tempfile.TemporaryDirectory(dir=next(iter(files.values())).parent) as place:
+        os.chmod(place, 0o755)  # the jail's user is another one where root begins it
         for number, file in enumerate(files):
             _put(file.resolve(), Path(place, f"{number}.bin"))
         with closing(JailedProcess(WORKER, Path(place), limits)) as worker:

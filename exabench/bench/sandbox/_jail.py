@@ -3,7 +3,7 @@
 `JailedProcess` runs it, lines in, lines out, under limits of time, memory, processes and bytes.
 
 No network, no capability, no home, no board, no collection; what is shown is read-only, but for a /tmp that is bounded
-and goes with the jail. Run it as an ordinary user where you can: as root it holds as well, but has less to spare.
+and goes with the jail. Root begins it as an unprivileged user; every other user as himself, in a user namespace.
 """
 
 from __future__ import annotations
@@ -22,23 +22,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exabench.bench.sandbox._cgroup import into_group, make_group, ran_out_of_memory, remove_group
 from exabench.bench.sandbox._seccomp import seccomp_filter
+from exabench.bench.sandbox._unprivileged import (
+    AS_ANOTHER,
+    UNPRIVILEGED,
+    is_readable,
+    readable_copy,
+    unprivileged_namespace,
+)
+from exabench.bench.sandbox._usage import JailUsage, jail_usage, open_root
 from exabench.core.errors import REASON, printable
 from exabench.core.files import PACKAGE
 from exabench.models.screening import SubmissionRefused
 
 MODEL = "/model"  # where the model folder lies inside
+PYTHON = os.path.basename(sys.executable)  # found by PATH: a program's command line tells no path of this machine
 
 _PACKAGE = PACKAGE.resolve()
 _COLLECTION = str(_PACKAGE / "mini")  # it comes with the package, and its judgements with it
-_NOBODY = "65534"  # the kernel's own id for users that a namespace does not map
 # Root's own processes may write some of these although they have no capability left.
 _READ_ONLY = "sys fs irq bus acpi driver pressure scsi tty".split()
 _EMPTY = "kcore keys key-users kmsg mtrr sysrq-trigger timer_list slabinfo kallsyms".split()
 _ENVIRONMENT = {
     "HOME": "/tmp",
     "USER": "nobody",
-    "PATH": "/usr/bin:/bin",
+    "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
     "LANG": "C.UTF-8",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -48,7 +57,8 @@ _ENVIRONMENT = {
 _PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 _ADVICE = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), allow user namespaces to it (sysctl user.*)"
 
-TICK = 0.05  # seconds between two looks at memory and processes: one look reads all of /proc
+TICK = 0.05  # seconds between two looks at memory and processes
+_BUBBLEWRAP = 2  # its own process, and the first of the jail
 _CHUNK = 1 << 16  # bytes: what a pipe holds
 _TAIL = 4_000  # bytes that are kept of the end of stderr
 _EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
@@ -56,10 +66,11 @@ _EXIT_CODES = {128 + 24: "time-limit", 128 + 25: "crashed"}  # SIGXCPU; SIGXFSZ
 
 @dataclass(frozen=True)
 class JailLimits:
-    """The resources that a model in the jail may use.
+    """What a model in the jail may use.
 
-    Bytes: `weights` on disk, `memory` of all its processes together, `files` in /tmp, `answer` for one answer.
-    Seconds: `load` until it is ready, `query` for each query, `seconds` in total. `processes` at a time.
+    Bytes: `weights` on disk, `memory` of all its processes and files together, `files` in /tmp, `answer` for one
+    answer. Seconds: `load` until it is ready, `query` for each query, `seconds` in total. `processes` at a time.
+    `gpu`: whether GPUs are shown to it. `as_root`: begun by root, it runs as root, too.
     """
 
     weights: int = 64 << 30
@@ -70,91 +81,128 @@ class JailLimits:
     query: float = 120.0
     seconds: float = 6 * 3600.0
     processes: int = 64
+    gpu: bool = False
+    as_root: bool = False
+
+    @property
+    def threads(self) -> int:
+        """How many threads all its processes together may have: libraries begin some for each core."""
+        return self.processes + 16 * (os.cpu_count() or 1)
 
 
 LIMITS = JailLimits()
 
 
-def jail_command(
-    program: Sequence[str],
-    model: Path | None = None,
-    limits: JailLimits = LIMITS,
-    *,
-    seccomp: int | None = None,
-    info: int | None = None,
-) -> list[str]:
-    """The command that runs `program` in the jail, with a folder at MODEL.
+def _is_dropped(limits: JailLimits) -> bool:
+    return os.geteuid() == 0 and not limits.as_root
 
-    Descriptors: `seccomp` to read its filter from, `info` to say there which process is its first.
+
+def _options(model: Path | None, limits: JailLimits, seccomp: int | None, info: int) -> list[str]:
+    """The options of bubblewrap for a jail with a folder at MODEL.
+
+    Descriptors: `seccomp` to read the filter from, `info` to say there which process is the first.
     """
-    command = [shutil.which("bwrap") or "bwrap"]
-    command += "--unshare-all --unshare-user --disable-userns --die-with-parent --new-session".split()
-    command += ["--clearenv", "--cap-drop", "ALL", "--uid", _NOBODY, "--gid", _NOBODY, "--hostname", "jail"]
-    command += ["--size", str(limits.files), "--tmpfs", "/tmp"]  # first: this very installation may be in /tmp
+    options = "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try".split()
+    options += "--die-with-parent --new-session --clearenv --hostname jail --cap-drop ALL".split()
+    if _is_dropped(limits):
+        options += (
+            "--cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP".split()
+        )  # until it has dropped them
+    else:
+        options += f"--unshare-user --disable-userns --uid {UNPRIVILEGED} --gid {UNPRIVILEGED}".split()
+    size = str(limits.files)
+    options += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp"]  # first: this very installation may be in /tmp
 
     # The system, the Python installation, the environment and the package, each where it lies.
     shown = ["/usr"]
     for name in "/bin /sbin /lib /lib32 /lib64".split():
         if os.path.islink(name):
-            command += ["--symlink", os.readlink(name), name]
+            options += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
             shown.append(name)
     for name in (sys.base_prefix, sys.prefix, str(_PACKAGE)):
         if name not in shown and not Path(name).is_relative_to("/usr"):
             shown.append(name)
-    for name in shown:
-        command += ["--ro-bind", name, name]
     for name in ("/etc/ld.so.cache", "/etc/alternatives"):
-        command += ["--ro-bind-try", name, name]
-    command += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
+        if os.path.exists(name):
+            shown.append(name)
+    for name in shown:
+        for above in [*Path(name).parents][-2::-1]:  # bubblewrap itself would make them for root's eyes only
+            options += ["--perms", "0755", "--dir", str(above)]
+        options += ["--ro-bind", name, name]
+    options += ["--tmpfs", _COLLECTION, "--remount-ro", _COLLECTION]
 
     # After /proc is there, the parts of it that tell or change something of this machine are covered.
-    command += ["--proc", "/proc"]
+    options += ["--proc", "/proc"]
     for name in _READ_ONLY:
         folder = f"/proc/{name}"
         if os.path.isdir(folder):
-            command += ["--ro-bind", folder, folder]
+            options += ["--ro-bind", folder, folder]
     for name in _EMPTY:
         file = f"/proc/{name}"
         if os.path.exists(file):
-            command += ["--ro-bind", "/dev/null", file]
+            options += ["--ro-bind", "/dev/null", file]
 
-    command += ["--dev", "/dev", "--size", str(limits.files), "--tmpfs", "/dev/shm"]
-    gpus = [str(device) for device in sorted(Path("/dev").glob("nvidia*")) if not device.is_dir()]
-    for name in gpus:
-        command += ["--dev-bind", name, name]
+    options += ["--dev", "/dev", "--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
+    if limits.gpu:
+        for device in sorted(Path("/dev").glob("nvidia*")):
+            if not device.is_dir():
+                options += ["--dev-bind", str(device), str(device)]
     if model is not None:
-        command += ["--ro-bind", str(model.resolve()), MODEL]
+        options += ["--ro-bind", str(model.resolve()), MODEL]
 
     for name, value in _ENVIRONMENT.items():
-        command += ["--setenv", name, value]
+        options += ["--setenv", name, value]
     for name in _PASSED:
         if name in os.environ:
-            command += ["--setenv", name, os.environ[name]]
+            options += ["--setenv", name, os.environ[name]]
     if seccomp is not None:
-        command += ["--seccomp", str(seccomp)]
-    if info is not None:
-        command += ["--info-fd", str(info)]
+        options += ["--seccomp", str(seccomp)]
+    options += ["--info-fd", str(info)]
     # Last: whatever was mounted before must not be written to.
-    command += "--chdir /tmp --remount-ro /dev --remount-ro / --".split()
+    return options + "--chdir /tmp --remount-ro /dev --remount-ro /".split()
 
-    # prlimit's own limits are the kernel's: what `JailedProcess` may see too late.
+
+def _limited(program: Sequence[str], limits: JailLimits) -> list[str]:
+    """The command that runs the program inside: unprivileged where root begins it, and under the kernel's own limits.
+
+    They hold at once, where `JailedProcess` may see too late.
+    """
+    command = []
+    if _is_dropped(limits):
+        command += (
+            f"/usr/bin/setpriv --reuid={UNPRIVILEGED} --regid={UNPRIVILEGED} --clear-groups --bounding-set=-all".split()
+        )
     cores = os.cpu_count() or 1
-    command += ["/usr/bin/prlimit", f"--nproc={limits.processes + 16 * cores}", f"--fsize={limits.files}"]
+    command += ["/usr/bin/prlimit", f"--nproc={limits.threads}", f"--fsize={limits.files}"]
     command += [f"--cpu={int(limits.seconds * cores) + 1}", "--nofile=1024", "--core=0"]
-    if not gpus:  # a driver maps far more than it takes
+    if not limits.gpu:  # a driver maps far more than it takes
         command.append(f"--data={2 * limits.memory}")
     return [*command, "--", *program]
 
 
-def check_jail() -> None:
+def check_jail(limits: JailLimits = LIMITS) -> None:
     """A program can be jailed on this machine. Raises SubmissionRefused (no-sandbox) with what to do."""
     if shutil.which("bwrap") is None:
         raise SubmissionRefused("no-sandbox", f"bwrap is missing: {_ADVICE}")
-    done = subprocess.run(jail_command([sys.executable, "-I", "-S", "-c", ""]), capture_output=True, text=True, env={})
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise SubmissionRefused("no-sandbox", f"bubblewrap does not start ({said}): {_ADVICE}")
+    if limits.gpu and not list(Path("/dev").glob("nvidia[0-9]*")):
+        raise SubmissionRefused("no-sandbox", "this machine has no GPU to show (/dev/nvidia0): run without --gpu")
+    with contextlib.closing(JailedProcess([PYTHON, "-I", "-S", "-c", "print()"], None, limits)) as jailed:
+        try:
+            jailed.exchange(lambda: limits.load)
+        except SubmissionRefused as refused:
+            advice = _ADVICE
+            if _is_dropped(limits):
+                advice += f"; {AS_ANOTHER}"
+            raise SubmissionRefused("no-sandbox", f"nothing starts in the jail ({refused}): {advice}") from refused
+
+
+def _in_memory(name: str, data: bytes) -> int:
+    """A descriptor to read these bytes from."""
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 class JailedProcess:
@@ -171,27 +219,16 @@ class JailedProcess:
         self._stderr = bytearray()
         self._started = time.monotonic()
         self._stopped = threading.Event()
-        seccomp = seccomp_filter()
-        read, write = os.pipe()
-        with open(os.memfd_create("seccomp"), "w+b") as file, open(read, "rb") as reader, open(write, "wb") as info:
-            file.write(seccomp)
-            file.seek(0)
-            descriptor = file.fileno() if seccomp else None
-            self._process = subprocess.Popen(
-                jail_command(program, model, limits, seccomp=descriptor, info=info.fileno()),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env={},  # the jail's first process is bubblewrap itself, and its environment can be read there
-                pass_fds=[file.fileno(), info.fileno()],
-            )
-            info.close()  # else the pipe would not end with bubblewrap's own end of it
-            first = re.search(rb'"child-pid": (\d+)', reader.read())
+        self._ended = contextlib.ExitStack()  # what is let go when the jail is gone
+        try:
+            self._number = self._begin(program, model)
+        except BaseException:
+            self._ended.close()
+            raise
         self._first: int | None = None  # a descriptor of the jail's first process; None where bubblewrap failed
-        if first:
+        if self._number:
             with contextlib.suppress(ProcessLookupError):
-                self._first = os.pidfd_open(int(first[1]))
+                self._first = os.pidfd_open(self._number)
         streams = (self._process.stdin, self._process.stdout, self._process.stderr)
         pipes = [stream.fileno() for stream in streams if stream]
         for pipe in pipes:
@@ -200,6 +237,49 @@ class JailedProcess:
         self._readable = [self._out, self._err]
         self._watch = threading.Thread(target=self._watch_limits, daemon=True)
         self._watch.start()
+
+    def _begin(self, program: Sequence[str], model: Path | None) -> int:
+        """Begin it; the number of the jail's first process, 0 where bubblewrap failed."""
+        limits = self._limits
+        with contextlib.ExitStack() as open_now:
+            entering: list[str] = []
+            if _is_dropped(limits):
+                entering = open_now.enter_context(unprivileged_namespace())
+                if model is not None and not is_readable(model):
+                    model = self._ended.enter_context(readable_copy(model))
+            passed = []
+            seccomp = None
+            if allowed := seccomp_filter():
+                seccomp = _in_memory("seccomp", allowed)
+                open_now.callback(os.close, seccomp)
+                passed.append(seccomp)
+            read, write = os.pipe()
+            reader = open_now.enter_context(open(read, "rb"))
+            info = open_now.enter_context(open(write, "wb"))
+            # Whoever is in the jail can read the command line, and it would tell where things lie.
+            options = [os.fsencode(option) + b"\0" for option in _options(model, limits, seccomp, info.fileno())]
+            said = _in_memory("options", b"".join(options))
+            open_now.callback(os.close, said)
+            command = [*entering, shutil.which("bwrap") or "bwrap", "--args", str(said), "--"]
+            command += _limited(program, limits)
+            self._group = make_group(limits.memory, limits.threads + _BUBBLEWRAP)
+            if self._group:
+                self._ended.callback(remove_group, self._group)
+                command = into_group(self._group, command)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={},  # the jail's first process is bubblewrap itself, and its environment can be read there
+                pass_fds=[*passed, said, info.fileno()],
+            )
+            info.close()  # else the pipe would not end with bubblewrap's own end of it
+            told = re.search(rb'"child-pid": (\d+)', reader.read())
+            if told is None:
+                return 0
+            return int(told[1])
 
     def send(self, data: bytes) -> None:
         """Have this sent, when next an answer is waited for."""
@@ -243,6 +323,7 @@ class JailedProcess:
         if self._first is not None:
             os.close(self._first)
             self._first = None
+        self._ended.close()
 
     def _move_bytes(self) -> None:
         """Wait for a pipe, TICK at most, and move the bytes that can be moved."""
@@ -276,6 +357,8 @@ class JailedProcess:
         """Raise SubmissionRefused: its output has ended, with this exit code and this last line on stderr."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
+        if self._group and ran_out_of_memory(self._group):
+            raise self.stop(self._out_of_memory())
         code = self._process.returncode
         why = f"the model's process ended ({code})"
         lines = self._stderr.decode("utf-8", "replace").strip().splitlines()
@@ -284,21 +367,40 @@ class JailedProcess:
         raise self.stop(SubmissionRefused(_EXIT_CODES.get(code, "crashed"), why))
 
     def _watch_limits(self) -> None:
-        """Until it is stopped: kill it when it has too many processes, too much memory or too much time."""
-        limits = self._limits
-        while not self._stopped.wait(TICK):
-            processes, memory = _count_descendants(self._process.pid)
-            if time.monotonic() - self._started > limits.seconds:
-                refused = SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
-            elif processes > limits.processes:
-                refused = SubmissionRefused("crashed", f"the model started more than {limits.processes} processes")
-            elif memory > limits.memory:
-                refused = SubmissionRefused("out-of-memory", f"the model took more than {limits.memory} bytes")
-            else:
-                continue
+        """Until it is stopped: kill it when it has too many processes or threads, too much memory or too much time."""
+        used = JailUsage()
+        root = None
+        refused = None
+        with contextlib.ExitStack() as ended:
+            while refused is None and not self._stopped.wait(TICK):
+                if root is not None:
+                    used = jail_usage(root)
+                elif self._first is not None:
+                    try:
+                        root = open_root(self._number)
+                    except PermissionError:
+                        refused = SubmissionRefused("crashed", "the model's process hides what it uses")
+                    if root is not None:
+                        ended.callback(os.close, root)
+                refused = refused or self._broken_limit(used)
+        if refused:
             self._refused = refused
             self._kill()
-            return
+
+    def _broken_limit(self, used: JailUsage) -> SubmissionRefused | None:
+        limits = self._limits
+        if time.monotonic() - self._started > limits.seconds:
+            return SubmissionRefused("time-limit", f"the model took more than {limits.seconds:g} seconds")
+        if used.processes > limits.processes:
+            return SubmissionRefused("crashed", f"the model started more than {limits.processes} processes")
+        if used.threads > limits.threads + _BUBBLEWRAP:
+            return SubmissionRefused("crashed", f"the model started more than {limits.threads} threads")
+        if used.memory > limits.memory:
+            return self._out_of_memory()
+        return None
+
+    def _out_of_memory(self) -> SubmissionRefused:
+        return SubmissionRefused("out-of-memory", f"the model took more than {self._limits.memory} bytes")
 
     def _kill(self) -> None:
         """The first process of a namespace takes all others with it, whatever they did to bubblewrap."""
@@ -306,27 +408,3 @@ class JailedProcess:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
         self._process.kill()
-
-
-def _count_descendants(pid: int) -> tuple[int, int]:
-    """How many processes a process began, and they in turn, and the bytes that they hold and that no file backs.
-
-    Those whose parent died belong to the jail's first process.
-    """
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):  # it has ended
-                stat = Path("/proc", name, "stat").read_bytes()
-                parent = int(stat[stat.rindex(b")") + 1 :].split()[1])
-                children.setdefault(parent, []).append(int(name))
-    found = [pid]
-    memory = 0
-    for process in found:  # grows as it is walked
-        found += children.get(process, [])
-    for process in found[1:]:
-        with contextlib.suppress(OSError):
-            for line in Path("/proc", str(process), "status").read_bytes().splitlines():
-                if line.startswith((b"RssAnon:", b"RssShmem:")):
-                    memory += int(line.split()[1]) << 10
-    return len(found) - 1, memory

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from exabench.bench.sandbox._jail import LIMITS, JailedProcess, JailLimits, check_jail
+from exabench.bench.sandbox._jail import LIMITS, PYTHON, JailedProcess, JailLimits, check_jail
 from exabench.core.errors import REASON, printable
 from exabench.core.files import cache_folder, replacing_folder
 from exabench.core.nouns import ModelFolder, Passage, Query, Usage
@@ -22,7 +21,6 @@ from exabench.core.records import Record, as_builtins
 from exabench.hub import client
 from exabench.hub.client import ADAPTER
 from exabench.models.screening import (
-    ERROR_CLASSES,
     SizeLimits,
     SubmissionRefused,
     check_libraries,
@@ -32,7 +30,7 @@ from exabench.models.screening import (
 )
 from exabench.parts.recognition import with_family
 
-WORKER = (sys.executable, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
+WORKER = (PYTHON, "-I", "-B", "-m", "exabench.bench.sandbox._worker")
 
 
 def fetch_screened(
@@ -139,23 +137,28 @@ class Speed(Record, frozen=True):
     pairs_per_second: Annotated[float, Meta(ge=0, lt=1e12)] | None
 
 
+class _Refusal(Record, frozen=True):
+    """The answer of a worker that gives up. What would leave the submission waiting is not for it to say."""
+
+    refused: Literal["invalid-submission", "load-failed", "out-of-memory", "crashed", "bad-scores"]
+    message: str
+
+
 _T = TypeVar("_T", bound=Record)
 
 
 def read_answer(line: bytes, kind: type[_T]) -> _T:
     """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())  # of bytes json would let halves of a surrogate pair through
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
     except (ValueError, RecursionError) as error:
         raise SubmissionRefused("crashed", "an answer is not JSON") from error
-    if isinstance(value, dict) and set(value) == {"refused", "message"}:
-        reason = value["refused"]
-        if not isinstance(reason, str) or reason not in ERROR_CLASSES:
-            reason = "crashed"
-        raise SubmissionRefused(reason, printable(str(value["message"]), REASON))
     try:
+        if isinstance(value, dict) and "refused" in value:
+            refusal = msgspec.convert(value, _Refusal, strict=True)
+            raise SubmissionRefused(refusal.refused, printable(refusal.message, REASON))
         answer = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         reason = "bad-scores" if "$.scores" in str(error) else "crashed"
@@ -258,7 +261,7 @@ class SandboxedReranker(Conversation):
         *,
         lock: Path | None = None,
     ) -> None:
-        check_jail()
+        check_jail(limits)
         own = dict(options or {})
         revision = str(own.pop("revision", ""))
         folder = fetch_screened(model, revision, lock, SizeLimits(weights=limits.weights))

@@ -120,7 +120,7 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"views": {" ": ["mini"]}}, "title ' ' must not be blank"),
         ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be named a-b"),
         ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be named all-tasks"),
-        ({"description": "x" * 70000}, "is larger than the 65,536 bytes"),
+        ({"description": "x" * 70000}, "files of up to 65,536 bytes are read"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(

@@ -137,7 +137,7 @@ def test_options_that_json_cannot_hold_are_refused(told, value):
 
 def test_a_file_that_would_take_hours_to_read_is_refused_at_once(told):
     message = told(SUBMISSION, "a." * 200_000 + "a = 1\n")
-    assert "s.toml: is larger than the 65,536 bytes that a submission may have" in message
+    assert "; files of up to 65,536 bytes are read" in message
 
 
 def test_good_bibtex_is_taken(told):

@@ -19,7 +19,6 @@ MOST_VIEWS = 100
 ALL = "All tasks"
 """The title of the overview that every board has, over all of its tasks."""
 _HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a command line is given that is not UTF-8
-_LARGEST = 1 << 16  # bytes: reading TOML takes time that grows with the square
 
 
 class BoardSettings(Record, frozen=True):
@@ -83,8 +82,6 @@ def read_settings(file: str | Path) -> BoardSettings:
     Raises BadInput that lists every value that does not fit; for an unknown key it says the nearest.
     """
     file = Path(file)
-    if file.is_file() and file.stat().st_size > _LARGEST:
-        raise BadInput(f"is larger than the {_LARGEST:,} bytes allowed", file=file)
     settings = read(BoardSettings, as_licence(read_toml(file), file), file=file)
     check_settings(settings, file)
     return settings

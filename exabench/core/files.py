@@ -32,26 +32,30 @@ from exabench.core.unpacking import BROKEN, TooLarge, packing_of, unpack
 PACKAGE = Path(__file__).parents[1]
 """The installed package: what comes with it is read from here."""
 
-LARGEST_FILE = 1 << 31
-"""Bytes, unpacked, of a file that is read as a whole: 2 GB, six times a run of MS MARCO's 6,980 x 1,000 lines."""
-
-MOST_LINES = 50_000_000
-"""Lines of such a file, seven times that run's: a line of an empty word costs more memory than its byte."""
-
 
 @dataclass(frozen=True)
 class Bound:
-    """The most bytes, unpacked, and the most lines of a file that is read as a whole."""
+    """The most bytes, unpacked, and the most lines of a file that is read as a whole.
 
-    bytes: int = LARGEST_FILE
-    lines: int = MOST_LINES
+    2 GB are six times a run of MS MARCO's 6,980 x 1,000 lines. 50 million lines are seven times that run's: a line of
+    an empty word costs more memory than its byte.
+    """
+
+    bytes: int = 1 << 31
+    lines: int = 50_000_000
 
 
 USUAL_BOUND = Bound()
+"""Of runs, judgements and all else that is read whole."""
+JSON_BOUND = Bound(1 << 26)
+"""Of JSON that is one value, which takes many times its bytes in memory: a result of 10,000 queries has 5 MB."""
+TOML_BOUND = Bound(1 << 16)
+"""Of TOML, which people write, and which takes time that grows with the square of its size."""
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
 
+_MOST_VALUES = 10_000_000  # of a file of JSON: an empty list has two bytes there, and 64 in memory
 _UNFINISHED = ".unfinished"
 
 
@@ -101,9 +105,7 @@ def _content(path: str | Path, bound: Bound | None) -> Iterator[tuple[IO[bytes],
             if str(path) == "-":
                 raw: IO[bytes] = io.BytesIO(_standard_input(sys.stdin))
             else:
-                raw = opened.enter_context(open(path, "rb"))
-                if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # a pipe cannot go back to its beginning
-                    raw = io.BytesIO(read_within_bounds(raw, bound or USUAL_BOUND))
+                raw = opened.enter_context(_open(path))
             size = raw.seek(0, os.SEEK_END)
             if size > largest:
                 raise TooLarge(f"has {size:,} bytes")
@@ -113,12 +115,33 @@ def _content(path: str | Path, bound: Bound | None) -> Iterator[tuple[IO[bytes],
             yield unpack(raw, size, largest), packing
         except TooLarge as error:
             allowed = bound or USUAL_BOUND
-            most = f"{allowed.bytes:,} bytes and {allowed.lines:,} lines"
+            most = f"{allowed.bytes:,} bytes"
+            if allowed.lines < allowed.bytes:
+                most += f" and {allowed.lines:,} lines"
             raise BadInput(f"{error}; files of up to {most} are read", file=path) from error
         except BROKEN as error:
             if not packing:
                 raise
             raise BadInput(f"is not a complete {packing} file ({error})", file=path) from error
+
+
+def _open(path: str | Path) -> io.BufferedReader:
+    """A file to read. Raises BadInput for a pipe or a device, which may give nothing, or bytes without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for who writes into it
+    raw = open(descriptor, "rb")  # noqa: SIM115 - handed out
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return raw
+    raw.close()
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise BadInput("is a pipe or a device, not a file; pipe it into the command and name it -", file=path)
+
+
+def check_file(path: str | Path) -> None:
+    """Raise BadInput for a pipe, a device or what cannot be read: before a library opens `path` by itself."""
+    with _reading(path):
+        _open(path).close()
 
 
 @contextlib.contextmanager
@@ -142,9 +165,9 @@ def _standard_input(stream: TextIO) -> bytes:
     return read_within_bounds(stream.buffer)
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, bound: Bound = USUAL_BOUND) -> str:
     """The text of a UTF-8 file, packed or plain, without a byte-order mark. Raises BadInput with the line."""
-    return text_of(read_bytes(path), path)
+    return text_of(read_bytes(path, bound), path)
 
 
 def text_of(data: bytes, path: str | Path) -> str:
@@ -186,7 +209,10 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
 def read_json(path: str | Path) -> Any:
     """A JSON file as Python values; NaN and infinity are refused. Raises BadInput."""
     try:
-        return from_json(read_text(path))
+        text = read_text(path, JSON_BOUND)
+        if text.count(",") > _MOST_VALUES:
+            raise BadInput(f"has more than {_MOST_VALUES:,} values", file=path)
+        return from_json(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"is not JSON ({error.msg})", file=path, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
@@ -230,7 +256,7 @@ def from_toml(text: str) -> dict[str, Any]:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises BadInput."""
     try:
-        return from_toml(read_text(path))
+        return from_toml(read_text(path, TOML_BOUND))
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise BadInput(f"is not TOML ({error})", file=path) from error
 
@@ -313,7 +339,7 @@ def digest_of(value: bytes | str | object) -> str:
 
 def file_digest(path: str | Path) -> str:
     """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
-    with _reading(path), open(path, "rb") as stream:
+    with _reading(path), _open(path) as stream:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 

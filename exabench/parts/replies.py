@@ -33,8 +33,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.core.errors import REASON, BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
-from exabench.core.files import cache_folder, canonical_json, digest_of, from_json, replacing
-from exabench.core.nouns import Prompt, Reply
+from exabench.core.files import cache_folder, canonical_json, check_file, digest_of, from_json, replacing
+from exabench.core.nouns import MOST_TOKENS, Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
 from exabench.parts.teachers import Teacher
 
@@ -261,14 +261,17 @@ class Replies(SqliteStore):
         """
         number = 0
         added = 0
+        last = ""
         with self.writing():  # one transaction: a file with a wrong row at its end leaves nothing behind
             for batch in _batches(parquet_file):
                 rows: dict[str, _Row] = {}
                 for values in batch:
                     number += 1
                     row = _row_of_export(values, parquet_file, number)
-                    first = rows.setdefault(row.key, row)
-                    self.disputed += first.reply() != row.reply()
+                    if row.key <= last:  # exports are in the order of keys; a million equal rows pack into a small file
+                        raise BadInput(f"row {number} has no higher key than the row before it", file=parquet_file)
+                    last = row.key
+                    rows[row.key] = row
                 held = self._keep(rows)
                 for key, row in held.items():
                     self.disputed += row.reply() != rows[key].reply()
@@ -324,6 +327,7 @@ def check_export(parquet_file: str | Path) -> None:
 
 def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a Parquet file of replies, some at a time. Raises BadInput."""
+    check_file(file)
     try:
         with pq.ParquetFile(file) as parquet:
             schema = SCHEMA
@@ -365,8 +369,8 @@ def storable(reply: Reply) -> Reply:
     that is not finite.
     """
     counts = (reply.prompt_tokens, reply.output_tokens)
-    # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
-    good_counts = all(count is None or (type(count) is int and 0 <= count < 2**53) for count in counts)
+    # True is not a count.
+    good_counts = all(count is None or (type(count) is int and 0 <= count < MOST_TOKENS) for count in counts)
     if not good_counts or not isinstance(reply.finish, str) or not _FINISH.fullmatch(reply.finish):
         wrong = f"finish={reply.finish!r}, tokens {counts} are not a valid end and counts (id {printable(reply.id)!r})"
         raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from exabench.core.errors import BadInput
-from exabench.core.files import LARGEST_FILE, MOST_LINES
+from exabench.core.files import USUAL_BOUND
 from exabench.measure.columns import Columns, Names, named_columns, row_names
 
 MAGIC = b"PAR1"
@@ -22,8 +22,8 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
 
     try:
         about = pq.ParquetFile(pa.BufferReader(data))
-        if about.metadata.num_rows > MOST_LINES:
-            raise BadInput(f"has more than {MOST_LINES:,} rows", file=file)
+        if about.metadata.num_rows > USUAL_BOUND.lines:
+            raise BadInput(f"has more than {USUAL_BOUND.lines:,} rows", file=file)
         names = about.schema_arrow.names
         found = row_names(names, values)
         wanted = [name for name in found[:4] if name is not None]
@@ -36,8 +36,8 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         size = 0
         for batch in source.iter_batches(columns=texts):
             size += sum(map(_text_bytes, batch.columns))
-            if size > LARGEST_FILE:
-                raise BadInput(f"has more than {LARGEST_FILE:,} bytes of ids", file=file)
+            if size > USUAL_BOUND.bytes:
+                raise BadInput(f"has more than {USUAL_BOUND.bytes:,} bytes of ids", file=file)
         table = source.read(wanted)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from exabench.core.errors import BadInput, MissingExtra
-from exabench.core.files import LARGEST_FILE, read_within_bounds
+from exabench.core.files import USUAL_BOUND, read_within_bounds
 from exabench.core.unpacking import BROKEN, TooLarge, unpack
 from exabench.measure.columns import Columns, nested_columns
 
@@ -20,7 +20,7 @@ def columns(data: bytes, file: str | Path) -> Columns:
     except ImportError as error:
         raise MissingExtra(f"{file}: what ranx saves as .lz4 needs cbor2: pip install cbor2") from error
     try:
-        table = cbor2.loads(read_within_bounds(unpack(io.BytesIO(data), len(data), LARGEST_FILE)))
+        table = cbor2.loads(read_within_bounds(unpack(io.BytesIO(data), len(data), USUAL_BOUND.bytes)))
     except (*BROKEN, TooLarge, cbor2.CBORDecodeError) as error:
         raise BadInput(f"is not a whole file of ranx ({error})", file=file) from error
     if not isinstance(table, dict):

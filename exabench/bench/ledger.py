@@ -43,6 +43,7 @@ from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import (
     check_can_hold,
     digest_of,
+    escape_unseen,
     file_digest,
     from_json,
     from_toml,
@@ -469,7 +470,7 @@ class Ledger:
             return
         text = ""
         for change in changes:
-            text += json.dumps(asdict(change), ensure_ascii=False, allow_nan=False) + "\n"
+            text += escape_unseen(json.dumps(asdict(change), ensure_ascii=False, allow_nan=False)) + "\n"
         end = len(self._whole_lines())
         with writing(self.change_log):
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ MOST_TASKS = 1000  # of the board or a view: three times what exabench knows
 MOST_VIEWS = 100
 ALL = "All tasks"
 """The title of the overview that every board has, over all of its tasks."""
-_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: what a command line is given that is not UTF-8
 
 
 class BoardSettings(Record, frozen=True):
@@ -97,8 +96,8 @@ def check_settings(settings: BoardSettings, file: str | Path | None = None) -> N
         if value and not grammar.fits(value):
             problems.append(f"{key.name} must {grammar.grammar}, not {printable(value)!r}")
     for title, tasks in ((settings.title, settings.tasks), *settings.views.items()):
-        if not title.strip() or _HALVES.search(title):
-            problems.append(f"title {printable(title)!r} must not be blank")
+        if not title.strip() or not title.isprintable():
+            problems.append(f"title {printable(title)!r} must be text on one line and not blank")
         if len(title) > LONGEST_TITLE:
             problems.append(f"title {printable(title)!r} must have at most {LONGEST_TITLE} characters")
         if len(tasks) > MOST_TASKS:

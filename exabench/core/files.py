@@ -278,9 +278,19 @@ def cache_folder(name: str) -> Path:
     return Path(os.environ.get("EXABENCH_CACHE") or Path(users) / "exabench") / name
 
 
+# DEL and C1 controls, and what turns text around, hides in it or ends a line: JSON and TOML may hold it as it is.
+_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def escape_unseen(text: str) -> str:
+    """JSON or TOML with the characters that no one sees as escapes in its texts, which stay the same."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def json_text(value: object) -> str:
     """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline; a path as its text."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath) + "\n"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath)
+    return escape_unseen(text) + "\n"
 
 
 def toml_text(value: object) -> str:
@@ -291,7 +301,7 @@ def toml_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
     # A basic string of TOML escapes what JSON does, and also DEL.
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+    return escape_unseen(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def toml_key(name: str) -> str:

@@ -526,8 +526,7 @@ def _prose() -> Templates:
     jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
     jinja.filters["settings"] = flatten_to_text
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
-    # Values are printable, so no line can end the code block that it is in.
-    jinja.filters["json"] = lambda value: Markdown(json.dumps(value, indent=2, ensure_ascii=False))
+    # Texts in TOML have no line ends, so none can end the code block that it is in.
     jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
     return jinja
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -404,7 +405,7 @@ def campaign(reader: Reader, inputs: int, seed: int, keep: Path | None = None) -
     with tempfile.TemporaryDirectory() as made:
         good = Path(made, "good")
         good.mkdir()
-        names = reader.make(good)
+        names = _made(reader, good)
         commands = list(reader.commands) or [()]
         _load(reader, _copy(good, Path(made, "now")), commands, Path(made, "now", names[0]))
         for command in commands:
@@ -430,16 +431,47 @@ def campaign(reader: Reader, inputs: int, seed: int, keep: Path | None = None) -
                 yield Found(reader.name, number, name, " ".join(command), tuple(faults), outcome.said[-3000:])
 
 
+def _made(reader: Reader, good: Path) -> list[str]:
+    """The good files, made in a fork: what makes them starts threads."""
+    told, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        with os.fdopen(telling, "w") as pipe, contextlib.suppress(BaseException):
+            try:
+                json.dump(list(reader.make(good)), pipe)
+            except BaseException:
+                traceback.print_exc()
+        os._exit(0)
+    os.close(telling)
+    with os.fdopen(told) as pipe:
+        names: list[str] = json.load(pipe)
+    os.waitpid(child, 0)
+    return names
+
+
 def _load(reader: Reader, folder: Path, commands: Sequence[Sequence[str]], file: Path) -> None:
-    """Load in this process what the commands load, so that its forks need not."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        for command in commands:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                _run(reader, command, file)
-    finally:
-        os.chdir(before)
+    """Import in this process what the commands import, so that its forks need not; threads would not outlive a fork."""
+    told, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        with contextlib.suppress(BaseException), open(os.devnull, "w") as nowhere:
+            os.chdir(folder)
+            with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+                for command in commands:
+                    _run(reader, command, file)
+        with os.fdopen(telling, "w") as pipe:
+            pipe.write("\n".join(sys.modules))
+        os._exit(0)
+    os.close(telling)
+    with os.fdopen(told) as pipe:
+        names = pipe.read().split("\n")
+    os.waitpid(child, 0)
+    for name in names:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def _copy(good: Path, to: Path) -> Path:
@@ -855,6 +887,37 @@ def _ask_server(file: Path) -> None:
             list(cached.complete([Prompt("p", (("user", "?"),))]))
 
 
+_SAYING = (
+    "import sys\nsys.stdin.readline()\nfor line in open('/model/said.jsonl', 'rb'): sys.stdout.buffer.write(line)\n"
+)
+_SAYING += "sys.stdout.flush()\nsys.stdin.read()\n"
+
+
+def _said_in_jail(folder: Path) -> Sequence[str]:
+    usage = {"prompts": 3, "input_tokens": 9, "output_tokens": 0, "flops_paper": 1.5, "flops_exact": None}
+    usage |= {"cut_passages": 0, "cut_queries": 0, "repairs": {"missing": 1}, "passages": 3}
+    about = {"identity": {"name": "m", "labels": ["a", 1]}, "precision": "float32", "parameters": 7}
+    lines = [about, {"scores": [0.5, 1.0, -2.0], "usage": usage}, {"pairs_per_second": 3.5}]
+    _write(folder, {"model/say.py": _SAYING})
+    return _write(folder, {"model/said.jsonl": "".join(json.dumps(line) + "\n" for line in lines)})
+
+
+def _hear_jail(file: Path) -> None:
+    from exabench.bench.sandbox import Conversation, JailLimits
+    from exabench.core.nouns import Passage, Query
+    from exabench.models.screening import SubmissionRefused
+
+    limits = JailLimits(memory=1 << 30, files=1 << 20, load=3, query=3, seconds=5)
+    program = [sys.executable, "-I", "-S", "/model/say.py"]
+    job = (Query("q", "why"), [Passage(f"d{n}", "text") for n in range(3)])
+    with contextlib.suppress(SubmissionRefused):
+        talk = Conversation(program, file.parent, limits, {})
+        with contextlib.closing(talk):
+            for scores, used in talk.score_many([job]):
+                json.dumps([scores, str(used)], ensure_ascii=False, allow_nan=False).encode()
+            json.dumps(vars(talk)["_about"].identity, ensure_ascii=False, allow_nan=False).encode()
+
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -922,6 +985,7 @@ READERS = {
         Reader("recorded replies", _recorded, read=_read_recorded),
         Reader("prompt", _prompts, read=_read_prompt),
         Reader("card template", _card_templates, read=_read_card_template),
+        Reader("answers of the jail", _said_in_jail, read=_hear_jail),
         Reader("answers of servers", _answers, read=_ask_server, writes=["store.sqlite"]),
     )
 }

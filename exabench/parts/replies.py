@@ -333,9 +333,11 @@ def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
             schema = SCHEMA
             if LOG_PROB.name in parquet.schema_arrow.names:
                 schema = SCHEMA.append(LOG_PROB)
-            odd = set(schema.names) ^ set(parquet.schema_arrow.names)
-            if odd:
-                raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or unknown", file=file)
+            names = parquet.schema_arrow.names
+            if sorted(names) != sorted(schema.names):
+                odd = set(schema.names) ^ set(names) or {name for name in names if names.count(name) > 1}
+                listed = printable(", ".join(sorted(odd)), REASON)
+                raise BadInput(f"is not a file of replies: {listed} missing, unknown or there twice", file=file)
             for batch in parquet.iter_batches(AT_ONCE):
                 yield pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -145,7 +145,7 @@ _T = TypeVar("_T", bound=Record)
 def read_answer(line: bytes, kind: type[_T]) -> _T:
     """One line as the answer that was asked for. Raises SubmissionRefused, also where the answer is a refusal."""
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())  # of bytes, json would take halves of surrogate pairs
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair could never be written again
     except (ValueError, RecursionError) as error:
@@ -159,7 +159,8 @@ def read_answer(line: bytes, kind: type[_T]) -> _T:
         answer = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         reason = "bad-scores" if "$.scores" in str(error) else "crashed"
-        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {error}") from error
+        problem = printable(str(error), REASON)
+        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {problem}") from error
     if isinstance(answer, About) and len(line) > _IDENTITY:
         raise SubmissionRefused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
     return answer

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.files import USUAL_BOUND
 from exabench.measure.columns import Columns, Names, named_columns, row_names
 
 MAGIC = b"PAR1"
+_ALWAYS_READ = 1_000_000  # rows, in however few bytes
 
 
 def columns(data: bytes, file: str | Path, values: Names) -> Columns:
@@ -24,9 +25,14 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         about = pq.ParquetFile(pa.BufferReader(data))
         if about.metadata.num_rows > USUAL_BOUND.lines:
             raise BadInput(f"has more than {USUAL_BOUND.lines:,} rows", file=file)
+        if about.metadata.num_rows > max(_ALWAYS_READ, len(data)):  # equal rows: a passage twice is refused in the end
+            raise BadInput(f"has {about.metadata.num_rows:,} rows in {len(data):,} bytes, as no run has", file=file)
         names = about.schema_arrow.names
         found = row_names(names, values)
         wanted = [name for name in found[:4] if name is not None]
+        for name in wanted:
+            if names.count(name) > 1:
+                raise BadInput(f"has the column {name} more than once", file=file)
         # One text packs into few bytes however often it is repeated: each is read once, with the rows that hold it.
         texts = []
         for name in wanted:
@@ -40,7 +46,7 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
                 raise BadInput(f"has more than {USUAL_BOUND.bytes:,} bytes of ids", file=file)
         table = source.read(wanted)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = printable(str(error), REASON)
         raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
     cells = {name: _cells(table[name]) for name in wanted}
     # Data frames keep ids of digits as whole numbers; the same ids are texts in the judgements.

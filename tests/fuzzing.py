@@ -915,7 +915,6 @@ def _hear_jail(file: Path) -> None:
         with contextlib.closing(talk):
             for scores, used in talk.score_many([job]):
                 json.dumps([scores, str(used)], ensure_ascii=False, allow_nan=False).encode()
-            json.dumps(vars(talk)["_about"].identity, ensure_ascii=False, allow_nan=False).encode()
 
 
 READERS = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from fuzzing import READERS
 
 SLOW = ("model",)  # it loads torch
+NOT_HERE = () if shutil.which("bwrap") else ("answers of the jail",)
 
 
 def faults(readers: list[str], inputs: int, seed: int) -> str:
@@ -23,10 +25,10 @@ def faults(readers: list[str], inputs: int, seed: int) -> str:
 
 
 def test_a_few_damaged_files_of_every_kind_are_read_or_refused_in_one_line() -> None:
-    assert faults([name for name in READERS if name not in SLOW], 8, 7) == ""
+    assert faults([name for name in READERS if name not in (*SLOW, *NOT_HERE)], 8, 7) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", [name for name in READERS if name not in NOT_HERE])
 def test_hundreds_of_damaged_files_are_read_or_refused_in_one_line(name: str) -> None:
     assert faults([name], 300, 11) == ""

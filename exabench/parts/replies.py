@@ -427,7 +427,10 @@ class CachedTeacher:
                 actual = without_server(engine.identity)
                 odd = sorted(key for key in agreed.keys() | actual.keys() if agreed.get(key) != actual.get(key))
                 if odd:
-                    known = ", ".join(f"{key} is {actual.get(key)!r} and was {agreed.get(key)!r}" for key in odd)
+                    known = ", ".join(
+                        f"{key} is {printable(repr(actual.get(key)))} and was {printable(repr(agreed.get(key)))}"
+                        for key in odd
+                    )
                     raise BadInput(f"the teacher differs from the one asked before: {known}; start a new build")
                 self._engine = engine
                 self.config = engine.config

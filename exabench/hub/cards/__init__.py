@@ -19,7 +19,7 @@ from typing import Any
 
 import jinja2
 
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import REASON, BadInput, plural, printable
 from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
 from exabench.core.licences import is_known_to_the_hub
 from exabench.core.nouns import Task
@@ -352,7 +352,9 @@ def model_card(
         }
         text = fill(template_body, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"is not what this exabench writes ({error!r})", file="training.json") from error
+        raise BadInput(
+            f"is not what this exabench writes ({printable(repr(error), REASON)})", file="training.json"
+        ) from error
     there = {key: value for key, value in parse(old_block).items() if key in _OF_MODELS}
     block = old_block  # what says the same already stays as it is written, to the byte
     if there != computed:

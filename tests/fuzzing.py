@@ -331,7 +331,8 @@ def tried(reader: Reader, folder: Path, command: Sequence[str], file: Path) -> O
         with os.fdopen(telling, "w", errors="backslashreplace") as pipe, contextlib.redirect_stderr(pipe):
             try:
                 os.chdir(folder)
-                signal.alarm(SECONDS)
+                signal.alarm(6 * SECONDS)  # by the clock on the wall, for this machine may be busy
+                resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
                 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
                 resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MEMORY, -1))
                 with contextlib.redirect_stdout(io.StringIO()):
@@ -370,7 +371,7 @@ def _run(reader: Reader, command: Sequence[str], file: Path) -> int:
 def faults_of(outcome: Outcome) -> list[str]:
     """What is wrong with what a reader did."""
     faults = []
-    if outcome.code == -signal.SIGALRM:
+    if outcome.code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
         faults.append("hang")
     elif outcome.code not in (0, 1, 2, 3):
         faults.append(f"exit code {outcome.code}")

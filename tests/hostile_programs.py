@@ -94,7 +94,7 @@ TALKERS = {
     "everything killed": Program("ready()\nheard()\nos.kill(-1, 9)\ntime.sleep(600)", "crashed", SOON),
     "an identity of a megabyte": Program("heard()\nsay({**ABOUT, 'identity': {'x': 'y' * 1_000_000}})", "crashed"),
     "half of a surrogate pair in bytes": Program(
-        "heard()\nos.write(1, json.dumps(ABOUT).replace('evil', 'HALF').encode().replace(b'HALF', b'\\xed\\xa0\\x80') + b'\\n')",
+        "heard()\nsaid = json.dumps(ABOUT).encode()\nos.write(1, said.replace(b'evil', b'\\xed\\xa0\\x80') + b'\\n')",
         "crashed",
     ),
     "an identity of objects": Program("heard()\nsay({**ABOUT, 'identity': {'x': {'y': 1}}})", "crashed"),

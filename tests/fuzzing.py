@@ -30,7 +30,7 @@ from typing import Any
 
 SECONDS = 10
 MEMORY = 1 << 30
-LONGEST_LINE = 700  # bytes of a line of standard error, the path of the file in it included
+LONGEST_LINE = 1000  # bytes of a line of standard error, the path of the file in it included
 
 ODD_TEXTS = (
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import datetime
 import errno
 import fcntl
 import functools
@@ -300,6 +301,10 @@ def toml_text(value: object) -> str:
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf and nan are numbers of TOML
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     # A basic string of TOML escapes what JSON does, and also DEL.
     return escape_unseen(json.dumps(value, ensure_ascii=False, allow_nan=False))
 

@@ -43,7 +43,7 @@ def schema(family: str) -> pa.Schema:
 
 
 def fields_of(found: pa.Schema) -> dict[str, str]:
-    """Field and type of a Parquet file, in the words of the families. Raises BadInput for one that is there twice."""
+    """Field and type of a Parquet file, in the words of the families. Raises BadInput for a field given twice."""
     fields: dict[str, str] = {}
     for field in found:
         if field.name in fields:

@@ -95,6 +95,10 @@ TALKERS = {
     "a fault of memory": Program("import ctypes\nready()\nheard()\nctypes.string_at(0)", "crashed"),
     "everything killed": Program("ready()\nheard()\nos.kill(-1, 9)\ntime.sleep(600)", "crashed", SOON),
     "an identity of a megabyte": Program("heard()\nsay({**ABOUT, 'identity': {'x': 'y' * 1_000_000}})", "crashed"),
+    "half of a surrogate pair in bytes": Program(
+        "heard()\nsaid = json.dumps(ABOUT).encode()\nos.write(1, said.replace(b'evil', b'\\xed\\xa0\\x80') + b'\\n')",
+        "crashed",
+    ),
     "an identity of objects": Program("heard()\nsay({**ABOUT, 'identity': {'x': {'y': 1}}})", "crashed"),
     "a negative size": Program("heard()\nsay({**ABOUT, 'parameters': -1})", "crashed"),
     "a precision of markup": Program("heard()\nsay({**ABOUT, 'precision': '<script>alert(1)</script>'})", "crashed"),

@@ -29,7 +29,7 @@ HEAVY = set(
 KNOWS = {  # each of these outside libraries is known to the folders that name it here, and to no other
     "board": "jinja2",
     "cli": "click rich",
-    "core": "aiohttp cbor2 ir_measures pandas ray",  # pandas: for `to_pandas` alone
+    "core": "aiohttp cbor2 ir_measures jinja2 pandas ray",  # pandas: for `to_pandas` alone
     "data": "datasets",
     "hub": "datasets huggingface_hub jinja2 yaml",
     "models": "faiss sentence_transformers torch transformers",

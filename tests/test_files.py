@@ -295,11 +295,24 @@ def test_a_packed_file_is_known_by_its_first_bytes_and_reads_as_what_was_packed(
         read_bytes(file)
 
 
-def test_a_pipe_is_read_to_its_end_and_an_archive_of_several_files_is_refused(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write({gzip.compress(LINES)!r})"]):
-        assert read_bytes(pipe) == LINES
+@pytest.mark.parametrize("read", [read_bytes, files.read_json, files.read_toml, files.file_digest, files.check_file])
+def test_a_pipe_or_a_device_is_no_file_and_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", "/dev/tty"):
+        with pytest.raises(BadInput, match="a pipe or a device, not a file|cannot be read [(]No such device"):
+            read(path)
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(BadInput, match="Too many levels of symbolic links"):
+        read(tmp_path / "link")
+
+
+def test_a_packed_toml_file_has_the_bound_of_a_plain_one(tmp_path):
+    (tmp_path / "x.toml").write_bytes(gzip.compress(b"a = 1\n" + b"#" * 70_000))
+    with pytest.raises(BadInput, match="files of up to 65,536 bytes are read"):
+        files.read_toml(tmp_path / "x.toml")
+
+
+def test_an_archive_of_several_files_is_refused_and_a_text_that_begins_like_one_is_read(tmp_path):
     (tmp_path / "two.zip").write_bytes(zip_archive(a=b"1", b=b"2"))
     with pytest.raises(BadInput, match="has 2 files; only archives of one file are read: unpack it"):
         read_bytes(tmp_path / "two.zip")
@@ -316,22 +329,23 @@ sys.exit(code)
 """
 
 
-def bomb(packing: str) -> bytes:
-    """Lines of a run that unpack to ten gigabytes."""
+def bomb(packing: str, megabytes: int) -> bytes:
+    """Lines of a run that unpack to so much."""
     part = b"q1 Q0 d1 1 1.0 t\n" * 61681  # 1 MB
-    return PACKINGS[packing](part) * 10240
+    return PACKINGS[packing](part) * megabytes
 
 
+@pytest.mark.parametrize("megabytes", [200, 10240])
 @pytest.mark.parametrize("packing", [name for name in PACKINGS if name != "zip"])
-def test_a_file_that_unpacks_to_ten_gigabytes_is_refused_at_once(tmp_path, packing):
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused_at_once(tmp_path, packing, megabytes):
     file = tmp_path / "bomb"
-    file.write_bytes(bomb(packing))
+    file.write_bytes(bomb(packing, megabytes))
     command = [sys.executable, "-c", MEASURED, "bench", "score", str(file), "--qrels", str(file)]
     start = time.monotonic()
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     took = time.monotonic() - start
     assert (answer.returncode, answer.stderr.count("\n")) == (2, 1), answer.stderr
-    assert "would unpack to about" in answer.stderr
+    assert re.search("would unpack to about|unpacks to more than 200 times its size", answer.stderr)
     assert took < 5
     assert int(answer.stdout) < 300_000
 

@@ -251,3 +251,18 @@ def test_an_error_is_one_line_without_the_token(asked, call):
 def test_what_is_not_there_is_bad_input(asked, call, about):
     with pytest.raises(BadInput, match="does not exist|has no such revision"):
         call(about) if call is open_requests else call(REPO, about)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json", "1_Pooling/config.json"])
+def test_a_pipe_or_a_device_in_a_model_folder_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "nowhere").symlink_to("not there")
+    (folder / name).unlink(missing_ok=True)
+    for make in (os.mkfifo, lambda file: file.symlink_to("/dev/zero")):
+        make(folder / name)
+        with pytest.raises(BadInput, match=f"{name}: is a pipe or a device, not a file"):
+            hub.model_folder(str(folder))
+        (folder / name).unlink()

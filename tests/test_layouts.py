@@ -279,6 +279,23 @@ def test_a_parquet_file_that_would_unpack_to_gigabytes_is_refused(tmp_path):
         read_run(tmp_path / "ids.parquet")
 
 
+def test_a_parquet_file_of_more_rows_than_bytes_is_refused_before_they_are_read(tmp_path):
+    same = pa.DictionaryArray.from_arrays(np.zeros(4_000_000, np.int32), pa.array(["q"]))
+    pq.write_table(pa.table({"qid": same, "docno": same, "score": np.zeros(4_000_000)}), tmp_path / "equal.parquet")
+    with pytest.raises(BadInput, match="equal.parquet: has 4,000,000 rows in [0-9,]+ bytes, as no run has"):
+        read_run(tmp_path / "equal.parquet")
+
+
+@pytest.mark.parametrize("twice", ["qid", "docno", "score"])
+def test_a_parquet_file_with_a_column_twice_is_refused(tmp_path, twice):
+    columns = {"qid": ["q"], "docno": ["d"], "score": [1]}
+    table = pa.table(columns).append_column(twice, pa.array(columns[twice]))
+    pq.write_table(table, tmp_path / "twice.parquet")
+    for read in (read_run, read_qrels):
+        with pytest.raises(BadInput, match=f"twice.parquet: has the column {twice} more than once"):
+            read(tmp_path / "twice.parquet")
+
+
 # -- runs and judgements in Python -------------------------------------------------------------------------------------
 
 

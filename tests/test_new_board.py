@@ -89,8 +89,8 @@ def test_what_init_is_told_stands_in_board_toml(tmp_path: Path) -> None:
         (["--install", "exabench"], "must be installed from git+https://...@COMMIT"),
         (["--install", "git+https://example.org/exabench@main"], "must be installed from git+https://...@COMMIT"),
         (["--task", "scifcat"], "did you mean scifact"),
-        (["--title", " "], "must not be blank"),
-        (["--title", "half a pair: \udc80"], "must not be blank"),
+        (["--title", " "], "must be text on one line and not blank"),
+        (["--title", "half a pair: \udc80"], "must be text on one line"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
@@ -117,10 +117,10 @@ def test_a_value_that_does_not_fit_is_one_line_and_leaves_no_board(
         ({"views": {"Science": ["mini", "scifact"]}}, "view 'Science' names scifact, .* choose from: mini; or add it"),
         ({"views": {"Forums": ["cqadupstack"]}}, "view 'Forums' names cqadupstack, which is not a task of this board"),
         *(({"url": url}, "url must be an https:// address without user name, [?] or #") for url in NO_PLACES),
-        ({"views": {" ": ["mini"]}}, "title ' ' must not be blank"),
+        ({"views": {" ": ["mini"]}}, "title ' ' must be text on one line and not blank"),
         ({"views": {"A B": ["mini"], "a-b": ["mini"]}}, "two views of the board would be named a-b"),
         ({"views": {"All tasks!": ["mini"]}}, "two views of the board would be named all-tasks"),
-        ({"description": "x" * 70000}, "is larger than the 65,536 bytes"),
+        ({"description": "x" * 70000}, "files of up to 65,536 bytes are read"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(

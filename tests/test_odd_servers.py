@@ -389,6 +389,20 @@ def test_tokens_that_a_server_does_not_count_are_not_known(tmp_path: Path, some:
     assert usage.input_tokens == 10 and usage.output_tokens is None and usage.prompts == 1
 
 
+@pytest.mark.parametrize("count", [-5, 2**53, 10**30])
+def test_a_count_of_tokens_that_none_can_be_is_asked_again_and_ends_no_build(tmp_path: Path, count: int) -> None:
+    def act(server: Endpoint, handler: Handler, body: Any) -> object:
+        odd = server.tries[str(body)] == 1
+        counted = {"prompt_tokens": 10, "completion_tokens": count if odd else 5}
+        return handler.send(200, completion(good_answer(body), usage=counted))
+
+    with serving(act) as server:
+        assert built(server, tmp_path, "mini-listwise") == 0
+    table = read(tmp_path / "build" / "release").tables["listwise"]
+    assert table.counts["good"] == 24 and table.tokens["output_tokens"] == 24 * 5
+    assert len(server.asked) == 2 * 24
+
+
 def test_a_budget_that_cannot_be_counted_is_refused_when_the_first_reply_shows_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

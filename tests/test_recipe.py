@@ -125,3 +125,13 @@ def test_variants_are_tables(tmp_path, text):
     (tmp_path / "odd.toml").write_text(text)
     with pytest.raises(BadInput, match="variants must be tables"):
         read_recipe("board", tmp_path / "odd.toml", KEYS)
+
+
+@pytest.mark.parametrize("value", ["nan", "-inf", "2026-01-31", "12:00:00", "[1, {a = inf}]"])
+def test_a_value_that_json_cannot_hold_is_refused_in_a_file_and_in_a_setting(page, tmp_path, value):
+    said = "a recipe consists of texts, finite numbers, true, false, lists and tables"
+    with pytest.raises(BadInput, match=said):
+        read_recipe("data", page, overrides=[f"options.when={value}"])
+    (tmp_path / "odd.toml").write_text(f"seed = {value}\n")
+    with pytest.raises(BadInput, match=f"odd.toml: {said}"):
+        read_recipe("data", tmp_path / "odd.toml")

@@ -483,13 +483,43 @@ def test_somebody_elses_file_cannot_poison_the_store(tmp_path: Path, store: Repl
     assert len(store) == 0
 
 
+def test_a_file_of_many_equal_rows_is_refused_at_the_second(tmp_path: Path, store: Replies) -> None:
+    theirs, keys = filled(tmp_path / "theirs.sqlite", 2)
+    theirs.export(keys, tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet")
+    equal = table.slice(0, 1)
+    pq.write_table(pa.concat_tables([equal] * 400_000).combine_chunks(), tmp_path / "x.parquet", compression="zstd")
+    assert (tmp_path / "x.parquet").stat().st_size < 2_000_000
+    started = time.thread_time()
+    with pytest.raises(BadInput, match="row 2 has no higher key than the row before it"):
+        store.take_in(tmp_path / "x.parquet")
+    assert time.thread_time() - started < 5 and len(store) == 0
+    pq.write_table(table.take([1, 0]), tmp_path / "x.parquet")
+    with pytest.raises(BadInput, match="row 2 has no higher key"):
+        store.take_in(tmp_path / "x.parquet")
+
+
+def test_a_pipe_is_neither_a_store_nor_a_file_of_replies(tmp_path: Path, store: Replies) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (Replies, store.take_in):
+        with pytest.raises(BadInput, match="is a pipe or a device, not a file"):
+            read(tmp_path / "pipe")
+
+
 def test_a_file_that_holds_no_replies_is_named(tmp_path: Path, store: Replies) -> None:
     (tmp_path / "a").write_bytes(b"PAR1 nothing PAR1")
     pq.write_table(pa.table({"key": ["a"]}), tmp_path / "b")
+    theirs, keys = filled(tmp_path / "theirs.sqlite", 2)
+    theirs.export(keys, tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet")
+    pq.write_table(table.append_column("sample", table["sample"]), tmp_path / "twice")
+    pq.write_table(table.append_column("x" * 5000, table["sample"]), tmp_path / "long")
     for name, said in (
+        ("twice", "is not a file of replies: sample missing, unknown or there twice"),
+        ("long", "is not a file of replies: x{299}… missing"),
         ("a", "is not a Parquet file"),
         ("b", "is not a file of replies: .*text"),
-        ("c", "is not a Parquet"),
+        ("c", "cannot be read"),
     ):
         with pytest.raises(BadInput, match=f"{name}: {said}"):
             store.take_in(tmp_path / name)

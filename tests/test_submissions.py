@@ -135,9 +135,17 @@ def test_options_that_json_cannot_hold_are_refused(told, value):
     assert "options must be a table of texts, finite numbers" in told(MODEL, f"\n[options]\nwhen = {value}\n")
 
 
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "2024-01-01", "12:00:00", "[inf]", "{a = nan}"])
+def test_a_value_that_json_cannot_hold_is_refused_in_every_field(told, value):
+    for key in ("training_data", "description", "link", "notes", "sample"):
+        assert f"{key} must" in told(
+            {name: one for name, one in SUBMISSION.items() if name != key}, f"{key} = {value}\n"
+        )
+
+
 def test_a_file_that_would_take_hours_to_read_is_refused_at_once(told):
     message = told(SUBMISSION, "a." * 200_000 + "a = 1\n")
-    assert "s.toml: is larger than the 65,536 bytes that a submission may have" in message
+    assert "; files of up to 65,536 bytes are read" in message
 
 
 def test_good_bibtex_is_taken(told):

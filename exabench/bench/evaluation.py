@@ -15,7 +15,15 @@ from exabench.bench.measurement import today
 from exabench.bench.sandbox import LIMITS, JailLimits, SandboxedReranker
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, OPTION_KEYS
 from exabench.core.api_keys import check_keys
-from exabench.core.errors import BadInput, CannotWrite, CheckFailed, ExabenchError, MissingExtra, OutsideFailed
+from exabench.core.errors import (
+    BadInput,
+    CannotWrite,
+    CheckFailed,
+    ExabenchError,
+    MissingExtra,
+    OutsideFailed,
+    printable,
+)
 from exabench.core.files import digest_of, read_bytes
 from exabench.core.nouns import FIRST_STAGE, RESULT_FORMAT, BoardChange, Progress, Result, Run, Submission, silent
 from exabench.core.options import accepts
@@ -94,7 +102,7 @@ def run_board(
     for slug in slugs:
         if slug not in filed and slug not in unreadable:
             names = ", ".join(filed) or "none"
-            raise BadInput(f"the board has no submission {slug!r}; choose from: {names}", file=ledger.folder)
+            raise BadInput(f"the board has no submission {printable(slug)!r}; choose from: {names}", file=ledger.folder)
         if slug in filed and filed[slug].withdrawn:
             raise BadInput(f"{slug} was withdrawn ({filed[slug].withdrawn}): its results stay as they are")
     wanted = set(slugs) or {*filed, *unreadable}

@@ -43,6 +43,7 @@ from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import (
     check_can_hold,
     digest_of,
+    escape_unseen,
     file_digest,
     from_json,
     from_toml,
@@ -65,6 +66,7 @@ from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import description_of, file_task, place_of
 
 _READABLE = range(2, RESULT_FORMAT + 1)
+_MOST_QUERIES = 10**9  # a thousand times those of the largest collection
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-(\d{1,6})")
 
 NumberKey = tuple[str, str, str, str]
@@ -390,6 +392,7 @@ class Ledger:
             raise BadInput(
                 f"describes {candidates.task}/{candidates.name}: its path and its content disagree", file=file
             )
+        _check_numbers(candidates, file)
         return candidates
 
     # -- runs and results ----------------------------------------------------------------------------------
@@ -490,7 +493,7 @@ class Ledger:
             return
         text = ""
         for change in changes:
-            text += json.dumps(asdict(change), ensure_ascii=False, allow_nan=False) + "\n"
+            text += escape_unseen(json.dumps(asdict(change), ensure_ascii=False, allow_nan=False)) + "\n"
         end = len(self._whole_lines())
         with writing(self.change_log):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -583,6 +586,19 @@ def depth_in_name(name: str) -> int:
     return int(match[1])
 
 
+def _check_numbers(candidates: Candidates, file: Path) -> None:
+    """Raise BadInput for a number that no list of this name can have."""
+    depth = depth_in_name(candidates.name)
+    if candidates.depth != depth:
+        raise BadInput(f"depth must be {depth}, as its name says, not {candidates.depth}", file=file)
+    counts = {"queries": candidates.queries, **(candidates.coverage or {})}
+    for name, count in counts.items():
+        if not 0 <= count <= _MOST_QUERIES:
+            raise BadInput(f"{printable(name)} must be from 0 to {_MOST_QUERIES:,}, not {count}", file=file)
+    if not 0 <= candidates.recall <= 1:
+        raise BadInput(f"recall must be from 0 to 1, not {candidates.recall}", file=file)
+
+
 def run_path(slug: str, task: str, candidates: str) -> str:
     """Where a run is kept in a leaderboard's folder."""
     return f"runs/{slug}/{task}.{candidates}.trec.gz"
@@ -641,6 +657,7 @@ def read_result(file: Path, *, of: str = "") -> Result:
         raise BadInput("does not contain a result: `exabench bench run` writes other fields", file=file)
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("has a name that does not match its content", file=file)
+    _check_numbers(result.candidates, file)
     measured = result.measurement
     measured = replace(
         measured,

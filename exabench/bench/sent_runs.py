@@ -62,7 +62,7 @@ def read_sent_run(ledger: Ledger, given: str, *, queued: bool = False) -> SentRu
     """
     match = _RUN.fullmatch(given)
     if not match:
-        raise BadInput(f"--run {given!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
+        raise BadInput(f"--run {printable(given)!r} must read TASK=RUN or TASK@CANDIDATES=RUN")
     file = match["file"]
     task = single_task(match["task"], board=ledger.folder)
     bound = USUAL_BOUND

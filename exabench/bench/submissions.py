@@ -53,7 +53,6 @@ TYPES = (
 )
 """What a submission can be; a model's reranker says it where the file does not."""
 
-_LARGEST = 1 << 16  # bytes
 _MOST_UNKNOWN = 3  # keys that are named; each line of them says all that there are
 # No file on Windows can be called so, whatever its ending; both halves of a name become parts of file names.
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
@@ -282,8 +281,6 @@ PLACE = Field(
 def read_submission(path: str | Path) -> Submission:
     """Read and check one submission. Raises BadInput that lists every problem of the file."""
     path = Path(path)
-    if path.is_file() and path.stat().st_size > _LARGEST:  # reading TOML takes time that grows with the square
-        raise BadInput(f"is larger than the {_LARGEST:,} bytes that a submission may have", file=path)
     values = as_licence(read_toml(path), path)
     values.pop("digest", None)  # version 0.1 wrote one
     problems = _take_model_of_teacher(values) + _problems(values)

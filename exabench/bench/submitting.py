@@ -90,7 +90,9 @@ def withdraw(board: str | Path, slug: str, reason: str) -> Path:
     filed, _ = ledger.readable_submissions()
     if slug not in filed or filed[slug].kind == "baseline":
         others = [name for name, one in filed.items() if one.kind != "baseline"]
-        raise BadInput(f"no submission {slug!r} to withdraw; choose from: {', '.join(others) or 'none'}", file=board)
+        raise BadInput(
+            f"no submission {printable(slug)!r} to withdraw; choose from: {', '.join(others) or 'none'}", file=board
+        )
     reason = reason.strip()
     if not reason or len(reason) > 500 or not reason.isprintable():
         raise BadInput("--reason must say why, on one line of at most 500 characters")
@@ -251,7 +253,7 @@ def _part_problems(submission: Submission) -> list[str]:
     if name in BASELINES:
         return [f"reranker {name} needs no model: it is a baseline of every board"]
     for option in sorted(NOT_OPTIONS.intersection(submission.options)):
-        return [f"reranker {name} has no option {option!r}: the board's own runner fills it in"]
+        return [f"reranker {name} has no option {printable(option)!r}: the board's own runner fills it in"]
     try:
         options = reranker_options(submission) if submission.kind == "model" else _api_options(submission)
         check_part(RERANKERS, name, options)

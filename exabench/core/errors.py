@@ -28,6 +28,8 @@ REASON = 300
 PATH = 4096
 """The longest path that Linux has: where something is wrong is said in full."""
 
+_LONGEST_LINE = 2 * PATH  # of a message, whatever is in it
+
 
 class ExabenchError(Exception):
     """Root of everything exabench raises on purpose; a caller that catches this one catches all."""
@@ -35,6 +37,10 @@ class ExabenchError(Exception):
     exit_code = 2
     done: Any = None
     """Results that were ready before it, of a call that makes several."""
+
+    def __str__(self) -> str:
+        """The message, safe to print: what a library or a server said may be part of it."""
+        return "\n".join(printable(line, _LONGEST_LINE) for line in super().__str__().split("\n"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the same line: most errors are built from more than their message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import datetime
 import errno
 import fcntl
 import functools
@@ -33,28 +34,32 @@ from exabench.core.unpacking import BROKEN, TooLarge, packing_of, unpack
 PACKAGE = Path(__file__).parents[1]
 """The installed package: what comes with it is read from here."""
 
-LARGEST_FILE = 1 << 31
-"""Bytes, unpacked, of a file that is read as a whole: 2 GB, six times a run of MS MARCO's 6,980 x 1,000 lines."""
-
-MOST_LINES = 50_000_000
-"""Lines of such a file, seven times that run's: a line of an empty word costs more memory than its byte."""
-
 
 @dataclass(frozen=True)
 class Bound:
-    """The most bytes, unpacked, and the most lines of a file that is read as a whole."""
+    """The most bytes, unpacked, and the most lines of a file that is read as a whole.
 
-    bytes: int = LARGEST_FILE
-    lines: int = MOST_LINES
+    2 GB are six times a run of MS MARCO's 6,980 x 1,000 lines. 50 million lines are seven times that run's: a line of
+    an empty word costs more memory than its byte.
+    """
+
+    bytes: int = 1 << 31
+    lines: int = 50_000_000
 
 
 USUAL_BOUND = Bound()
+"""Of runs, judgements and all else that is read whole."""
+JSON_BOUND = Bound(1 << 26)
+"""Of JSON that is one value, which takes many times its bytes in memory: a result of 10,000 queries has 5 MB."""
+TOML_BOUND = Bound(1 << 16)
+"""Of TOML, which people write, and which takes time that grows with the square of its size."""
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line of a file that is read line by line: 64 MB, more than any book."""
 
 DISK_IS_FULL = "the disk is full: free some space and run again"
 
+_MOST_VALUES = 10_000_000  # of a file of JSON: an empty list has two bytes there, and 64 in memory
 _UNFINISHED = ".unfinished"
 
 
@@ -104,9 +109,7 @@ def _content(path: str | Path, bound: Bound | None) -> Iterator[tuple[IO[bytes],
             if str(path) == "-":
                 raw: IO[bytes] = io.BytesIO(_standard_input(sys.stdin))
             else:
-                raw = opened.enter_context(open(path, "rb"))
-                if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # a pipe cannot go back to its beginning
-                    raw = io.BytesIO(read_within_bounds(raw, bound or USUAL_BOUND))
+                raw = opened.enter_context(_open(path))
             size = raw.seek(0, os.SEEK_END)
             if size > largest:
                 raise TooLarge(f"has {size:,} bytes")
@@ -116,12 +119,33 @@ def _content(path: str | Path, bound: Bound | None) -> Iterator[tuple[IO[bytes],
             yield unpack(raw, size, largest), packing
         except TooLarge as error:
             allowed = bound or USUAL_BOUND
-            most = f"{allowed.bytes:,} bytes and {allowed.lines:,} lines"
+            most = f"{allowed.bytes:,} bytes"
+            if allowed.lines < allowed.bytes:
+                most += f" and {allowed.lines:,} lines"
             raise BadInput(f"{error}; files of up to {most} are read", file=path) from error
         except BROKEN as error:
             if not packing:
                 raise
             raise BadInput(f"is not a complete {packing} file ({error})", file=path) from error
+
+
+def _open(path: str | Path) -> io.BufferedReader:
+    """A file to read. Raises BadInput for a pipe or a device, which may give nothing, or bytes without end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for who writes into it
+    raw = open(descriptor, "rb")  # noqa: SIM115 - handed out
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return raw
+    raw.close()
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise BadInput("is a pipe or a device, not a file; pipe it into the command and name it -", file=path)
+
+
+def check_file(path: str | Path) -> None:
+    """Raise BadInput for a pipe, a device or what cannot be read: before a library opens `path` by itself."""
+    with _reading(path):
+        _open(path).close()
 
 
 @contextlib.contextmanager
@@ -145,9 +169,9 @@ def _standard_input(stream: TextIO) -> bytes:
     return read_within_bounds(stream.buffer)
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, bound: Bound = USUAL_BOUND) -> str:
     """The text of a UTF-8 file, packed or plain, without a byte-order mark. Raises BadInput with the line."""
-    return text_of(read_bytes(path), path)
+    return text_of(read_bytes(path, bound), path)
 
 
 def text_of(data: bytes, path: str | Path) -> str:
@@ -189,7 +213,10 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
 def read_json(path: str | Path) -> Any:
     """A JSON file as Python values; NaN and infinity are refused. Raises BadInput."""
     try:
-        return from_json(read_text(path))
+        text = read_text(path, JSON_BOUND)
+        if text.count(",") > _MOST_VALUES:
+            raise BadInput(f"has more than {_MOST_VALUES:,} values", file=path)
+        return from_json(text)
     except json.JSONDecodeError as error:
         raise BadInput(f"is not JSON ({error.msg})", file=path, line=error.lineno) from error
     except (ValueError, RecursionError) as error:
@@ -233,7 +260,7 @@ def from_toml(text: str) -> dict[str, Any]:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dict. Raises BadInput."""
     try:
-        return from_toml(read_text(path))
+        return from_toml(read_text(path, TOML_BOUND))
     except (ValueError, RecursionError) as error:  # ValueError: also an integer of thousands of digits
         raise BadInput(f"is not TOML ({error})", file=path) from error
 
@@ -255,9 +282,19 @@ def cache_folder(name: str) -> Path:
     return Path(os.environ.get("EXABENCH_CACHE") or Path(users) / "exabench") / name
 
 
+# DEL and C1 controls, and what turns text around, hides in it or ends a line: JSON and TOML may hold it as it is.
+_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def escape_unseen(text: str) -> str:
+    """JSON or TOML with the characters that no one sees as escapes in its texts, which stay the same."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def json_text(value: object) -> str:
     """The one way exabench writes JSON for people: sorted keys, two spaces, a final newline; a path as its text."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath) + "\n"
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=os.fspath)
+    return escape_unseen(text) + "\n"
 
 
 def toml_text(value: object) -> str:
@@ -267,8 +304,12 @@ def toml_text(value: object) -> str:
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_text, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf and nan are numbers of TOML
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     # A basic string of TOML escapes what JSON does, and also DEL.
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+    return escape_unseen(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def toml_key(name: str) -> str:
@@ -316,7 +357,7 @@ def digest_of(value: bytes | str | object) -> str:
 
 def file_digest(path: str | Path) -> str:
     """`sha256:...` of a file's bytes, read piece by piece. Raises BadInput."""
-    with _reading(path), open(path, "rb") as stream:
+    with _reading(path), _open(path) as stream:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -27,6 +27,9 @@ RESULT_FORMAT = 5
 """Of results. 2: they carry the model and what it cost; 3: the gain is one paired test; 4: Judged@k is over what is
 ranked within k, and rounding is not a difference; 5: the cost says how many passages were cut."""
 
+MOST_TOKENS = 2**53
+"""What every count of tokens is below: up to here every reader of JSON and Parquet gets the same whole number."""
+
 FIRST_STAGE = "exabench--unchanged"
 """The slug of the baseline that keeps the candidates' own order: the first stage itself, as a line of the board."""
 

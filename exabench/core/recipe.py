@@ -15,7 +15,7 @@ from typing import Any
 
 from exabench.core.api_keys import check_keys
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import PACKAGE, digest_of, from_toml, read_toml
+from exabench.core.files import PACKAGE, canonical_json, digest_of, from_toml, read_toml
 from exabench.core.licences import as_licence
 
 FOLDER = PACKAGE / "recipes"
@@ -75,6 +75,11 @@ def read_recipe(
     # The Hub's spelling is taken on the command line as it is in a file.
     spelt = [re.sub(r"^\s*license\s*=", "licence=", pair) for pair in overrides]
     recipe = replace(recipe, values=override(written, spelt))
+    try:
+        canonical_json(recipe.values)
+    except (TypeError, ValueError, RecursionError) as error:
+        what = "a recipe consists of texts, finite numbers, true, false, lists and tables"
+        raise BadInput(f"{what} ({printable(str(error))})", file=recipe.file) from error
     overridden = {re.split(r"[.=]", pair, maxsplit=1)[0].strip() for pair in spelt}
     if keys is None:
         return recipe

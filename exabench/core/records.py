@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import msgspec
 
-from exabench.core.errors import BadInput, nearest, printable
+from exabench.core.errors import REASON, BadInput, nearest, printable
 from exabench.core.files import lines
 
 T = TypeVar("T")
@@ -96,6 +96,7 @@ def _message(problem: str, kind: Any, what: str) -> str:
         return f"{table}lacks the key {missing[1]!r}{inside}"
     if problem.startswith("Invalid enum value") and get_origin(expected) is Literal:
         problem += f"; choose from: {', '.join(str(choice) for choice in get_args(expected) if choice)}"
+    problem = printable(problem, REASON)  # the value that is wrong may be part of it
     if not key:
         return f"{table}is wrong: {problem}"
     return f"{table}{key}: {problem[:1].lower()}{problem[1:]}"

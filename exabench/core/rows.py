@@ -8,7 +8,7 @@ from itertools import chain
 from math import isfinite
 from typing import Any, TypeAlias
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import digest_of
 from exabench.core.nouns import Passage, Prompt, Query
 
@@ -226,7 +226,7 @@ class Table:
         family = FAMILIES.get(self.family, {})
         fields = self.fields or family
         if not fields:
-            raise BadInput(f"a table of the unknown family {self.family!r} must list its fields")
+            raise BadInput(f"a table of the unknown family {printable(self.family)!r} must list its fields")
         known = [name for name in family if name in fields]
         others = sorted(fields.keys() - family.keys())
         return {name: fields[name] for name in [*known, *others]}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exabench.core.errors import BadInput, CannotWrite
-from exabench.core.files import DISK_IS_FULL, writing
+from exabench.core.files import DISK_IS_FULL, check_file, writing
 
 AT_ONCE = 500
 """Keys that one statement looks up; older builds of SQLite take 999 parameters at most."""
@@ -47,6 +47,8 @@ class SqliteStore:
         with self.complaints():
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
+                if file.exists():
+                    check_file(file)
             # 60 seconds: another process holds the file only while it writes one batch.
             # isolation_level None: transactions begin and end in `writing` alone.
             self._base = sqlite3.connect(file or "", timeout=60, isolation_level=None, check_same_thread=False)

@@ -22,6 +22,7 @@ BROKEN = (EOFError, OSError, RuntimeError, lzma.LZMAError, zipfile.BadZipFile, z
 _PIECE = 1 << 20  # bytes that are unpacked together
 _CERTAIN = 1 << 26  # bytes that are unpacked before the estimate is trusted: 64 MB stand for the rest of a file
 _STEPS = 1000  # parts of a packed file that are read one by one, so that the estimate is right to 0.1%
+_LARGEST_RATIO = 200  # of what is unpacked to what was packed: runs and texts pack to a tenth, at best to a thirtieth
 _DOUBT = 2  # an estimate is believed where it says so many times the bound: files need not be alike all through
 
 
@@ -101,6 +102,8 @@ class _Unpacked(io.RawIOBase):
         buffer[: len(part)] = part
         self._size += len(part)
         if self._size > _CERTAIN:
+            if self._size > _LARGEST_RATIO * self._packed.size:
+                raise TooLarge(f"unpacks to more than {_LARGEST_RATIO} times its size")
             estimate = self._size * self._packed.size // self._packed.tell()
             if estimate > _DOUBT * self._packed.bound:
                 raise TooLarge(f"would unpack to about {estimate:,} bytes")

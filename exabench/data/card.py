@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from exabench.core.rows import Release, Row
+from exabench.data.releases import batches_of_file
 from exabench.data.table_sources import source_tasks, table_languages
 from exabench.hub.cards import card, template_for
 
@@ -43,7 +42,6 @@ def _sample_rows(folder: Path, release: Release) -> dict[str, list[Row]]:
         for file in files:
             path = folder / file.path
             if file.rows and path.is_file():
-                batches = pq.ParquetFile(path).iter_batches(batch_size=_SAMPLES)
-                samples[name] = next(batches).to_pylist()
+                samples[name] = next(batches_of_file(path, _SAMPLES)).to_pylist()
                 break
     return samples

@@ -247,9 +247,12 @@ def _with_base(adapter: Path, base: BaseModel, lock: str | Path | None, *, weigh
 
 
 def check_described(folder: Path, name: str | Path = "") -> None:
-    """Raise BadInput for a model folder without config.json, called `name`."""
+    """Raise BadInput for a model folder without config.json, called `name`, or with a file that is a pipe or device."""
     if not (folder / "config.json").is_file():
         raise BadInput("is not a model folder: config.json is missing", file=name or folder)
+    for file in folder.rglob("*"):
+        if file.exists() and not file.is_file() and not file.is_dir():  # a library would open it and wait
+            raise BadInput("is a pipe or a device, not a file", file=file)
 
 
 def _check_model(folder: Path) -> None:

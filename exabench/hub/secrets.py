@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from exabench.core.api_keys import NOT_SECRET
 from exabench.core.errors import BadInput, printable
-from exabench.core.unpacking import BROKEN, packing_of, unpack
+from exabench.core.unpacking import BROKEN, TooLarge, packing_of, unpack
 
 _NAMES = ("_KEY", "_PASSWORD", "_SECRET", "_TOKEN")  # how the names of variables with secrets end
 _SHORTEST = 8  # characters of such a value: "EMPTY" and "none" stand where a server takes no key
@@ -74,7 +74,7 @@ def check_secrets(files: Mapping[str, Path | bytes]) -> None:
         if len(beginning) >= _SHOWN:  # a shorter one would allow every key of a maker
             allowed.append(beginning.encode(errors="surrogateescape"))
     for name, content in files.items():
-        for place, secret, found in _secrets(content, sought):
+        for place, secret, found in _secrets(name, content, sought):
             if found.startswith(tuple(allowed)):
                 continue
             if secret.what.startswith("holds"):
@@ -102,13 +102,16 @@ def _values() -> Iterator[_Secret]:
             yield _Secret(f"holds {what}", text, "", re.compile(re.escape(text)))
 
 
-def _secrets(content: Path | bytes, sought: list[_Secret]) -> Iterator[tuple[str, _Secret, bytes]]:
+def _secrets(name: str, content: Path | bytes, sought: list[_Secret]) -> Iterator[tuple[str, _Secret, bytes]]:
     """Where in a file secrets are, which, and their bytes."""
-    if isinstance(content, bytes):
-        yield from _in_stream(io.BytesIO(content), len(content), sought)
-        return
-    with content.open("rb") as file:
-        yield from _in_stream(file, content.stat().st_size, sought)
+    try:
+        if isinstance(content, bytes):
+            yield from _in_stream(io.BytesIO(content), len(content), sought)
+            return
+        with content.open("rb") as file:
+            yield from _in_stream(file, content.stat().st_size, sought)
+    except TooLarge as error:
+        raise BadInput(f"{error}, so it cannot be searched for secrets", file=name) from error
 
 
 def _in_stream(stream: IO[bytes], size: int, sought: list[_Secret]) -> Iterator[tuple[str, _Secret, bytes]]:

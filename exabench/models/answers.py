@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural, printable
 from exabench.models.heads import Loaded
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import ids_of
@@ -27,7 +27,7 @@ def answer_ids(tokenizer: Any, words: Sequence[str], after: str = "") -> tuple[i
             if len(ids) == 1:
                 break
         if len(ids) != 1:
-            wrong = f"answer {word!r} is not one token of this model's tokenizer but {len(ids)}"
+            wrong = f"answer {printable(word)!r} is not one token of this model's tokenizer but {len(ids)}"
             raise BadInput(f"{wrong}; give other answers")
         answers.append(ids[0])
     return tuple(answers)

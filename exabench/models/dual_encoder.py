@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import AutoConfig
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import TemporaryRows, read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batch_store import BatchStore
@@ -76,7 +76,9 @@ class DualEncoder:
         if similarity and similarity not in SIMILARITIES:
             raise UnknownName("similarity", similarity, SIMILARITIES)
         if not similarity and own not in SIMILARITIES:
-            raise BadInput(f"is made for similarity {own!r}; known are {', '.join(SIMILARITIES)}", file=place)
+            raise BadInput(
+                f"is made for similarity {printable(repr(own))}; known are {', '.join(SIMILARITIES)}", file=place
+            )
         self.similarity = similarity or own
         self.unit = self.similarity == "cosine"  # do vectors have length 1?
         own_prompts = settings.get("prompts") or {}

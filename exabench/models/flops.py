@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 
 Tokens = int | Sequence[int] | np.ndarray
 
@@ -90,7 +90,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
         if value is None:
             value = default
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise BadInput(f"config.json needs a whole number for {key}, not {value!r}")
+            raise BadInput(f"config.json needs a whole number for {key}, not {printable(repr(value))}")
         return value
 
     layers = whole("num_hidden_layers")

@@ -565,7 +565,7 @@ def _kind_of_classifier(folder: Path) -> str:
         register()
         if config.get("pooling", "avg") not in _POOLINGS_OF_NEMO:
             wanted = ", ".join(_POOLINGS_OF_NEMO)
-            wrong = f"pooling is {config['pooling']!r}; it is one of {wanted}"
+            wrong = f"pooling is {printable(repr(config['pooling']))}; it is one of {wanted}"
             raise BadInput(printable(wrong), file=folder / "config.json")
         return "two-way"
     return "classifier"
@@ -637,7 +637,7 @@ def read_shape(folder: ModelFolder, families: Sequence[str], example: str) -> Sh
     except BadInput as error:
         is_half = writes and config.get("is_encoder_decoder")  # read by its decoder alone it would be another model
         if not isinstance(error, UnknownName) or UNKNOWN not in families or is_half:
-            raise BadInput(f"architecture {name!r} is not supported ({error})", file=file) from error
+            raise BadInput(f"architecture {printable(repr(name))} is not supported ({error})", file=file) from error
     if shape is not None and shape.family not in families:
         raise BadInput(f"is of type {name} ({shape.family}), but {wanted}", file=file)
     # A classifier may hold all weights of a language model, where output and input share theirs.

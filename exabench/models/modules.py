@@ -146,7 +146,7 @@ def load_module(folder: Path, kind: str, inside: str) -> Any:
     if kind not in PLACES:
         raise UnknownName("module", kind, PLACES, file=folder / "modules.json")
     if kind in _WITH_WEIGHTS and not (place / "model.safetensors").is_file():
-        raise BadInput(f"module {inside!r} has no model.safetensors (pickles are never loaded)", file=folder)
+        raise BadInput(f"module {printable(inside)!r} has no model.safetensors (pickles are never loaded)", file=folder)
     named = settings_in(place / "config.json").get("activation_function")
     if named is not None and activation_named(str(named)) is None:
         raise UnknownName("activation_function", str(named), ACTIVATIONS, file=place / "config.json")

@@ -512,7 +512,7 @@ def own_code_needed(config: Mapping[str, Any]) -> str:
     kind = printable(str(config.get("model_type")))
     prefix = FAMILIES.get(str(config.get("model_type")))
     if prefix is None:
-        return f"model_type {kind!r} is not one that is read here"
+        return f"model_type {printable(repr(kind))} is not one that is read here"
     named = list(map(str, _listed(config.get("architectures"))))
     auto_map = config.get("auto_map")
     if not isinstance(auto_map, Mapping):

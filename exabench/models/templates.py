@@ -243,7 +243,9 @@ def fields_named(
     text = "".join(template)
     names = re.findall(_FIELD, text)
     if not set(needs) <= set(names) or len(set(names)) < len(names):
-        raise BadInput(f"{what} {text!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once")
+        raise BadInput(
+            f"{what} {printable(text)!r} must name {' and '.join(f'{{{name}}}' for name in needs)}, each once"
+        )
     return names
 
 
@@ -399,7 +401,9 @@ def _best_template(
             best = template
             most_exact = exact
     if best is None:
-        raise BadInput(f"template {text!r}: this tokenizer merges a field with its neighbours; put spaces between them")
+        raise BadInput(
+            f"template {printable(text)!r}: this tokenizer merges a field with its neighbours; put spaces between them"
+        )
     return best
 
 

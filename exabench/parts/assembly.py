@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
 from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
@@ -231,4 +231,6 @@ def name_and_options(part: object, what: str) -> tuple[str, dict[str, Any]]:
         name = own.pop("part", None)
         if isinstance(name, str):
             return name, own
-    raise BadInput(f'{what} must name a part, as in "monot5" or {{ part = "monot5", model = "..." }}, not {part!r}')
+    raise BadInput(
+        f'{what} must name a part, as in "monot5" or {{ part = "monot5", model = "..." }}, not {printable(repr(part))}'
+    )

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, read_text
 from exabench.core.nouns import Passage
+from exabench.core.templates import TEMPLATE_BOUND, Templates
 from exabench.core.words import cut_words
 
 FOLDER = Path(__file__).parent / "prompts"
 ROLES = ("system", "user", "assistant")
-_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_JINJA = Templates(trim_blocks=True, lstrip_blocks=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class PromptFile:
                 raise ValueError(f"turn({role!r}) is none of {', '.join(ROLES)}")
             return f"{mark}{role}\n"
 
-        with self._complaints():
+        with _JINJA.filling("", self.file):
             text = self._template.render(**values, turn=turn)
         opening, *rest = text.split(mark)
         if not rest:
@@ -77,7 +76,7 @@ class PromptFile:
     @functools.cached_property
     def _settings(self) -> dict[str, Any]:
         settings = {}
-        with self._complaints():
+        with _JINJA.filling("", self.file):
             for node in _JINJA.parse(self.text).find_all(nodes.Assign):
                 # Read from the syntax tree, as rendering needs the values of all other places.
                 if isinstance(node.target, nodes.Name) and isinstance(node.node, nodes.Const):
@@ -88,15 +87,6 @@ class PromptFile:
     def _template(self) -> jinja2.Template:
         return _JINJA.from_string(self.text)
 
-    @contextlib.contextmanager
-    def _complaints(self) -> Iterator[None]:
-        try:
-            yield
-        except jinja2.TemplateSyntaxError as error:
-            raise BadInput(f"is not a Jinja template ({error.message})", file=self.file, line=error.lineno) from error
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            raise BadInput(f"cannot be filled in ({error})", file=self.file) from error
-
 
 def prompt_file(name: str | Path) -> PromptFile:
     """The prompt of that name in prompts/, or of that path (`*.jinja`, `*.txt`). Raises UnknownName, BadInput."""
@@ -106,7 +96,7 @@ def prompt_file(name: str | Path) -> PromptFile:
         known = sorted(path.stem for path in FOLDER.glob("*.jinja"))
         if str(name) not in known:
             raise UnknownName("prompt", str(name), known)
-    return PromptFile(file.stem, read_text(file), file)
+    return PromptFile(file.stem, read_text(file, TEMPLATE_BOUND), file)
 
 
 def truncate_passage(passage: Passage, fields: Sequence[str], words: int) -> tuple[str, bool]:

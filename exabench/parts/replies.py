@@ -33,8 +33,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from exabench.core.errors import REASON, BadInput, ExabenchError, OutsideFailed, PromptsRefused, printable
-from exabench.core.files import cache_folder, canonical_json, digest_of, from_json, replacing
-from exabench.core.nouns import Prompt, Reply
+from exabench.core.files import cache_folder, canonical_json, check_file, digest_of, from_json, replacing
+from exabench.core.nouns import MOST_TOKENS, Prompt, Reply
 from exabench.core.sqlite_store import AT_ONCE, SqliteStore, chunks
 from exabench.parts.teachers import Teacher
 
@@ -261,14 +261,17 @@ class Replies(SqliteStore):
         """
         number = 0
         added = 0
+        last = ""
         with self.writing():  # one transaction: a file with a wrong row at its end leaves nothing behind
             for batch in _batches(parquet_file):
                 rows: dict[str, _Row] = {}
                 for values in batch:
                     number += 1
                     row = _row_of_export(values, parquet_file, number)
-                    first = rows.setdefault(row.key, row)
-                    self.disputed += first.reply() != row.reply()
+                    if row.key <= last:  # exports are in the order of keys; a million equal rows pack into a small file
+                        raise BadInput(f"row {number} has no higher key than the row before it", file=parquet_file)
+                    last = row.key
+                    rows[row.key] = row
                 held = self._keep(rows)
                 for key, row in held.items():
                     self.disputed += row.reply() != rows[key].reply()
@@ -324,14 +327,17 @@ def check_export(parquet_file: str | Path) -> None:
 
 def _batches(file: str | Path) -> Iterator[list[dict[str, Any]]]:
     """The rows of a Parquet file of replies, some at a time. Raises BadInput."""
+    check_file(file)
     try:
         with pq.ParquetFile(file) as parquet:
             schema = SCHEMA
             if LOG_PROB.name in parquet.schema_arrow.names:
                 schema = SCHEMA.append(LOG_PROB)
-            odd = set(schema.names) ^ set(parquet.schema_arrow.names)
-            if odd:
-                raise BadInput(f"is not a file of replies: {', '.join(sorted(odd))} missing or unknown", file=file)
+            names = parquet.schema_arrow.names
+            if sorted(names) != sorted(schema.names):
+                odd = set(schema.names) ^ set(names) or {name for name in names if names.count(name) > 1}
+                listed = printable(", ".join(sorted(odd)), REASON)
+                raise BadInput(f"is not a file of replies: {listed} missing, unknown or there twice", file=file)
             for batch in parquet.iter_batches(AT_ONCE):
                 yield pa.Table.from_batches([batch]).select(schema.names).cast(schema).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -365,8 +371,8 @@ def storable(reply: Reply) -> Reply:
     that is not finite.
     """
     counts = (reply.prompt_tokens, reply.output_tokens)
-    # Up to 2^53 every reader of JSON and Parquet gets the same integer; True is not a count.
-    good_counts = all(count is None or (type(count) is int and 0 <= count < 2**53) for count in counts)
+    # True is not a count.
+    good_counts = all(count is None or (type(count) is int and 0 <= count < MOST_TOKENS) for count in counts)
     if not good_counts or not isinstance(reply.finish, str) or not _FINISH.fullmatch(reply.finish):
         wrong = f"finish={reply.finish!r}, tokens {counts} are not a valid end and counts (id {printable(reply.id)!r})"
         raise OutsideFailed(f"the teacher's reply cannot be kept: {wrong}")
@@ -421,7 +427,10 @@ class CachedTeacher:
                 actual = without_server(engine.identity)
                 odd = sorted(key for key in agreed.keys() | actual.keys() if agreed.get(key) != actual.get(key))
                 if odd:
-                    known = ", ".join(f"{key} is {actual.get(key)!r} and was {agreed.get(key)!r}" for key in odd)
+                    known = ", ".join(
+                        f"{key} is {printable(repr(actual.get(key)))} and was {printable(repr(agreed.get(key)))}"
+                        for key in odd
+                    )
                     raise BadInput(f"the teacher differs from the one asked before: {known}; start a new build")
                 self._engine = engine
                 self.config = engine.config

@@ -19,6 +19,7 @@ from exabench.hub.client import find_commit, is_commit, is_repo
 DESCRIPTION = "task.toml"
 """The file next to a collection that describes it."""
 
+_LONGEST_TEXT = 200  # characters: a title is a line of a page
 _OF_CONVENTION = ("relevance_threshold", "self_match", "excluded_ids", "text_fields")
 # A split is the name of a file (qrels/<split>.tsv), so it holds no slash and does not begin with a full stop.
 _SPLIT = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
@@ -62,6 +63,10 @@ def make_task(name: str, values: TaskValues, file: Path, **places: Any) -> Task:
     """The Task that a record describes; `places` are further fields. Raises BadInput for the name of a split."""
     if not _SPLIT.fullmatch(values.split):
         raise BadInput(f"split {printable(values.split)!r} is not a name of a split", file=file)
+    for key, text in (("title", values.title), ("language", values.language), ("licence", values.licence or "")):
+        if not text.isprintable() or len(text) > _LONGEST_TEXT:
+            grammar = f"must be text on one line, of at most {_LONGEST_TEXT} characters"
+            raise BadInput(f"{key} {printable(text)!r} {grammar}", file=file)
     described: dict[str, Any] = {"name": name}
     of_convention = {}
     for key in TaskValues.__struct_fields__:

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.licences import check_inherited
 from exabench.core.nouns import Progress, silent
@@ -186,7 +186,7 @@ def _check_sources(plan: Plan) -> None:
     check_model(plan.model)
     for data in plan.data:
         if not Path(data.release).is_dir() and not is_repo(data.release):
-            raise BadInput(f"{data.release!r} is neither a release folder nor a Hub id (owner/name)")
+            raise BadInput(f"{printable(data.release)!r} is neither a release folder nor a Hub id (owner/name)")
 
 
 def plan_training(plan: Plan) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates, search
-from exabench.core.errors import BadInput, ExabenchError
+from exabench.core.errors import BadInput, ExabenchError, printable
 from exabench.core.nouns import Progress, Result
 from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.runs import run_of
@@ -289,7 +289,8 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
         options["file"] = str(published)
     elif first_stage not in RETRIEVERS:
         raise BadInput(
-            f"{first_stage!r} is not a first stage, and there is no run {published.name} next to the collection"
+            f"{printable(first_stage)!r} is not a first stage, and there is no run {published.name} next to the "
+            "collection"
         )
     candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
     return RerankEvaluator(task, candidates, run, data, lock)

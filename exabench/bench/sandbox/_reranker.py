@@ -162,7 +162,8 @@ def read_answer(line: bytes, kind: type[_T]) -> _T:
         answer = msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
         reason = "bad-scores" if "$.scores" in str(error) else "crashed"
-        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {error}") from error
+        problem = printable(str(error), REASON)
+        raise SubmissionRefused(reason, f"an answer is not {kind.__name__}: {problem}") from error
     if isinstance(answer, About) and len(line) > _IDENTITY:
         raise SubmissionRefused("crashed", f"the model says more than {_IDENTITY} bytes of itself")
     return answer

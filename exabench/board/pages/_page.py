@@ -45,13 +45,14 @@ class Page:
 
 
 def compact_json(value: Any, sort_keys: bool = False) -> str:
-    """JSON without spaces."""
-    return json.dumps(value, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON without spaces, its texts made harmless."""
+    shown = clean_texts(value)
+    return json.dumps(shown, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def script(function: str, *values: Any) -> bytes:
-    """A script of one call, `exabench.<function>(values)`. Texts are made harmless."""
-    return f"exabench.{function}({compact_json(clean_texts(values))[1:-1]});\n".encode()
+    """A script of one call, `exabench.<function>(values)`."""
+    return f"exabench.{function}({compact_json(values)[1:-1]});\n".encode()
 
 
 def stamp(summaries: Sequence[ResultSummary]) -> tuple[str, str]:

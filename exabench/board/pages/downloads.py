@@ -93,10 +93,10 @@ def overview_rows(board: Board) -> Iterator[dict[str, Any]]:
 
 
 def _records(board: Board) -> list[dict[str, Any]]:
-    """The results as records, their texts made harmless, with the place of each one's own file."""
+    """The results as records, with the place of each one's own file."""
     records = []
     for record, summary in zip(board.records, board.shown_results, strict=True):
-        records.append(clean_texts({**record, "data": result_data(summary)}))
+        records.append({**record, "data": result_data(summary)})
     return records
 
 
@@ -183,6 +183,7 @@ def _csv(records: list[dict[str, Any]]) -> bytes:
     for record in records:
         cells = []
         for value in record.values():
+            value = clean_texts(value)
             if isinstance(value, str) and value.startswith(_FORMULA):
                 value = f"'{value}"
             cells.append(value)

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import BadInput, plural, printable
 from exabench.core.files import file_below, file_digest, lines
 from exabench.core.nouns import Reply
 from exabench.core.rows import Item, Row
@@ -115,7 +115,7 @@ class PublishedScores:
         except ValueError:
             score = math.nan
         if not math.isfinite(score):
-            raise BadInput(f"{text!r} is not a score", file=self._file, line=line)
+            raise BadInput(f"{printable(text)!r} is not a score", file=self._file, line=line)
         return score
 
     def _text_of(self, texts: Mapping[str, Any], id: str, line: int) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core import records
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import digest_of, from_json, json_text, read_json, write
 from exabench.core.rows import Release
 from exabench.data.releases._tables import check_names, file_name
@@ -65,14 +65,15 @@ def _release(value: Any, file: Path) -> Release:
     found = value.get("format") if isinstance(value, dict) else None
     if type(found) is not int or found != FORMAT:
         raise BadInput(
-            f"is not a manifest of format {FORMAT} but of {found!r}; a newer exabench may read it", file=file
+            f"is not a manifest of format {FORMAT} but of {printable(repr(found))}; a newer exabench may read it",
+            file=file,
         )
     release = records.read(Release, value, file=file, what="the manifest")
     paths = set()
     for listed in release.all_files:
         is_plain = listed.path.isprintable() and "\\" not in listed.path and listed.path != MANIFEST
         if not is_plain or not is_inside(listed.path):
-            raise BadInput(f"{listed.path!r} is not a plain path inside a release", file=file)
+            raise BadInput(f"{printable(listed.path)!r} is not a plain path inside a release", file=file)
         if not _SHA256.fullmatch(listed.sha256) or listed.bytes < 0 or listed.rows < 0:
             raise BadInput(f"{listed.path} needs a sha256 of 64 hex digits, and counts from 0", file=file)
         if listed.path in paths:
@@ -88,7 +89,8 @@ def _release(value: Any, file: Path) -> Release:
                 wanted = file_name(name, split, part, len(files))
                 if listed.path != wanted:
                     raise BadInput(
-                        f"split {split} of table {name} lists {listed.path!r} in place of {wanted}", file=file
+                        f"split {split} of table {name} lists {printable(listed.path)!r} in place of {wanted}",
+                        file=file,
                     )
         # Keys of JSON objects are sorted in a manifest, and columns have an order.
         tables[name] = replace(table, fields=table.columns if table.fields else {})
@@ -113,5 +115,7 @@ def numbers(version: str, file: Path | None = None) -> tuple[int, ...]:
     """major.minor.patch as numbers. Raises BadInput for anything else, a leading zero or a suffix included."""
     match = _VERSION.fullmatch(version)
     if match is None:
-        raise BadInput(f"version {version!r} is not major.minor.patch (three plain numbers, such as 1.0.0)", file=file)
+        raise BadInput(
+            f"version {printable(version)!r} is not major.minor.patch (three plain numbers, such as 1.0.0)", file=file
+        )
     return tuple(map(int, match.groups()))

@@ -103,7 +103,7 @@ def load(
     repo = str(place)
     if folder.is_dir():
         if revision:
-            raise BadInput(f"a folder has no revision {revision!r}; remove it", file=place)
+            raise BadInput(f"a folder has no revision {printable(revision)!r}; remove it", file=place)
     elif is_repo(repo):
         # First the manifest alone: it says which files hold the split.
         commit = pin_commit(repo, f"v{version}" if version else revision, lock)
@@ -111,7 +111,7 @@ def load(
         remote = _table_with_split(read(folder), table, split, folder)
         folder = snapshot(repo, commit, [file.path for file in remote.splits[split]], kind="dataset")
     else:
-        raise BadInput(f"{repo!r} is neither a release folder nor a Hub id (owner/name)")
+        raise BadInput(f"{printable(repo)!r} is neither a release folder nor a Hub id (owner/name)")
     release = read(folder)
     if version and release.version != version:
         raise BadInput(f"{place} has version {release.version}, not {version}")
@@ -159,11 +159,16 @@ def _table_with_split(release: Release, table: str, split: str, folder: str | Pa
 def batches(folder: Path, table: Table, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """A split as arrow batches, all columns or some; its files are checked before this returns."""
     files = _checked_files(folder, table, split)
-    return (
-        batch
-        for file in files
-        for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False)
-    )
+    return (batch for file in files for batch in batches_of_file(file, ROWS_PER_GROUP, columns))
+
+
+def batches_of_file(file: str | Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """A Parquet file as arrow batches of `size` rows. Raises BadInput, also in the middle of a damaged one."""
+    try:
+        with pq.ParquetFile(file) as parquet:
+            yield from parquet.iter_batches(size, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise BadInput(f"is not a whole Parquet file ({printable(str(error), REASON)})", file=file) from error
 
 
 def _checked_files(folder: Path, table: Table, split: str) -> list[str]:

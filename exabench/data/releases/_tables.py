@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.files import file_digest, replacing_folder, writing
 from exabench.core.rows import FAMILIES, DataFile, Row, check_row
 
@@ -43,9 +43,11 @@ def schema(family: str) -> pa.Schema:
 
 
 def fields_of(found: pa.Schema) -> dict[str, str]:
-    """Field and type of a Parquet file, in the words of the families."""
-    fields = {}
+    """Field and type of a Parquet file, in the words of the families. Raises BadInput for a field given twice."""
+    fields: dict[str, str] = {}
     for field in found:
+        if field.name in fields:
+            raise BadInput(f"has the field {printable(field.name)!r} twice")
         fields[field.name] = str(field.type)
         if pa.types.is_list(field.type):  # arrow names the item, too
             fields[field.name] = f"list<{field.type.value_type}>"
@@ -60,10 +62,15 @@ def file_name(table: str, split: str, part: int, parts: int) -> str:
 def check_names(table: str, splits: Iterable[str], file: Path | None = None) -> None:
     """Raise BadInput for a name that cannot be in a path, a glob and the Hub's YAML alike."""
     if not _TABLE.fullmatch(table):
-        raise BadInput(f"table {table!r}: name it with letters, digits, dots, hyphens and underscores", file=file)
+        raise BadInput(
+            f"table {printable(table)!r}: name it with letters, digits, dots, hyphens and underscores", file=file
+        )
     for split in splits:
         if not _SPLIT.fullmatch(split):
-            raise BadInput(f"split {split!r} of {table}: name it with lower case letters, digits, _", file=file)
+            raise BadInput(
+                f"split {printable(split)!r} of {printable(table)}: name it with lower case letters, digits, _",
+                file=file,
+            )
 
 
 def write_table(

@@ -7,6 +7,7 @@ everything else of an existing card or changelog is kept byte for byte.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections import Counter
@@ -17,14 +18,14 @@ from types import MappingProxyType
 from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from exabench.core.errors import BadInput, plural
+from exabench.core.errors import REASON, BadInput, plural, printable
 from exabench.core.files import PACKAGE, flatten_to_text, read_text, toml_lines, toml_text
 from exabench.core.licences import is_known_to_the_hub
 from exabench.core.nouns import Task
 from exabench.core.row_passages import ROW_IS, passages_of_row
 from exabench.core.rows import MEANINGS, DataFile, Release, Row, Table
+from exabench.core.templates import Templates
 from exabench.hub.cards.front_matter import licence_in as licence_in, licence_keys, one_or_list, parse, refresh, split
 from exabench.hub.cards.markdown import Markdown, code, figures, plain
 from exabench.hub.client import is_repo
@@ -71,6 +72,9 @@ _TAGS_OF_SENTENCE_TRANSFORMERS = {
     "classifier": ("sentence-transformers", "cross-encoder", "reranker"),
     "bi_encoder": ("sentence-transformers", "reranker"),
 }
+
+
+_BARE = Templates()
 
 
 # -- datasets --------------------------------------------------------------------------------------------
@@ -348,7 +352,9 @@ def model_card(
         }
         text = fill(template_body, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"is not what this exabench writes ({error!r})", file="training.json") from error
+        raise BadInput(
+            f"is not what this exabench writes ({printable(repr(error), REASON)})", file="training.json"
+        ) from error
     there = {key: value for key, value in parse(old_block).items() if key in _OF_MODELS}
     block = old_block  # what says the same already stays as it is written, to the byte
     if there != computed:
@@ -504,8 +510,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """Prose filled in: the values are escaped, so that none is markup. Raises BadInput."""
-    jinja = ImmutableSandboxedEnvironment(
-        undefined=jinja2.StrictUndefined,
+    return _render(_prose(), template, values)
+
+
+@functools.cache
+def _prose() -> Templates:
+    """Jinja for prose, with the parts that it includes."""
+    jinja = Templates(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         # An undefined value must stay one, so that it is refused when it is shown.
         finalize=lambda value: value if isinstance(value, Markdown | jinja2.Undefined) else plain(value),
@@ -517,10 +528,9 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     jinja.filters.update(code=code, figures=figures, splits=_splits_of, left_out=_left_out_counts)
     jinja.filters["settings"] = flatten_to_text
     jinja.filters["literal"] = lambda text: Markdown(json.dumps(text))  # as Python writes it
-    # Values are printable, so no line can end the code block that it is in.
-    jinja.filters["json"] = lambda value: Markdown(json.dumps(value, indent=2, ensure_ascii=False))
+    # Texts in TOML have no line ends, so none can end the code block that it is in.
     jinja.filters["toml"] = lambda recipe: Markdown(toml_lines(sorted(recipe.items())).rstrip())
-    return _render(jinja, template, values)
+    return jinja
 
 
 def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
@@ -529,16 +539,12 @@ def _fill_value(value: Any, values: Mapping[str, Any]) -> Any:
         return [_fill_value(item, values) for item in value]
     if not isinstance(value, str):
         return value
-    bare = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
-    return _render(bare, value, values)
+    return _render(_BARE, value, values)
 
 
-def _render(jinja: jinja2.Environment, template: str, values: Mapping[str, Any]) -> str:
-    try:
+def _render(jinja: Templates, template: str, values: Mapping[str, Any]) -> str:
+    with jinja.filling("the card's template"):
         return jinja.from_string(template).render(values)
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
-        reason = error.message if isinstance(error, jinja2.TemplateError) else error
-        raise BadInput(f"the card's template cannot be filled in ({reason})") from error
 
 
 def _splits_of(table: Table) -> dict[str, tuple[DataFile, ...]]:

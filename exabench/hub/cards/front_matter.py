@@ -9,8 +9,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from exabench.core.errors import BadInput
+from exabench.core.files import escape_unseen
 from exabench.core.licences import is_known_to_the_hub
 
+_LARGEST = 1 << 18  # characters: a tenth of a megabyte is read in a second, and results of models take some kilobytes
 _BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 # A key begins a line; remarks, list items and nested keys do not.
 _KEY_LINE = re.compile(r"^(?=[^\s#-])", re.MULTILINE)
@@ -26,7 +28,9 @@ def split(text: str) -> tuple[str, str]:
 
 
 def parse(block: str, file: str = "README.md") -> dict[str, Any]:
-    """The values of a YAML block. Raises BadInput where it is not a mapping."""
+    """The values of a YAML block. Raises BadInput where it is not a mapping, or larger than any."""
+    if len(block) > _LARGEST:
+        raise BadInput(f"its front matter has more than {_LARGEST:,} characters", file=file)
     try:
         values = yaml.safe_load(block)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -75,7 +79,8 @@ def refresh(existing: str, fresh: Mapping[str, Any], computed: Collection[str]) 
     added = {key: value for key, value in fresh.items() if key not in kept}
     if added:  # YAML has no text for nothing
         # One meaning for a reader of YAML 1.1 (Python) and of 1.2 (the Hub), and one line for each text.
-        block += yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+        text = yaml.dump(added, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+        block += escape_unseen(text)
     # A key of ours may have held an anchor that another key refers to.
     if kept and not kept.items() <= parse(block).items():
         raise BadInput("its front matter uses YAML aliases; write each value out", file="README.md")

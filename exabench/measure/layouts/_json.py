@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exabench.core.errors import BadInput, printable
-from exabench.core.files import MOST_LINES, text_of
+from exabench.core.files import USUAL_BOUND, text_of
 from exabench.measure.columns import (
     PASSAGE,
     QUERY,
@@ -28,8 +28,8 @@ _LISTS = ("candidates", "hits", "results")  # where a record holds the passages 
 
 def columns(data: bytes, file: str | Path, values: Names) -> Columns:
     """The columns of a JSON or JSONL file. Raises BadInput."""
-    if data.count(b",") > MOST_LINES:  # each value takes tens of bytes in memory
-        raise BadInput(f"has more than {MOST_LINES:,} values", file=file)
+    if data.count(b",") > USUAL_BOUND.lines:  # each value takes tens of bytes in memory
+        raise BadInput(f"has more than {USUAL_BOUND.lines:,} values", file=file)
     text = text_of(data, file)
     # JSON over several lines has a first line that is not a value by itself, a bracket most often.
     first, _, others = text.lstrip().partition("\n")

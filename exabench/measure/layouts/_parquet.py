@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exabench.core.errors import BadInput
-from exabench.core.files import LARGEST_FILE, MOST_LINES
+from exabench.core.errors import REASON, BadInput, printable
+from exabench.core.files import USUAL_BOUND
 from exabench.measure.columns import Columns, Names, named_columns, row_names
 
 MAGIC = b"PAR1"
+_ALWAYS_READ = 1_000_000  # rows, in however few bytes
 
 
 def columns(data: bytes, file: str | Path, values: Names) -> Columns:
@@ -22,11 +23,16 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
 
     try:
         about = pq.ParquetFile(pa.BufferReader(data))
-        if about.metadata.num_rows > MOST_LINES:
-            raise BadInput(f"has more than {MOST_LINES:,} rows", file=file)
+        if about.metadata.num_rows > USUAL_BOUND.lines:
+            raise BadInput(f"has more than {USUAL_BOUND.lines:,} rows", file=file)
+        if about.metadata.num_rows > max(_ALWAYS_READ, len(data)):  # equal rows: a passage twice is refused in the end
+            raise BadInput(f"has {about.metadata.num_rows:,} rows in {len(data):,} bytes, as no run has", file=file)
         names = about.schema_arrow.names
         found = row_names(names, values)
         wanted = [name for name in found[:4] if name is not None]
+        for name in wanted:
+            if names.count(name) > 1:
+                raise BadInput(f"has the column {name} more than once", file=file)
         # One text packs into few bytes however often it is repeated: each is read once, with the rows that hold it.
         texts = []
         for name in wanted:
@@ -36,11 +42,11 @@ def columns(data: bytes, file: str | Path, values: Names) -> Columns:
         size = 0
         for batch in source.iter_batches(columns=texts):
             size += sum(map(_text_bytes, batch.columns))
-            if size > LARGEST_FILE:
-                raise BadInput(f"has more than {LARGEST_FILE:,} bytes of ids", file=file)
+            if size > USUAL_BOUND.bytes:
+                raise BadInput(f"has more than {USUAL_BOUND.bytes:,} bytes of ids", file=file)
         table = source.read(wanted)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = printable(str(error), REASON)
         raise BadInput(f"is not a whole Parquet file ({reason})", file=file) from error
     cells = {name: _cells(table[name]) for name in wanted}
     # Data frames keep ids of digits as whole numbers; the same ids are texts in the judgements.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exabench.core.cbor import from_cbor
 from exabench.core.errors import BadInput
-from exabench.core.files import LARGEST_FILE, read_within_bounds
+from exabench.core.files import USUAL_BOUND, read_within_bounds
 from exabench.core.unpacking import BROKEN, TooLarge, unpack
 from exabench.measure.columns import Columns, nested_columns
 
@@ -17,7 +17,7 @@ MAGIC = b"\x04\x22\x4d\x18"  # LZ4 once more: the first packing is off already
 def columns(data: bytes, file: str | Path) -> Columns:
     """The columns of such a file. Raises BadInput, MissingExtra."""
     try:
-        content = read_within_bounds(unpack(io.BytesIO(data), len(data), LARGEST_FILE))
+        content = read_within_bounds(unpack(io.BytesIO(data), len(data), USUAL_BOUND.bytes))
     except (*BROKEN, TooLarge) as error:
         raise BadInput(f"is not a whole file of ranx ({error})", file=file) from error
     table = from_cbor(content, file)

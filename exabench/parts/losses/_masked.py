@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
 def positive(name: str, value: float) -> float:
     """The value. Raises BadInput unless it is a finite number above 0."""
     if not 0 < value < float("inf"):
-        raise BadInput(f"{name} of a loss must be a number above 0, not {value!r}")
+        raise BadInput(f"{name} of a loss must be a number above 0, not {printable(repr(value))}")
     return value
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.parts.losses._masked import (
     differences,
     lowest,
@@ -52,7 +52,7 @@ class LambdaNdcg:
         log: Literal["binary", "natural"] = "binary",
     ) -> None:
         if k is not None and k < 1:
-            raise BadInput(f"k of a loss must be a whole number from 1, not {k!r}")
+            raise BadInput(f"k of a loss must be a whole number from 1, not {printable(repr(k))}")
         self.weighting = weighting
         self.gain = gain
         self.k = k

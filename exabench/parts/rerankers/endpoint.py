@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from exabench.core.errors import BadInput, OutsideFailed, UnknownName, check_key, printable
 from exabench.core.files import from_json
 from exabench.core.http import Client, Request, RequestLimits, StatusError, check_url, is_final
-from exabench.core.nouns import Passage, Query, Usage
+from exabench.core.nouns import MOST_TOKENS, Passage, Query, Usage
 from exabench.parts.rerankers import Job, Outcome
 from exabench.parts.rerankers._api_forms import FORMS, Form
 
@@ -296,7 +296,7 @@ class _Waiting:
             self.cut += 1
         used = answer.get("usage") if isinstance(answer, dict) else None
         total = used.get("total_tokens") if isinstance(used, dict) else None
-        if type(total) is int and total > 0:  # 0 where the server says nothing
+        if type(total) is int and 0 < total < MOST_TOKENS:  # 0 where the server says nothing
             self.tokens += total
 
     def result(self) -> Outcome:

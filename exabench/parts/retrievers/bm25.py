@@ -11,7 +11,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.nouns import Credit, Passage, Query, Run
 from exabench.measure.runs import run_of, top
 
@@ -55,7 +55,7 @@ class Bm25:
         # Its stop words and its stemmer would leave another language half analysed, with a baseline that is too low.
         if language != "en":
             raise BadInput(
-                f"bm25 supports only English, and these texts are in {language!r}: use --retriever "
+                f"bm25 supports only English, and these texts are in {printable(language)!r}: use --retriever "
                 "pyserini, which has Lucene's analysers, or --set language=en to tokenise them as English"
             )
         if not (k1 >= 0 and 0 <= b <= 1):

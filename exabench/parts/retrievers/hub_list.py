@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from exabench.core.errors import BadInput, UnknownName
+from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.nouns import Passage, Query, Run
 from exabench.hub.client import configs, find_commit, is_repo, rows, splits
 from exabench.measure.runs import rank_scores, run_of, top
@@ -39,7 +39,8 @@ class HubList:
     ) -> None:
         if not is_repo(repo):
             raise BadInput(
-                f"hub_list needs the name of a dataset, not {repo!r}: --set repo=sentence-transformers/NanoBEIR-en"
+                f"hub_list needs the name of a dataset, not {printable(repo)!r}: "
+                "--set repo=sentence-transformers/NanoBEIR-en"
             )
         commit = find_commit(repo, revision, None)
         known = configs(repo, commit)

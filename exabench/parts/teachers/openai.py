@@ -15,7 +15,7 @@ from exabench.core.api_keys import own_key
 from exabench.core.errors import BadInput, ExabenchError, OutsideFailed, PromptsRefused, check_key, printable
 from exabench.core.files import canonical_json
 from exabench.core.http import AnswerFailed, Client, Request, RequestLimits, StatusError, check_url
-from exabench.core.nouns import Prompt, Reply
+from exabench.core.nouns import MOST_TOKENS, Prompt, Reply
 from exabench.parts.teachers._chat import plain_text, seed_of, with_system_in_first_turn
 
 HOPELESS = 20
@@ -428,7 +428,10 @@ def _mean_log_prob_of(choice: Any) -> float | None:
 
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
+    """A count of tokens, None where none is given. Raises ValueError for a number that none can be."""
     count = usage.get(name)
-    if type(count) is not int or count < 0:  # True is 1 to Python
+    if type(count) is not int:  # True is 1 to Python
         return None
+    if not 0 <= count < MOST_TOKENS:
+        raise ValueError(f"{count} tokens")
     return count

@@ -11,7 +11,7 @@ from msgspec import Meta
 from exabench.core import records
 from exabench.core.errors import BadInput, PromptsRefused
 from exabench.core.files import PACKAGE, digest_of, file_digest
-from exabench.core.nouns import Prompt, Reply
+from exabench.core.nouns import MOST_TOKENS, Prompt, Reply
 from exabench.parts.permutation import fits
 
 
@@ -21,8 +21,8 @@ class _Recorded(records.Record, frozen=True):
     id: str
     text: str
     finish: str = "stop"
-    prompt_tokens: Annotated[int, Meta(ge=0)] = 0
-    output_tokens: Annotated[int, Meta(ge=0)] = 0
+    prompt_tokens: Annotated[int, Meta(ge=0, lt=MOST_TOKENS)] = 0
+    output_tokens: Annotated[int, Meta(ge=0, lt=MOST_TOKENS)] = 0
     turns: str = ""
     log_prob: float | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.nouns import Passage, Qrels, Query
 from exabench.tasks.collections import passage_of, query_of
 from exabench.tasks.collections.hub import Hub
@@ -63,5 +63,7 @@ class Bright(Hub):
         """The ids of a list without "N/A". Raises BadInput where the row has no such list."""
         ids = row.get(field)
         if not isinstance(ids, list):
-            raise BadInput(f"{self.source}: an example has no list {field!r}; its fields: {', '.join(row)}")
+            raise BadInput(
+                f"{self.source}: an example has no list {field!r}; its fields: {printable(', '.join(row), REASON)}"
+            )
         return {str(id) for id in ids} - {"N/A"}

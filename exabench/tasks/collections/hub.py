@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import REASON, BadInput, printable
 from exabench.core.nouns import Passage, Qrels, Query, Task
 from exabench.hub.client import configs, find_commit, lock_commit, rows, splits
 from exabench.measure.qrels import qrels_of
@@ -64,7 +64,7 @@ class Hub:
         if split == self._task.split and there == ["train"] == self._splits("corpus"):
             split = "train"  # NanoBEIR calls the split of everything so
         if split not in there:
-            raise BadInput(f"{self.source} has the splits {', '.join(there)}, not {split!r}")
+            raise BadInput(f"{self.source} has the splits {', '.join(there)}, not {printable(split)!r}")
         judgements = []
         for row in self._rows(repo, config, split):
             query_id = self._field(row, "query-id", "query_id")
@@ -110,7 +110,9 @@ class Hub:
                 languages.append(name.removesuffix(f"-{what}"))
         if languages:
             there = ", ".join(sorted(languages))
-            raise BadInput(f"{self.source} is not in {language!r}; set language in a task.toml to one of: {there}")
+            raise BadInput(
+                f"{self.source} is not in {printable(language)!r}; set language in a task.toml to one of: {there}"
+            )
         there = ", ".join(self._configs)
         raise BadInput(
             f"{self.source} has no config {what!r} (its configs: {there}); a retrieval task has corpus, queries and "
@@ -143,4 +145,6 @@ class Hub:
         for name in names:
             if row.get(name) is not None:
                 return str(row[name])
-        raise BadInput(f"{self.source}: a row has no {names[0]!r}; its fields: {', '.join(map(str, row))}")
+        raise BadInput(
+            f"{self.source}: a row has no {names[0]!r}; its fields: {printable(', '.join(map(str, row)), REASON)}"
+        )

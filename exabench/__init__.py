@@ -70,7 +70,8 @@ def _modules() -> dict[str, str]:
     for node in ast.walk(ast.parse(Path(__file__).read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("exabench."):
             for alias in node.names:
-                modules[alias.name] = str(node.module)
+                if alias.asname:  # as public names are imported
+                    modules[alias.name] = str(node.module)
     return modules
 
 

@@ -151,7 +151,7 @@ def test_a_candidate_list_with_other_fields_or_types_is_bad_input(board, change)
 
 ODD_NUMBERS = [
     *({"recall": number} for number in (-0.1, 1.1, 1e308)),
-    *({"depth": number} for number in (0, -20, 19, 10**30)),
+    *({"depth": number} for number in (0, -20, 10**6, 10**30)),
     *({"queries": number} for number in (-1, 10**12)),
     *({"coverage": {"missing": number}} for number in (-1, 10**30)),
 ]

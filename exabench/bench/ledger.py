@@ -66,6 +66,7 @@ from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import description_of, file_task, place_of
 
 _READABLE = range(2, RESULT_FORMAT + 1)
+_MOST_CANDIDATES = 1_000_000  # of one query: a list's name has room for six digits
 _MOST_QUERIES = 10**9  # a thousand times those of the largest collection
 _CANDIDATES_NAME = re.compile(r"[a-z0-9][a-z0-9+-]{0,62}-(\d{1,6})")
 
@@ -587,10 +588,9 @@ def depth_in_name(name: str) -> int:
 
 
 def _check_numbers(candidates: Candidates, file: Path) -> None:
-    """Raise BadInput for a number that no list of this name can have."""
-    depth = depth_in_name(candidates.name)
-    if candidates.depth != depth:
-        raise BadInput(f"depth must be {depth}, as its name says, not {candidates.depth}", file=file)
+    """Raise BadInput for a number that no list can have."""
+    if not 1 <= candidates.depth < _MOST_CANDIDATES:
+        raise BadInput(f"depth must be from 1 to {_MOST_CANDIDATES - 1:,}, not {candidates.depth}", file=file)
     counts = {"queries": candidates.queries, **(candidates.coverage or {})}
     for name, count in counts.items():
         if not 0 <= count <= _MOST_QUERIES:

@@ -319,6 +319,8 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
             try:
                 float(row["value"])
             except (TypeError, ValueError):
-                raise BadInput(f"value {printable(row['value'])!r} is not a number", file=file, line=number) from None
+                raise BadInput(
+                    f"value {printable(repr(row['value']))} is not a number", file=file, line=number
+                ) from None
             if not row["source"]:
                 raise BadInput("a reported number needs a source", file=file, line=number)

@@ -9,8 +9,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from hub_client import write_release
 from hypothesis import example, given, settings, strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -423,3 +426,16 @@ def test_datasets_reads_the_folder_by_its_card_streaming_and_not(tmp_path: Path)
         assert found["train"].features == features_of(family)
         streamed = datasets.load_dataset(str(folder), family, split="train", streaming=True)
         assert list(streamed) == found["train"].to_list()
+
+
+def test_a_card_of_a_file_that_is_not_as_the_manifest_says_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "release"
+    release = write_release(folder, {"first": ["sky", "sea"]})
+    [listed] = release.tables["first"].files
+    columns = dict.fromkeys(release.tables["first"].columns, [0.5, float("nan")])
+    pq.write_table(pa.table(columns), folder / listed.path)
+    assert main(["data", "card", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert listed.path in said and "where the manifest says" in said and said.count("\n") == 1

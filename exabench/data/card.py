@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exabench.core.rows import Release, Row
-from exabench.data.releases import batches_of_file
+from exabench.data.releases import batches
 from exabench.data.table_sources import source_tasks, table_languages
 from exabench.hub.cards import card, template_for
 
@@ -35,13 +35,17 @@ def release_card(folder: str | Path, release: Release, *, repository: str = "", 
 
 
 def _sample_rows(folder: Path, release: Release) -> dict[str, list[Row]]:
-    """The first rows of each table whose files are in the folder, those of train where there is one."""
+    """The first rows of each table whose files are in the folder, those of train where there is one.
+
+    Raises BadInput for a file that is not as the manifest says.
+    """
     samples = {}
     for name, table in release.tables.items():
-        files = table.splits.get("train") or table.files
-        for file in files:
-            path = folder / file.path
-            if file.rows and path.is_file():
-                samples[name] = next(batches_of_file(path, _SAMPLES)).to_pylist()
+        for split in sorted(table.splits, key=lambda split: split != "train"):
+            files = table.splits[split]
+            is_here = all((folder / file.path).is_file() for file in files)
+            if is_here and any(file.rows for file in files):
+                first = next(batches(folder, table, split))
+                samples[name] = first.slice(0, _SAMPLES).to_pylist()
                 break
     return samples

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from exabench.data.releases._diff import FIRST_VERSION, Diff, diff, next_version
 from exabench.data.releases._manifest import raise_version, read, save
-from exabench.data.releases._reading import batches_of_file, load, row_ids, rows, verify
+from exabench.data.releases._reading import batches, load, row_ids, rows, verify
 from exabench.data.releases._tables import write_table
 from exabench.hub.commits import MANIFEST
 
@@ -20,7 +20,7 @@ __all__ = [
     "FIRST_VERSION",
     "MANIFEST",
     "Diff",
-    "batches_of_file",
+    "batches",
     "diff",
     "load",
     "next_version",

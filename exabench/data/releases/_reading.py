@@ -159,10 +159,10 @@ def _table_with_split(release: Release, table: str, split: str, folder: str | Pa
 def batches(folder: Path, table: Table, split: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """A split as arrow batches, all columns or some; its files are checked before this returns."""
     files = _checked_files(folder, table, split)
-    return (batch for file in files for batch in batches_of_file(file, ROWS_PER_GROUP, columns))
+    return (batch for file in files for batch in _batches_of_file(file, ROWS_PER_GROUP, columns))
 
 
-def batches_of_file(file: str | Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def _batches_of_file(file: str | Path, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """A Parquet file as arrow batches of `size` rows. Raises BadInput, also in the middle of a damaged one."""
     try:
         with pq.ParquetFile(file) as parquet:

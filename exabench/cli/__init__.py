@@ -16,7 +16,7 @@ from exabench.cli.evaluate import evaluate, rerank
 from exabench.cli.parts import parts
 from exabench.cli.train import train
 from exabench.core.errors import BadInput, ExabenchError, printable
-from exabench.core.files import reason_of
+from exabench.core.files import system_reason
 
 
 @click.group(
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         # Of two files the second is the one that was written, as in a copy.
         name = error.filename2 or error.filename or "the system"
-        return _report_failure(f"{name}: {reason_of(error)}", 2)
+        return _report_failure(f"{name}: {system_reason(error)}", 2)
     except MemoryError:
         return _report_failure("out of memory: close other programs or use a smaller --depth, then run again", 2)
 

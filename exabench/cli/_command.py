@@ -226,7 +226,9 @@ not_secret_option = click.option(
     help="Publish texts that begin so, though they look like keys.",
 )
 as_root_option = click.option(
-    "--as-root", is_flag=True, help="Begun by root: let models run as root, too, and not as an unprivileged user."
+    "--as-root",
+    is_flag=True,
+    help="Let models run as root where root starts this command, not as an unprivileged user.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and print what would be done.")
 

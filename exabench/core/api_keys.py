@@ -15,6 +15,9 @@ KEY_ENV = "EXABENCH_KEY_ENV"
 NOT_SECRET = "EXABENCH_NOT_SECRET"
 """The environment variable with the beginnings, between commas, of texts that only look like keys (--not-secret)."""
 
+SHORTEST_KEY = 8
+"""Characters of a key that is a secret: the letters of a shorter one, as of "none", may be part of any word."""
+
 _OWN_KEYS = {
     "api.openai.com": "OPENAI_API_KEY",
     "api.anthropic.com": "ANTHROPIC_API_KEY",

@@ -516,10 +516,10 @@ def writing(path: str | Path) -> Iterator[None]:
             raise
         # A folder that is filled under another name is told by its own.
         told = re.sub(rf"(^|/)\.([^/]+){re.escape(_UNFINISHED)}(?=/)", r"\1\2", str(path))
-        raise CannotWrite(f"{told}: cannot be written ({reason_of(error)})") from error
+        raise CannotWrite(f"{told}: cannot be written ({system_reason(error)})") from error
 
 
-def reason_of(error: Exception) -> str:
+def system_reason(error: Exception) -> str:
     """What the system said, and what to do about a full disk."""
     if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return DISK_IS_FULL

@@ -19,13 +19,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from exabench.core.api_keys import SHORTEST_KEY
 from exabench.core.errors import REASON, BadInput, OutsideFailed, plural, printable
 
 LARGEST_ANSWER = 64 << 20
 """Bytes of an answer after decompression; one with more is a failure, before it fills the memory."""
-SHORTEST_KEY = 8
-"""Characters of a key that is a secret: the letters of a shorter one, as of "none", may be part of any word."""
-
 FIRST_PAUSE = 0.5
 """Seconds before a request is tried again; doubled each time."""
 LONGEST_PAUSE = 30.0

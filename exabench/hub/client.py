@@ -30,8 +30,8 @@ OVERTAKEN = 40
 _DIGEST = "sha256:"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
-# Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
 _OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+# Secrets: a token, and in a URL a password before the host or a signature behind the question mark.
 _SECRET = re.compile(r"(?<=://)[^/@\s]+@|(?<=\?)[^\s'\"]+|\bhf_\w+|(?<=Bearer )\S+")
 CONVERSION_BOT = "SFconvertbot"
 """The account of the Hub that opens pull requests with the weights of a model as safetensors."""

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from exabench.core.api_keys import NOT_SECRET
+from exabench.core.api_keys import NOT_SECRET, SHORTEST_KEY
 from exabench.core.errors import BadInput, printable
 from exabench.core.unpacking import BROKEN, TooLarge, packing_of, unpack
 
 _NAMES = ("_KEY", "_PASSWORD", "_SECRET", "_TOKEN")  # how the names of variables with secrets end
-_SHORTEST = 8  # characters of such a value: "EMPTY" and "none" stand where a server takes no key
 _SHOWN = 8  # characters of a key that a message shows: its maker's mark and a few more
 _PIECE = 1 << 24  # bytes that are searched together
 _LONGEST = 1 << 12  # bytes of a key, at most: pieces overlap by so many
@@ -25,12 +24,16 @@ _PARQUET = b"PAR1"
 
 @dataclass(frozen=True)
 class _Secret:
-    """What is looked for: how all of its kind begin, how they go on (for RE2), and their whole form."""
+    """What is looked for: how all of its kind begin, how they go on (for RE2), and their whole form.
+
+    `is_own`: it is the value of a key of this machine, of which a message shows nothing.
+    """
 
     what: str
     start: bytes
     more: str
     form: re.Pattern[bytes]
+    is_own: bool = False
 
 
 def _known(what: str, start: str, rest: str) -> _Secret:
@@ -77,7 +80,7 @@ def check_secrets(files: Mapping[str, Path | bytes]) -> None:
         for place, secret, found in _secrets(name, content, sought):
             if found.startswith(tuple(allowed)):
                 continue
-            if secret.what.startswith("holds"):
+            if secret.is_own:
                 raise BadInput(f"{place} {secret.what}; remove it, then publish", file=name)
             beginning = printable(found[:_SHOWN].decode())  # forms are ASCII
             raise BadInput(
@@ -97,9 +100,9 @@ def _values() -> Iterator[_Secret]:
             named[f"the value of {name}"] = value
     for what, value in named.items():
         value = value.strip()
-        if len(value) >= _SHORTEST:
+        if len(value) >= SHORTEST_KEY:
             text = value.encode(errors="surrogateescape")
-            yield _Secret(f"holds {what}", text, "", re.compile(re.escape(text)))
+            yield _Secret(f"holds {what}", text, "", re.compile(re.escape(text)), is_own=True)
 
 
 def _secrets(name: str, content: Path | bytes, sought: list[_Secret]) -> Iterator[tuple[str, _Secret, bytes]]:

@@ -29,6 +29,7 @@ from toys import write_submission
 
 import exabench
 from exabench.bench.ledger import Ledger
+from exabench.cli import main
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query
 from exabench.parts.recognition import recognise
@@ -113,6 +114,15 @@ def test_a_head_on_a_decoder_reads_the_last_token_that_is_no_padding(padding: An
     assert scores(folder) == pytest.approx(logits_alone(folder)[:, 0].tolist(), abs=1e-5)
     edited(folder, "tokenizer_config.json", pad_token=None)
     assert scores(folder) == pytest.approx(logits_alone(folder)[:, 0].tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [{}, "512", True, 0, -1, float("nan")])
+def test_a_tokenizer_whose_limit_is_no_number_of_tokens_is_refused(limit: Any, tmp_path: Path, capsys: Any) -> None:
+    folder = edited(classifier_folder(tmp_path / "m"), "tokenizer_config.json", model_max_length=limit)
+    for words in ([], ["--dry-run"]):
+        assert main(["evaluate", str(folder), "--task", "mini", "--depth", "2", *words]) == 2
+        told = capsys.readouterr().err
+        assert "tokenizer_config.json: model_max_length is" in told and "Traceback" not in told
 
 
 def test_a_template_is_what_a_model_was_trained_on(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from exabench.bench.candidates import make_candidates
 from exabench.bench.ledger import Ledger, last_values, read_result, result_json
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import digest_of, json_text
-from exabench.core.nouns import RESULT_FORMAT, BoardChange, Timing, Usage
+from exabench.core.nouns import RESULT_FORMAT, BoardChange, Coverage, Timing, Usage
 from exabench.models.costs import cost_of
 
 RESULT = "results/acme--good/mini.bm25-20.json"
@@ -71,6 +71,25 @@ def test_a_result_from_before_passages_were_counted_says_nothing_about_the_share
     file = Ledger(board).add_result(old)
     assert "passages" not in json.loads(file.read_text())["cost"]
     assert read_result(file) == old and read_result(file).cost.cut_share is None
+
+
+LACKING = {
+    "a value": lambda v: v["measurement"]["metrics"].pop(v["measurement"]["headline"]),
+    "an interval": lambda v: v["measurement"]["intervals"].popitem(),
+    "values of queries": lambda v: v["measurement"]["per_query"].popitem(),
+    "a first stage": lambda v: v["first_stage"].pop("nDCG@10"),
+    "a ceiling": lambda v: v["ceiling"].pop("nDCG@10"),
+    "ties": lambda v: v["measurement"]["ties"].pop("rate"),
+    "a p": lambda v: v["gain"].pop("p"),
+    "a bound": lambda v: v["gain"]["interval"].pop(),
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING.values(), ids=LACKING)
+def test_a_result_that_lacks_a_number_of_a_metric_is_refused_before_a_page_shows_it(board, lacking):
+    forged(board / RESULT, lacking)
+    with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: .*(lacks|gain|length)"):
+        read_result(board / RESULT)
 
 
 @pytest.mark.parametrize("number", [1, None])
@@ -149,11 +168,13 @@ def test_a_candidate_list_with_other_fields_or_types_is_bad_input(board, change)
     assert "\n" not in str(caught.value)
 
 
+COUNTS = [field.name for field in dataclasses.fields(Coverage)]
 ODD_NUMBERS = [
     *({"recall": number} for number in (-0.1, 1.1, 1e308)),
     *({"depth": number} for number in (0, -20, 10**6, 10**30)),
     *({"queries": number} for number in (-1, 10**12)),
-    *({"coverage": {"missing": number}} for number in (-1, 10**30)),
+    *({"coverage": {**dict.fromkeys(COUNTS, 5), "missing": number}} for number in (-1, 10**30)),
+    *({"coverage": {one: 5 for one in COUNTS if one != name}} for name in COUNTS),
 ]
 
 
@@ -161,14 +182,14 @@ ODD_NUMBERS = [
 def test_a_number_that_no_list_has_is_refused_in_lists_and_in_results_over_them(board, change):
     file = board / "candidates" / "mini" / "bm25-20.json"
     file.write_text(json_text(json.loads(file.read_text()) | change))
-    with pytest.raises(BadInput, match="bm25-20.json: .*(must be|expected)"):
+    with pytest.raises(BadInput, match="bm25-20.json: .*(must be|expected|lacks the key)"):
         Ledger(board).candidates()
     file = board / RESULT
     body = json.loads(file.read_text())
     body["candidates"] |= change
     del body["digest"]
     file.write_text(json_text({**body, "digest": digest_of(body)}))
-    with pytest.raises(BadInput, match="bm25-20.json: .*(must be|expected)"):
+    with pytest.raises(BadInput, match="bm25-20.json: .*(must be|expected|lacks the key)"):
         read_result(file)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -125,9 +126,17 @@ def test_a_queue_that_is_killed_goes_on_to_the_same_board(board, numbers):
     assert check(whole) == [] and all(cell.holds for cell in verify(whole))
     for _ in killed_at_each_call(lambda: take(board), numbers=numbers):
         take(board)
-        assert contents(board) == contents(whole)
+        assert contents(board) == contents(whole) and not (board.parent / ".board.taken").exists()
         shutil.rmtree(board)
         shutil.copytree(before, board)
+
+
+def test_what_a_killed_queue_left_of_submissions_that_wait_no_longer_goes_with_the_next(board):
+    taken = board.parent / ".board.taken"
+    for name in ("pending/acme--better-0123456789ab/sent", "acme--board/7-0123456789ab/board"):
+        (taken / name).mkdir(parents=True)
+    take(board)
+    assert os.listdir(taken) == ["acme--board"]  # what another queue of this board began
 
 
 def invoked(*words: object) -> Any:

@@ -343,8 +343,7 @@ class Inputs:
     def outcome(self) -> dict[str, Any]:
         """All that counts of what a command leaves: the working folder, of a reply store its rows, and the Hub."""
         found: dict[str, Any] = {}
-        # A dead lock keeps no one out, and what a queue took and has answered is not read again.
-        passed_over = re.compile(r"replies\.db|.*\.lock$|\.board\.taken")
+        passed_over = re.compile(r"replies\.db|.*\.lock$")  # a dead lock keeps no one out
         for path, data in contents(self.scene / "work").items():
             if not passed_over.match(path):
                 found[path] = _without_times(path, data)

@@ -25,6 +25,7 @@ from exabench.core.licences import is_open_for_texts
 from exabench.core.nouns import (
     Candidates,
     Convention,
+    Coverage,
     Credit,
     Passage,
     Progress,
@@ -127,9 +128,12 @@ def make_candidates(
     depth = min(depth, getattr(first_stage, "deepest", depth))  # two stages rank what the first one found
     coverage = _coverage(run, qrels, queries, depth)
     if not RETRIEVERS[retriever].whole:
-        depth = min(depth, coverage["longest"])
-        coverage["short"] = int((np.diff(run.offsets) < depth).sum())
-        coverage["missing"] = len(qrels) - len(run)  # a search asks for every query, and may find nothing
+        depth = min(depth, coverage.longest)
+        coverage = replace(
+            coverage,
+            short=int((np.diff(run.offsets) < depth).sum()),
+            missing=len(qrels) - len(run),  # a search asks for every query, and may find nothing
+        )
     name = name or _name_of(getattr(first_stage, "system", retriever), depth)
     if depth_in_name(name) != depth:
         right = f"{name.rpartition('-')[0]}-{depth}"
@@ -244,20 +248,20 @@ def _check_choices(
         raise BadInput(f"candidates {name!r} cannot be of depth {depth}: the number in a list's name is its depth")
 
 
-def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> dict[str, int]:
-    """How far the lists go, in queries and passages, as a description records it."""
+def _coverage(run: Run, qrels: Qrels, queries: Sequence[Query], depth: int) -> Coverage:
+    """How far the lists go, as a description records it."""
     sizes = np.diff(run.offsets)
     # A search that finds nothing for a query has answered it: missing are those that had no text to search with.
     with_text = [query for query in queries if query.text.strip()]
-    return {
-        "judged": len(qrels),
-        "answered": len(run),
-        "without_text": len(qrels) - len(with_text),
-        "missing": len(qrels) - len(with_text),
-        "short": int((sizes < depth).sum()),
-        "shortest": int(sizes.min()),
-        "longest": int(sizes.max()),
-    }
+    return Coverage(
+        judged=len(qrels),
+        answered=len(run),
+        without_text=len(qrels) - len(with_text),
+        missing=len(qrels) - len(with_text),
+        short=int((sizes < depth).sum()),
+        shortest=int(sizes.min()),
+        longest=int(sizes.max()),
+    )
 
 
 _OF_THIS_MACHINE = ("cache", "devices", "shard")

@@ -69,7 +69,8 @@ def missing_queries(result: Result) -> int:
     """Queries of the candidates that the run does not answer, and judged queries that the candidates lack."""
     measured = result.measurement
     unanswered = result.candidates.queries - measured.queries + measured.missing_queries
-    lacked = (result.candidates.coverage or {}).get("missing", 0)
+    coverage = result.candidates.coverage
+    lacked = coverage.missing if coverage else 0
     return max(0, unanswered) + lacked
 
 

@@ -62,6 +62,7 @@ from exabench.core.nouns import RESULT_FORMAT, BoardChange, Candidates, Result, 
 from exabench.core.records import Record, as_builtins, read
 from exabench.measure.metric_values import ByMetric
 from exabench.measure.runs import read_run, write_run
+from exabench.measure.statistics import PairedTest
 from exabench.tasks.catalogue import expand, tasks as table
 from exabench.tasks.custom import description_of, file_task, place_of
 
@@ -591,7 +592,9 @@ def _check_numbers(candidates: Candidates, file: Path) -> None:
     """Raise BadInput for a number that no list can have."""
     if not 1 <= candidates.depth < _MOST_CANDIDATES:
         raise BadInput(f"depth must be from 1 to {_MOST_CANDIDATES - 1:,}, not {candidates.depth}", file=file)
-    counts = {"queries": candidates.queries, **(candidates.coverage or {})}
+    counts = {"queries": candidates.queries}
+    if candidates.coverage is not None:
+        counts |= vars(candidates.coverage)
     for name, count in counts.items():
         if not 0 <= count <= _MOST_QUERIES:
             raise BadInput(f"{printable(name)} must be from 0 to {_MOST_QUERIES:,}, not {count}", file=file)
@@ -658,7 +661,10 @@ def read_result(file: Path, *, of: str = "") -> Result:
     if (file.parent.name, file.stem) != (result.submission, f"{result.task}.{result.candidates.name}"):
         raise BadInput("has a name that does not match its content", file=file)
     _check_numbers(result.candidates, file)
+    gain_of(result, file)
     measured = result.measurement
+    if not _has_all_numbers(result):
+        raise BadInput("does not contain a result: a metric lacks its value, its interval or its ceiling", file=file)
     measured = replace(
         measured,
         metrics=ByMetric(measured.metrics),
@@ -668,6 +674,25 @@ def read_result(file: Path, *, of: str = "") -> Result:
     return replace(
         result, measurement=measured, first_stage=ByMetric(result.first_stage), ceiling=ByMetric(result.ceiling)
     )
+
+
+def gain_of(result: Result, file: Path | None = None) -> PairedTest:
+    """The paired test against the first stage that a result holds. Raises BadInput where it holds none."""
+    stored = dict(result.gain)
+    if result.format < 3:  # version 0.1 stored the p of two tests
+        stored["p"] = stored.pop("t_test", None)
+        stored.pop("randomisation", None)
+    return read(PairedTest, stored, file=file, what="gain")
+
+
+def _has_all_numbers(result: Result) -> bool:
+    """Does it have every number of each metric, as its readers expect?"""
+    measured = result.measurement
+    names = measured.metrics.keys()
+    if measured.headline not in names or measured.ties.keys() != {"rate", "worst", "best"}:
+        return False
+    by_metric = (measured.intervals, measured.per_query, result.first_stage, result.ceiling)
+    return all(names <= values.keys() for values in by_metric)
 
 
 def _has_negative(value: Any) -> bool:

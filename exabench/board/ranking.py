@@ -15,7 +15,7 @@ import numpy as np
 
 from exabench.bench.contests import is_alike, is_bound, system_of, system_type
 from exabench.bench.excerpts import read_excerpts
-from exabench.bench.ledger import Ledger, ReportedSource, read_result
+from exabench.bench.ledger import Ledger, ReportedSource, gain_of, read_result
 from exabench.bench.settings import ALL, view_slugs
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.board.records import FORMAT, result_record
@@ -575,12 +575,7 @@ class Board:
         if before:
             return paired_test([summary.values], [before.values])
         # The queries of the first stage are not here, so the test cannot be computed again.
-        stored = dict(summary.result.gain)
-        if "t_test" in stored:  # version 0.1 stored the p of two tests
-            stored["p"] = stored.pop("t_test")
-            stored.pop("randomisation", None)
-        stored["interval"] = tuple(stored["interval"])  # JSON has no tuples
-        return PairedTest(**stored)
+        return gain_of(summary.result)
 
     @cached_property
     def _competing(self) -> dict[str, Row]:

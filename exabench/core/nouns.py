@@ -337,14 +337,29 @@ class Credit:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How far candidate lists go, counted.
+
+    `judged` and `answered` queries, those `without_text`, those `missing` from lists that were given, the `short` lists
+    that hold fewer passages than the depth, and the passages of the `shortest` and the `longest` list.
+    """
+
+    judged: int
+    answered: int
+    without_text: int
+    missing: int
+    short: int
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True)
 class Candidates:
     """A frozen first-stage Run for a Task at a depth: what everybody reranks, known by its digest.
 
     `parameters` are what the first stage says of itself, `options` what it was given, with paths from the working
-    folder on. `coverage` counts queries and lists: `judged` and `answered` queries, those `without_text`, those
-    `missing` from lists that were given, the `short` lists that hold fewer passages than `depth`, and the passages of
-    the `shortest` and the `longest` list. Lists that were frozen before there were options and coverage have None.
-    `credit` says whose work the first stage is.
+    folder on. Lists that were frozen before there were options and coverage have None. `credit` says whose work the
+    first stage is.
     """
 
     name: str
@@ -360,7 +375,7 @@ class Candidates:
     convention_digest: str
     licence: str | None = None
     options: Mapping[str, Any] | None = None
-    coverage: Mapping[str, int] | None = None
+    coverage: Coverage | None = None
     credit: Credit = Credit()
 
     def as_json(self) -> dict[str, Any]:

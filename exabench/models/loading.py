@@ -111,7 +111,8 @@ def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
 def tokenizer_of(folder: ModelFolder) -> Any:
     """The folder's tokenizer. A SentencePiece model without tokenizer.json must be read as sentencepiece reads it.
 
-    Raises BadInput where it is not, MissingExtra where a package that reads it is not installed.
+    Raises BadInput where it is not, or its limit is no number of tokens, MissingExtra where a package that reads it is
+    not installed.
     """
     pieces = _sentencepiece_model(folder.path)
     if pieces is not None:
@@ -132,6 +133,10 @@ def tokenizer_of(folder: ModelFolder) -> Any:
         if read != wanted:
             what = f"{pieces.name} is read here as {' '.join(read)[:40]!r}, not as {' '.join(wanted)[:40]!r}"
             raise BadInput(f"{what}, which sentencepiece makes of it: add the model's tokenizer.json", file=folder.path)
+    limit = tokenizer.model_max_length
+    if type(limit) not in (int, float) or not limit >= 1:  # not NaN either
+        wrong = f"model_max_length is {printable(repr(limit))}, not a number of tokens"
+        raise BadInput(wrong, file=folder.path / "tokenizer_config.json")
     return tokenizer
 
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class FolderQueue:
 
     board: Path
     public = False  # only who may write here puts a folder here
+    source = "pending"  # the name of its folder, where what it took is evaluated
 
     def waiting(self) -> list[Pending]:
         """The folders without an answer, by date and name; `revision` changes with any file of a folder."""
@@ -151,12 +152,13 @@ def work_off(
         "progress": progress,
     }
     board = queue.board
+    # Next to the board, which holds only what belongs to it.
+    taken = board.parent / f".{board.name}.taken" / queue.source
     with only_writer(board):
-        for pending in queue.waiting():
-            # Next to the board, which holds only what belongs to it. A newer revision begins afresh: what an older one
-            # left there was fetched, and perhaps answered, from other files.
-            name = f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
-            staging = board.parent / f".{board.name}.taken" / name
+        waiting = queue.waiting()
+        _sweep(taken, [_staging_name(pending) for pending in waiting])
+        for pending in waiting:
+            staging = taken / _staging_name(pending)
             try:
                 if not queue.is_answered(pending):
                     answer = _answer_to(queue, pending, staging, options, note)
@@ -171,8 +173,23 @@ def work_off(
                 yield refusal(pending.slug, error)
                 continue
             shutil.rmtree(staging, ignore_errors=True)
-            with contextlib.suppress(OSError):  # other submissions were begun there
-                staging.parent.rmdir()
+        _sweep(taken, [_staging_name(pending) for pending in waiting])
+
+
+def _staging_name(pending: Pending) -> str:
+    """A newer revision begins afresh: what an older one left was fetched, and perhaps answered, from other files."""
+    return f"{pending.number or pending.slug}-{pending.revision.removeprefix('sha256:')[:12]}"
+
+
+def _sweep(taken: Path, waiting: Collection[str]) -> None:
+    """Remove what a killed queue left of submissions that wait no longer, and the folders in which nothing is left."""
+    with writing(taken):
+        for folder in taken.glob("*"):
+            if folder.name not in waiting:
+                shutil.rmtree(folder)
+    for folder in (taken, taken.parent):
+        with contextlib.suppress(OSError):  # other submissions were begun there, or none
+            folder.rmdir()
 
 
 def raise_waiting(answers: Iterable[Answer]) -> None:

@@ -52,6 +52,11 @@ class PullRequestQueue:
     pause: float = 1.0
     public = True  # anybody may send something, so a model is a Hub id at a commit
 
+    @property
+    def source(self) -> str:
+        """The name of its folder, where what it took is evaluated."""
+        return self.repo.replace("/", "--")
+
     def waiting(self) -> list[Pending]:
         """The open pull requests, oldest first."""
         waiting = []

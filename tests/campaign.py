@@ -156,11 +156,12 @@ class Campaign:
         if path.startswith(f"{scene}/tmp"):
             return path.startswith(named) or named.startswith(f"{scene}/tmp")
         file = re.sub(r"/\.([^/]*?)\.[0-9a-f]{16}\.unfinished$", r"/\1", path)  # in the folder where it is written
-        final = re.sub(r"/\.([^/]*?)\.(unfinished|staging|taken)(?=/|$)", r"/\1", file)
+        final = re.sub(r"/\.([^/]*?)\.(unfinished|staging)(?=/|$)", r"/\1", file)
         final = re.sub(r"(\.db|\.sqlite)-(wal|shm|journal)$", r"\1", final)
+        board = re.sub(r"/\.([^/]*?)\.taken(?=/)", r"/\1", final)  # for which a queue took it
         if named.startswith((f"{path}/", f"{final}/")):  # a folder for it, or the one that its name is written into
             return True
-        inside = any(f"{one}/".startswith(f"{named}/") for one in (path, file, final))
+        inside = any(f"{one}/".startswith(f"{named}/") for one in (path, file, final, board))
         return inside and named not in (scene, f"{scene}/work")
 
     def small_disk(self, size: int) -> bool:

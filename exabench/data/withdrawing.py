@@ -12,13 +12,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from exabench.core.errors import BadInput, UnknownName, plural
-from exabench.core.files import file_digest, read_text, replacing_folder, write
+from exabench.core.files import file_digest, read_text, replacing, replacing_folder, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.rows import DataFile, Release, Row, Table
 from exabench.data.card import release_card
 from exabench.data.quality import Leaks, Report, passages_of
 from exabench.data.releases import read, rows, save, verify, write_table
 from exabench.tasks.collections import benchmarks
+
+_AT_ONCE = 10_000  # replies, of a few kilobytes each
 
 
 def withdraw(
@@ -142,10 +144,19 @@ def _without_replies(new: Path, release: Release, table: str, keys: Collection[s
     files = []
     for file in release.files:
         if file.path == path and keys:
-            replies = pq.read_table(new / path)
-            left = replies.filter(pc.invert(pc.is_in(replies["key"], pa.array(sorted(keys)))))
-            pq.write_table(left, new / path, compression="zstd")
+            _remove_rows(new / path, pa.array(sorted(keys)))
             size = (new / path).stat().st_size
             file = DataFile(path, file_digest(new / path).removeprefix("sha256:"), size)
         files.append(file)
     return tuple(files)
+
+
+def _remove_rows(file: Path, keys: pa.Array) -> None:
+    """Write a Parquet file again without the rows of these keys, some rows at a time: replies can be gigabytes."""
+    with (
+        pq.ParquetFile(file) as old,
+        replacing(file) as new,
+        pq.ParquetWriter(new, old.schema_arrow, compression="zstd") as writer,
+    ):
+        for batch in old.iter_batches(_AT_ONCE, use_threads=False):
+            writer.write_batch(batch.filter(pc.invert(pc.is_in(batch["key"], keys))))

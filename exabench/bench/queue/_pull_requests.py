@@ -24,7 +24,7 @@ from exabench.bench.submissions import (
 from exabench.core.errors import plural, printable
 from exabench.core.files import replacing_folder
 from exabench.core.nouns import Submission
-from exabench.hub.client import snapshot, until_seen
+from exabench.hub.client import find_commit, snapshot, until_seen
 from exabench.models.screening import SubmissionRefused
 
 _TITLE = re.compile(r"Submit (?P<name>[A-Za-z0-9._-]+/[A-Za-z0-9._-]+) \((?P<kind>[a-z]+)\)")
@@ -66,7 +66,7 @@ class PullRequestQueue:
             if match:
                 slug = match["name"].replace("/", "--")
                 kind = match["kind"]
-            commit = hub.history(self.repo, request.revision)[0]
+            commit = find_commit(self.repo, request.revision, None)  # one call, however many there are
             waiting.append(Pending(request.number, slug, kind, request.author, request.date, commit, request.url))
         return waiting
 

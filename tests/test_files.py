@@ -182,6 +182,25 @@ def test_a_second_writer_is_refused_by_name_and_a_kill_frees_the_folder(tmp_path
         pass  # and it is free again afterwards
 
 
+def test_workers_of_a_killed_writer_that_are_about_to_end_are_waited_for(tmp_path):
+    heard, told = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        with only_writer(tmp_path / "board"):
+            if os.fork() == 0:  # a worker, which inherits the lock
+                os.write(told, b"held")
+                time.sleep(1)
+                os._exit(0)
+            time.sleep(60)
+            os._exit(0)
+    assert os.read(heard, 4) == b"held"
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    began = time.monotonic()
+    with only_writer(tmp_path / "board"):
+        assert 0.5 < time.monotonic() - began < 3
+
+
 @settings(max_examples=15)
 @given(JSON)
 def test_json_reads_back_as_it_was_written(value):

@@ -21,6 +21,7 @@ import socket
 import stat
 import sys
 import tempfile
+import time
 import tomllib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -526,6 +527,10 @@ def system_reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+_WORKERS_END = 3.0
+"""Seconds in which the workers of a process that was killed have ended: they look every second (core/parallel)."""
+
+
 @contextlib.contextmanager
 def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
     """Lock `folder` for this process; the kernel releases it however the process ends.
@@ -539,6 +544,7 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         folder = folder.resolve()
     lock = folder.parent / f".{folder.name}.lock"
     made = [parent for parent in lock.parents if not parent.exists()]
+    last_try = time.monotonic() + _WORKERS_END
     # A lock of the kernel, not a file that exists or not: after kill -9 no one has to clear it away.
     with contextlib.ExitStack() as held:
         while True:
@@ -551,6 +557,9 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
             except OSError as error:
                 file.seek(0)  # "a+" opens it at its end
                 holder = file.read().decode(errors="replace").strip() or "another process"
+                if _was_killed(holder) and time.monotonic() < last_try:
+                    time.sleep(0.1)  # its workers hold the lock too, until they see that it is gone
+                    continue
                 raise CannotWrite(f"{folder}: {holder} is writing here; wait until it finishes") from error
             # A holder that ended meanwhile took its file away: a lock on that one keeps no one out.
             if lock.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(lock)):
@@ -558,12 +567,29 @@ def only_writer(folder: str | Path, *, sweep: bool = True) -> Iterator[None]:
         held.callback(_remove_lock, lock, made)
         with writing(lock):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            file.write(_holder(os.getpid()).encode())
         if sweep:  # whoever holds the folder knows that no one else is in the middle of these
             with writing(folder):
                 for left in list(folder.rglob(f".*{_UNFINISHED}")):  # all found before any is removed
                     _remove(left)
         yield
+
+
+def _holder(process: int) -> str:
+    """What a lock file says of the process that holds it."""
+    return f"process {process} on {socket.gethostname()}"
+
+
+def _was_killed(holder: str) -> bool:
+    """Is the process of this machine that a lock file names gone?"""
+    process = re.search(r"\d{1,7}", holder)  # the largest number of a process has seven digits
+    if process is None or holder != _holder(int(process[0])):
+        return False
+    try:
+        os.kill(int(process[0]), 0)  # sends nothing
+    except OSError as error:  # also that of a process of another account
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _remove_lock(lock: Path, made: Iterable[Path]) -> None:

@@ -56,7 +56,7 @@ class FolderQueue:
 
     board: Path
     public = False  # only who may write here puts a folder here
-    source = "pending"  # the name of its folder, where what it took is evaluated
+    source = "pending"  # the name of the folder in which its submissions are evaluated
 
     def waiting(self) -> list[Pending]:
         """The folders without an answer, by date and name; `revision` changes with any file of a folder."""

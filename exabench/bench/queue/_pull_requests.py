@@ -54,7 +54,7 @@ class PullRequestQueue:
 
     @property
     def source(self) -> str:
-        """The name of its folder, where what it took is evaluated."""
+        """The name of the folder in which its submissions are evaluated."""
         return self.repo.replace("/", "--")
 
     def waiting(self) -> list[Pending]:

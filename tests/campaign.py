@@ -161,6 +161,8 @@ class Campaign:
         board = re.sub(r"/\.([^/]*?)\.taken(?=/)", r"/\1", final)  # for which a queue took it
         if named.startswith((f"{path}/", f"{final}/")):  # a folder for it, or the one that its name is written into
             return True
+        if file != path and named.startswith(file):  # a name that was too long for two suffixes is cut
+            return True
         inside = any(f"{one}/".startswith(f"{named}/") for one in (path, file, final, board))
         return inside and named not in (scene, f"{scene}/work")
 

@@ -111,8 +111,8 @@ def refuse_out_of_memory(what: str, otherwise: str) -> Iterator[None]:
 def tokenizer_of(folder: ModelFolder) -> Any:
     """The folder's tokenizer. A SentencePiece model without tokenizer.json must be read as sentencepiece reads it.
 
-    Raises BadInput where it is not, or its limit is not a number of tokens, MissingExtra where a package that reads it is
-    not installed.
+    Raises BadInput where it is not, or its limit is not a number of tokens, and MissingExtra where a package that reads
+    it is not installed.
     """
     pieces = _sentencepiece_model(folder.path)
     if pieces is not None:

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors
 from faults import full_disk_at_each_call, killed_at_each_call
+from models import bert_tokenizer
 from toys import contents
 
 from exabench.core.errors import CannotWrite
@@ -73,8 +75,16 @@ def test_a_full_disk_at_any_call_is_one_line_and_leaves_the_old_folder_or_the_ne
     assert fullnesses >= 8 and contents(place) == NEW
 
 
-def test_a_library_that_reports_a_full_disk_in_its_own_words_is_one_line_too(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors")
+def _save_tokenizer(file: str) -> None:
+    bert_tokenizer().backend_tokenizer.save(file)
+
+
+def _save_weights(file: str) -> None:
+    raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("save", [_save_tokenizer, _save_weights])
+def test_a_library_that_reports_a_full_disk_in_its_own_words_is_one_line_too(save, tmp_path: Path) -> None:
     place = tmp_path / "model"
     with pytest.raises(CannotWrite, match="model: cannot be written .the disk is full"), replacing_folder(place):
-        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save("/dev/full")

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import misserving
 import pytest
 import torch
 import transformers
@@ -54,15 +53,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classifier_folder(there / "modernbert", "modernbert")
     modular_folder(there / "modular")
     tokens = yes_and_no(decoder_folder(there / "llama"))
-    told = {"prompts": {"task": TASK}, "prompt_name": "task", "processing": {"text": {"max_length": 512}}}
-    logit_score_folder(there / "qwen3", TURNS, tokens=tokens, **told)
+    logit_score_folder(there / "qwen3", TURNS, tokens=tokens, prompts={"task": TASK}, prompt_name="task")
+    edited(there / "qwen3" / "config.json", max_position_embeddings=4096)
     t5_folder(there / "t5", t5_tokenizer())
     shutil.copytree(minilm_folder(), there / "e5")
-    settings = there / "e5" / "config_sentence_transformers.json"
-    values = json.loads(settings.read_text())
-    values["prompts"] = {"query": "query: ", "passage": "passage: "}
-    settings.write_text(json.dumps(values))
+    prompts = {"query": "query: ", "passage": "passage: "}
+    edited(there / "e5" / "config_sentence_transformers.json", prompts=prompts)
     return there
+
+
+def edited(file: Path, **changes: Any) -> None:
+    """Change some keys of a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def louder(folder: Path, layer: str, factor: float) -> Path:
@@ -106,7 +108,9 @@ def qwen3(models: Path, prompt: Callable[[str, str], str] = turns, **told: Any) 
     return Plain(models / "qwen3", "decoder", prompt, **told)
 
 
-def checked(server: AbstractContextManager[Endpoint], model: str | Path, form: str = "documents", **told: Any) -> Parity:
+def checked(
+    server: AbstractContextManager[Endpoint], model: str | Path, form: str = "documents", **told: Any
+) -> Parity:
     """The report on a server, whose JSON is whole."""
     with server as serving:
         found = exabench.parity(str(model), endpoint=serving.url, server={"form": form}, **told)
@@ -207,3 +211,91 @@ def test_a_right_server_is_equal(name: str, models: Path) -> None:
     assert found.equal and not found.cause, found
     assert found.tau > 0.999 and found.churn == 0 and found.difference <= found.tolerance
     assert found.ndcg is not None and found.ndcg.difference == 0
+
+
+def test_a_server_may_read_more_than_the_reference_does(models: Path) -> None:
+    found = checked(documents(reference(models / "modernbert", max_length=512)), models / "modernbert", max_length=128)
+    assert found.equal and "512 tokens, more than the reference (128)" in found.detail
+
+
+def test_a_server_of_another_model_has_no_known_cause(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with documents(reference(models / "loud")) as server:
+        assert main(["parity", str(models / "bert"), "--endpoint", server.url]) == 1
+    told = capsys.readouterr()
+    assert UNKNOWN in told.out and "tried: length limit: off by" in told.err and "tried: batch dependence" in told.err
+    assert told.err.splitlines()[-1].startswith("exabench: http://127.0.0.1") and "cause: unknown cause" in told.err
+
+
+def test_a_build_fails_past_the_threshold_alone(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bert = str(models / "bert")
+    with documents(Plain(bert, "classifier", pair, most=128)) as server:
+        command = ["parity", bert, "--endpoint", server.url]
+        assert main(command) == 1
+        told = capsys.readouterr()
+        assert "length limit: 128 tokens, where the reference reads 512" in told.out and "% of the best ten" in told.err
+        assert main([*command, "--most-churn", "0.9", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+    assert found["holds"] and not found["equal"] and found["cause"] == "length limit"
+    assert found["pairs"] == 384 and found["ndcg"]["queries"] == 24 and found["tried"][-1]["difference"] < 1e-3
+    with documents(reference(bert)) as server:
+        assert main(["parity", bert, "--endpoint", server.url]) == 0
+    assert "verdict                         equal within 0.001" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_precision_is_compared_without_a_server(precision: str, models: Path) -> None:
+    found = exabench.parity(str(models / "modular"), precision=precision)
+    assert found.cause == "quantisation" and precision in found.detail and found.served == precision
+    assert 0.5 < found.tau < 1 and found.difference > found.tolerance
+
+
+def test_the_pairs_are_the_same_each_time_and_those_of_the_task(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "animals"
+    (folder / "qrels").mkdir(parents=True)
+    texts = [{"_id": f"d{place}", "text": f"A passage about animal {place}."} for place in range(30)]
+    queries = [{"_id": f"q{place}", "text": f"animal {place}"} for place in range(3)]
+    for name, rows in (("corpus", texts), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judged = [f"q{place % 3}\td{place}\t1" for place in range(30)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
+    first, second = (exabench.parity(str(models / "bert"), precision="float32", task=str(folder)) for _ in range(2))
+    assert first == second and first.equal and first.queries == 3 and first.pairs == 48
+    assert first.ndcg is None, "three queries say nothing of nDCG"
+    assert first.digest != exabench.parity(str(models / "bert"), precision="float32").digest
+
+
+MISTAKES = {
+    "give what serves the model": [],
+    "an endpoint, or a backend or precision": ["--endpoint", "http://127.0.0.1:9/v1", "--precision", "int8"],
+    "unknown precision": ["--precision", "int4"],
+    "backend": ["--backend", "abacus"],
+    "form must be": ["--endpoint", "http://127.0.0.1:9/v1", "--set", "server.form=jina"],
+    "need an endpoint": ["--precision", "int8", "--set", "server.form=texts"],
+    "unknown task": ["--precision", "int8", "--task", "nothing"],
+}
+
+
+@pytest.mark.parametrize("said", MISTAKES)
+def test_bad_input_is_told_in_one_line(said: str, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["parity", str(models / "bert"), *MISTAKES[said]]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("exabench: ")]
+    assert said in line
+
+
+def test_a_model_that_is_none_and_a_server_that_is_down_are_told(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadInput, match="loads no model here"):
+        exabench.parity("endpoint", precision="int8")
+    down = ["--set", "server.retries=0", "--endpoint", "http://127.0.0.1:9/v1"]
+    assert main(["parity", str(models / "bert"), *down]) == 3
+    assert capsys.readouterr().err.splitlines()[-1].startswith("exabench: ")
+
+
+def test_tau_is_that_of_scipy_and_churn_a_share() -> None:
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        a, b = torch.randint(0, 9, (2, 16), generator=draws).double().numpy()
+        assert kendall_tau(a, b) == pytest.approx(kendalltau(a, b).statistic)
+        assert kendall_tau(a, a * 0) == 0
+    assert churn("abcd", "dcba", 4) == 0 and churn("abcd", "xbcd", 2) == 0.5 and churn("", "a") == 0

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exabench.cli._command import Command, answer, completing, data_option, known_tasks, note, progress, set_option, table
+from exabench.cli._command import (
+    Command,
+    answer,
+    completing,
+    data_option,
+    known_tasks,
+    note,
+    progress,
+    set_option,
+    table,
+)
 from exabench.cli.evaluate import device_option, reranker_option, reranker_options
 from exabench.core.errors import BadInput, CheckFailed, plural
 

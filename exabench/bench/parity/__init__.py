@@ -64,7 +64,7 @@ class Parity:
     `tau` is Kendall's, `churn` the share of the best ten passages that the other one has not among its best ten, `ndcg`
     the served nDCG@10 less the reference's, None for fewer than 24 judged queries. `difference` is the largest one of
     scores read as `reading`, in standard deviations of the served scores. `confirmed` is the number of other pairs that
-    the cause was confirmed on; 0 where nothing was to be confirmed.
+    the cause was confirmed on; 0 where there is no cause to confirm.
     """
 
     model: str
@@ -405,11 +405,11 @@ class _Trial:
             moved = through(lambda scores: scores, BATCH, alone, together).usual_most
             own = best_reading(self._by_reference[places], together).usual_most
             if places is self._frozen.tried:
-                self.tried.append(Tried(BATCH, "a score alone is another one than in company", moved))
+                self.tried.append(Tried(BATCH, "a score by itself is another one than in company", moved))
             # What moves a little in every batch does not explain a large difference.
             if moved <= EQUAL or moved < own / 2:
                 return None
-        detail = f"a score alone differs from the same one in company by up to {moved:.2g} standard deviations"
+        detail = f"a score by itself differs from the one in company by up to {moved:.2g} standard deviations"
         reading = best_reading(self._by_reference, self._by_server)
         return _Verdict(reading, self._by_reference, cause=BATCH, detail=detail, confirmed=len(self._frozen.others))
 

@@ -98,7 +98,7 @@ class Known:
 
     @property
     def instruction(self) -> str:
-        """The instruction that stands in its template."""
+        """The instruction in its template."""
         usual = self.family.instruction
         if self.own is not None:
             usual = self.own.prompt
@@ -127,7 +127,7 @@ Hypothesis = Callable[[Known], Iterator[Variation]]
 
 
 class Squashing(NamedTuple):
-    """A mistake with the scores alone: the curve from the model's scores to the served ones."""
+    """A mistake with nothing but the scores: the curve from the model's scores to the served ones."""
 
     detail: str
     curve: Curve
@@ -254,7 +254,7 @@ def _wrong_answer(known: Known) -> Iterator[Variation]:
     if known.part not in _ASKED:
         return
     if known.has_two:
-        yield Variation("the logit of the first answer alone", {"strategy": "logit"})
+        yield Variation("only the logit of the first answer", {"strategy": "logit"})
     asked = _answers(known)
     spelt = []
     for words in (asked, *_WORDS):
@@ -311,21 +311,20 @@ def _wrong_prefix(known: Known) -> Iterator[Variation]:
 
 
 LENGTH = "length limit"
-TEMPLATE = "wrong template"
 
 CAUSES: Mapping[str, Hypothesis] = {
-    LENGTH: _length_limit,
-    "cue cut off": _cue_cut_off,
-    "query and passage swapped": _swapped,
     "prompt prefix missing": _prefix_missing,
-    "wrong prompt prefix": _wrong_prefix,
     "wrong pooling": _wrong_pooling,
     "one label of two": _one_label,
     "instruction missing": _instruction_missing,
-    TEMPLATE: _wrong_template,
+    "query and passage swapped": _swapped,
+    LENGTH: _length_limit,
+    "cue cut off": _cue_cut_off,
+    "wrong prompt prefix": _wrong_prefix,
+    "wrong template": _wrong_template,
     "wrong answer token": _wrong_answer,
 }
-"""Hypotheses by cause, in the order in which they are tried: those of the fewest variations first."""
+"""Hypotheses by cause, in the order in which they are tried: the cheap ones first."""
 
 
 # -- what a model is asked and answers -------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ import numpy as np
 
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.parity._hypotheses import CAUSES, LENGTH, SIGMOID, SQUASHED, Known, Variation
-from exabench.bench.parity._pairs import FrozenPairs, Pair, frozen_pairs
+from exabench.bench.parity._pairs import FrozenPairs, FrozenPair, frozen_pairs
 from exabench.bench.parity._readings import (
     EQUAL,
     RISING,
-    Reading,
+    ScoreReading,
     best_reading,
     on_a_line,
     through,
@@ -138,6 +138,7 @@ def parity(
         serves = " ".join(changed.values())
         check_part(RERANKERS, name, served)
 
+    # Mistakes are known by now: only here are texts read, and models loaded.
     frozen = frozen_pairs(task, data)
     reference = reranker(name, progress=progress, **own)
     serving = reranker("endpoint" if endpoint else name, progress=progress, **served)
@@ -172,7 +173,7 @@ def parity(
 # -- scores and rankings -----------------------------------------------------------------------------------------------
 
 
-def _scores(scoring: Reranker, pairs: Sequence[Pair]) -> np.ndarray:
+def _scores(scoring: Reranker, pairs: Sequence[FrozenPair]) -> np.ndarray:
     """The score float64 `[n]` of each pair; those of one query in a row are one list."""
     jobs: list[tuple[Query, list[Passage]]] = []
     for pair in pairs:
@@ -185,7 +186,7 @@ def _scores(scoring: Reranker, pairs: Sequence[Pair]) -> np.ndarray:
     return np.array(scores, np.float64)
 
 
-def _scores_alone(scoring: Reranker, pairs: Sequence[Pair]) -> np.ndarray:
+def _scores_alone(scoring: Reranker, pairs: Sequence[FrozenPair]) -> np.ndarray:
     """The score float64 `[n]` of each pair, asked for alone."""
     scores = [scoring.score(pair.query, [pair.passage])[0] for pair in pairs]
     return np.array(scores, np.float64)
@@ -204,7 +205,7 @@ def _agreement(frozen: FrozenPairs, by_reference: np.ndarray, by_server: np.ndar
     served = _run("served", frozen, by_server)
     taus = []
     churns = []
-    for query_id in frozen.qrels:
+    for query_id in frozen.qrels:  # as users see it: a list at a time
         places = [place for place, pair in enumerate(frozen.pairs) if pair.query.id == query_id]
         taus.append(kendall_tau(by_reference[places], by_server[places]))
         churns.append(churn(reference.ranking(query_id), served.ranking(query_id)))
@@ -224,7 +225,7 @@ def _agreement(frozen: FrozenPairs, by_reference: np.ndarray, by_server: np.ndar
 class _Verdict:
     """What was found: the reading of the reference's scores, and the cause where they are not the served ones."""
 
-    reading: Reading
+    reading: ScoreReading
     by_reference: np.ndarray
     equal: bool = False
     cause: str = ""
@@ -279,6 +280,7 @@ class _Trial:
             reading = through(curve, name, self._by_reference, self._by_server)
             if reading.most > EQUAL:
                 continue
+            # Near 1 single precision runs out, and a sigmoid is no longer a scale that keeps the order.
             tied = self._tied()
             if name != "raw" and tied:
                 detail = f"{tied} passages tie that the model tells apart; ask for raw scores"
@@ -363,7 +365,7 @@ class _Trial:
         except BadInput:  # a template that its tokenizer merges, an answer of two tokens, a limit below the template
             return None
 
-    def _try(self, variation: Variation, places: Sequence[int]) -> Reading | None:
+    def _try(self, variation: Variation, places: Sequence[int]) -> ScoreReading | None:
         scores = self._vary(variation, places)
         if scores is None:
             return None
@@ -417,6 +419,7 @@ class _Trial:
         """Are the differences small, of all pairs, and of no pattern?"""
         reading = best_reading(self._by_reference, self._by_server)
         apart = np.abs(reading.differences)
+        # A cut moves the scores of some pairs and leaves the others; another input moves what is long or relevant more.
         tau = _agreement(self._frozen, self._by_reference, self._by_server)["tau"]
         typical = float(np.median(apart) / apart.max())
         lengths = [len(pair.passage.text) for pair in self._frozen.pairs]

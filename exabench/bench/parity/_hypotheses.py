@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exabench.bench.parity._pairs import Pair
+from exabench.bench.parity._pairs import FrozenPair
 from exabench.bench.parity._readings import OF_TWO, Curve, sigmoid
 from exabench.core.nouns import ModelFolder, Passage, Query
 from exabench.hub.client import settings_of
@@ -105,7 +105,7 @@ class Known:
         return str(self.options.get("instruction") or usual)
 
 
-def _same(pair: Pair) -> Pair:
+def _same(pair: FrozenPair) -> FrozenPair:
     return pair
 
 
@@ -119,7 +119,7 @@ class Variation:
 
     detail: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    change: Callable[[Pair], Pair] = _same
+    change: Callable[[FrozenPair], FrozenPair] = _same
     cuts: bool = False
 
 
@@ -180,10 +180,11 @@ def _cue_cut_off(known: Known) -> Iterator[Variation]:
     if words.endswith("{passage}"):
         return
 
-    def whole(pair: Pair) -> Pair:
+    def whole(pair: FrozenPair) -> FrozenPair:
         filled = words.replace("{query}", pair.query.text, 1).replace("{passage}", pair.passage.text, 1)
-        return Pair(Query(pair.query.id, ""), Passage(pair.passage.id, filled), pair.long)
+        return FrozenPair(Query(pair.query.id, ""), Passage(pair.passage.id, filled), pair.long)
 
+    # The query is empty, so that nothing but the filled prompt is read, between the tokenizer's own special tokens.
     bare: str | list[str] = "{passage} {query}"
     if isinstance(template, list) or known.part == "yes_no":
         bare = [BEGINNING, "{passage}", "{query}"]
@@ -194,10 +195,10 @@ def _cue_cut_off(known: Known) -> Iterator[Variation]:
 
 
 def _swapped(known: Known) -> Iterator[Variation]:
-    def swap(pair: Pair) -> Pair:
+    def swap(pair: FrozenPair) -> FrozenPair:
         # Each query is another one now, and so is each list.
         id = f"{pair.query.id} {pair.passage.id}"
-        return Pair(Query(id, pair.passage.text), Passage(pair.query.id, pair.query.text), pair.long)
+        return FrozenPair(Query(id, pair.passage.text), Passage(pair.query.id, pair.query.text), pair.long)
 
     yield Variation("the passage is sent as the query", change=swap)
 
@@ -211,12 +212,13 @@ def _wrong_template(known: Known) -> Iterator[Variation]:
         templates.append(f"{{query}} {separator} {{passage}}")  # as the pair, but all tokens are of one type
     for family in families().values():
         if family.reranker in (*_ASKED, "cross_encoder"):
-            templates.append(family.asked().template)
+            template = family.asked().template
+            templates.append(template if isinstance(template, str) else list(template))
+    tried = [known.template]
     for template in templates:
-        if template == known.template:
+        if template in tried:  # many families have one
             continue
-        if not isinstance(template, str):
-            template = list(template)
+        tried.append(template)
         shown = json.dumps("".join(template), ensure_ascii=False)
         for options in _ways_to_ask(known, template):
             yield Variation(shown, options)
@@ -257,6 +259,7 @@ def _wrong_answer(known: Known) -> Iterator[Variation]:
         yield Variation("only the logit of the first answer", {"strategy": "logit"})
     asked = _answers(known)
     spelt = []
+    # A server reads a near relative: another case, a space more or less, or the words of another family.
     for words in (asked, *_WORDS):
         for change in (str, str.strip, str.capitalize, str.lower, _behind_a_space):
             answers = [change(word) for word in words[: len(asked)]]

@@ -24,7 +24,7 @@ TRY = (32, 8)  # short and long pairs on which hypotheses are tried
 CONFIRM = (184, 16)  # others, on which the winner is confirmed
 
 
-class Pair(NamedTuple):
+class FrozenPair(NamedTuple):
     """A query and a passage; `long` ones were made by joining passages."""
 
     query: Query
@@ -40,7 +40,7 @@ class FrozenPairs:
     """
 
     task: Task
-    pairs: Sequence[Pair]
+    pairs: Sequence[FrozenPair]
     qrels: Qrels
     tried: Sequence[int]
     others: Sequence[int]
@@ -80,10 +80,11 @@ def frozen_pairs(name: str | Task, data: str | Path | None = None) -> FrozenPair
         own = [id for id in order if id in qrels[query_id]]
         others = [id for id in order if id not in qrels[query_id]]
         for id in (*own, *others)[:PASSAGES]:
-            pairs.append(Pair(query, texts[id], False))
+            pairs.append(FrozenPair(query, texts[id], False))
         joined = " ".join(texts[id].text for id in others[-size:])
-        pairs.append(Pair(query, Passage(f"{size}-joined", joined), True))
+        pairs.append(FrozenPair(query, Passage(f"{size}-joined", joined), True))
 
+    # Both kinds are in both parts: what cuts texts shows in the long ones, and everything else in the short ones.
     places = draw(range(len(pairs)), None, lambda place: [SEED, place])
     short = [place for place in places if not pairs[place].long]
     long = [place for place in places if pairs[place].long]

@@ -55,7 +55,7 @@ AFFINE = "affine"
 """One more: any rising line."""
 
 
-class Reading(NamedTuple):
+class ScoreReading(NamedTuple):
     """What scores are read as, and the difference `[n]` of each from what was served, in served standard deviations."""
 
     name: str
@@ -72,12 +72,12 @@ class Reading(NamedTuple):
         return float(np.quantile(np.abs(self.differences), _MOST_OUTLIERS))
 
 
-def through(curve: Curve, name: str, scores: np.ndarray, served: np.ndarray) -> Reading:
+def through(curve: Curve, name: str, scores: np.ndarray, served: np.ndarray) -> ScoreReading:
     """The model's scores `[n]` read through one curve."""
-    return Reading(name, (curve(scores) - served) / _spread(served))
+    return ScoreReading(name, (curve(scores) - served) / _spread(served))
 
 
-def best_reading(scores: np.ndarray, served: np.ndarray) -> Reading:
+def best_reading(scores: np.ndarray, served: np.ndarray) -> ScoreReading:
     """The reading that comes nearest; the line only where no fixed scale is equal, for it always fits better."""
     found = [through(curve, name, scores, served) for name, curve in RISING.items()]
     nearest = min(found, key=lambda reading: reading.usual_most)
@@ -87,14 +87,14 @@ def best_reading(scores: np.ndarray, served: np.ndarray) -> Reading:
     return min(nearest, line, key=lambda reading: reading.usual_most)
 
 
-def on_a_line(scores: np.ndarray, served: np.ndarray) -> Reading:
+def on_a_line(scores: np.ndarray, served: np.ndarray) -> ScoreReading:
     """The model's scores on the rising line that fits best; on a level one where none rises."""
     centred = scores - scores.mean()
     slope = 0.0
     if centred.any():
         slope = max(0.0, float(centred @ served / (centred @ centred)))
     line = served.mean() + slope * centred
-    return Reading(AFFINE, (line - served) / _spread(served))
+    return ScoreReading(AFFINE, (line - served) / _spread(served))
 
 
 def _spread(served: np.ndarray) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.parity._hypotheses import CAUSES, LENGTH, SIGMOID, SQUASHED, Known, Variation
-from exabench.bench.parity._pairs import FrozenPairs, FrozenPair, frozen_pairs
+from exabench.bench.parity._pairs import FrozenPair, FrozenPairs, frozen_pairs
 from exabench.bench.parity._readings import (
     EQUAL,
     RISING,

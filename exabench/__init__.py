@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from exabench.bench.evaluation import run_board as run_board
     from exabench.bench.model_evaluation import evaluate as evaluate
     from exabench.bench.mteb_results import import_mteb as import_mteb
+    from exabench.bench.parity import parity as parity
     from exabench.bench.publishing import publish_lists as publish_lists
     from exabench.bench.run_reranking import rerank as rerank
     from exabench.bench.scoring import score as score

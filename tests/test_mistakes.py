@@ -442,6 +442,7 @@ TASKS = [
         "exabench bench submit licences.toml --run mini=run.trec --board board",
         "licence and license disagree",
     ),
+    Mistake("parity with nothing", f"exabench parity {MODEL}", "give what serves the model"),
     Mistake("a word after doctor", "exabench doctor now", "unexpected extra argument (now)"),
 ]
 MISTAKES = [*MODELS, *TASKS, *COMMANDS, *SCORES, *BOARDS, *DATA, *TRAINING]

@@ -351,6 +351,8 @@ def test_no_command_lets_a_secret_of_the_environment_out(
         run("train", "list")
         run("train", "run", "toy.toml", "--to", "fitted", "--device", "cpu", "--owner", "tester")
         run("train", "publish", "fitted", "--repo", "tester/model")
+        asked = ("--endpoint", server.url, "--set", "server.api_key_env=MY_API_KEY")
+        run("parity", "start", *asked, "--task", "mini", status=1)
         run("parts")
         run("doctor", "--offline")
     assert any(f"Bearer {KEY}" in headers.values() for headers in server.headers)

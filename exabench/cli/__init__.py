@@ -13,6 +13,7 @@ from exabench.cli.data import data
 from exabench.cli.demo import demo
 from exabench.cli.doctor import doctor
 from exabench.cli.evaluate import evaluate, rerank
+from exabench.cli.parity import parity
 from exabench.cli.parts import parts
 from exabench.cli.train import train
 from exabench.core.errors import BadInput, ExabenchError, printable
@@ -52,7 +53,7 @@ def help_(context: click.Context, command: tuple[str, ...]) -> None:
     click.echo(found.get_help(of))
 
 
-for command in (evaluate, rerank, demo, data, train, bench, board, parts, doctor):
+for command in (evaluate, rerank, parity, demo, data, train, bench, board, parts, doctor):
     exabench.add_command(command)
 
 

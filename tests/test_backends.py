@@ -109,10 +109,13 @@ def test_what_a_backend_cannot_compute_is_refused_in_one_line(case, tmp_path):
     assert type(caught.value) is error and "\n" not in str(caught.value)
 
 
+STAGE = ("--set", "retriever.model=acme/none", "--set", "retriever.backend=onnx")
+
+
 def test_a_wrong_backend_is_told_on_the_command_line_before_a_model_is_read(capsys):
     assert main(["evaluate", "acme/none", "--task", "mini", "--set", "backend=faiss"]) == 2
     assert "choose from: onnx, openvino, torch" in capsys.readouterr().err
-    assert main(["evaluate", "unchanged", "--task", "mini", "--retriever", "dense", "--set", "retriever.backend=onnx"])
+    assert main(["evaluate", "unchanged", "--task", "mini", "--retriever", "dense", *STAGE]) == 2
     assert "choose from: faiss, torch" in capsys.readouterr().err
 
 

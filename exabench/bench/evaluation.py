@@ -337,8 +337,8 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
     """The options of the reranker of a submission of kind model, its model and revision among them.
 
     `strategy`, `template` and `precision` are descriptions where the part has no such option. Raises BadInput for a key
-    that is not its server's own and that the user did not allow, and for another backend than torch: whoever verifies a
-    result has torch, and no number of a board may depend on what else is installed.
+    that is not its server's own and that the user did not allow, and for another backend than torch: those who verify a
+    result have torch, and no number of a board may depend on what else is installed.
     """
     file = f"{submission.slug}.toml"
     check_keys(submission.options, file)

@@ -1,4 +1,4 @@
-"""ModelSpeed of one model on this machine, for each back-end and precision: latency, pairs per second, memory, agreement.
+"""Speed of one model on this machine, for each back-end and precision: latency, pairs per second, memory, agreement.
 
 Each combination is timed in a new process, so that neither what another one loaded nor its memory counts.
 """

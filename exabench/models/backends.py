@@ -1,7 +1,7 @@
 """Back-ends: an encoder that OpenVINO or ONNX Runtime computes on the CPU, in its torch model's place in a head.
 
 What is converted is the model that transformers loaded, with all of its weights, each time that it is loaded. Padding,
-batches and what is made of its output stay as they are, so scores differ from those of torch by rounding alone.
+batches and what is made of its output stay as they are, so scores differ from those of torch only by rounding.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_backend(backend: str, precision: str, devices: Sequence[str]) -> None:
 
 
 class ConvertedModel:
-    """A model of transformers that a back-end computes; it is called as the model itself is, without gradients.
+    """A model of transformers that a back-end computes; a call has the arguments of the model's own, and no gradients.
 
     Its only output has the name `output`, "logits" or "last_hidden_state". `config` is that of the model.
     """

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from exabench.bench.publishing import publish_lists as publish_lists
     from exabench.bench.run_reranking import rerank as rerank
     from exabench.bench.scoring import score as score
+    from exabench.bench.speed import speed as speed
     from exabench.bench.submitting import submit as submit
     from exabench.bench.verification import check as check, verify as verify
     from exabench.board.eval_results import push_results as push_results

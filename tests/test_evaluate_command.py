@@ -201,7 +201,7 @@ WRONG = [
     ("evaluate auto --task mini", "reranker auto needs a model"),
     ("evaluate empty --reranker nope --task mini", "unknown reranker 'nope'"),
     ("evaluate empty --reranker cross_encoder --task mini --set max_lenght=9", "has no option 'max_lenght'"),
-    ("evaluate cross_encoder --task mini", "reranker cross_encoder needs model (text); its options: batch_tokens"),
+    ("evaluate cross_encoder --task mini", "reranker cross_encoder needs model (text); its options: backend"),
     ("evaluate monot5 --task mini --set model=a/b --set strategy=nope", "choose from: difference, first_token, log_l"),
     ("evaluate monot5 --task mini --set model=a/b --set template=nope", "must name {query} and {passage}, each once"),
     ("evaluate rankt5 --task mini --set model=a/b --set max_length=-3", "max_length must be a whole number from 0 on"),

@@ -162,7 +162,7 @@ def test_a_part_says_what_it_is_and_every_option_has_a_type_a_meaning_and_a_chec
     ("make", "name", "told", "message"),
     [
         (exabench.reranker, "monot6", {}, "unknown reranker 'monot6'; did you mean monot5"),
-        (exabench.reranker, "monot5", {}, "monot5 needs model .text.; its options: answers, batch_tokens"),
+        (exabench.reranker, "monot5", {}, "monot5 needs model .text.; its options: answers, backend, batch_tokens"),
         (exabench.reranker, "monot5", {"model": "no/such/folder/here"}, "is neither a folder nor a Hub id"),
         (exabench.reranker, "listwise", {"model": "some/llm"}, "choose an engine, as in teacher=openai"),
         (exabench.reranker, "listwise", {"teacher": "gpt"}, "unknown teacher 'gpt'"),

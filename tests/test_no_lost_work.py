@@ -22,7 +22,7 @@ ONLY_PRINT = {
     *("help", "doctor", "parity", "parts"),
     *("data list", "data show", "data audit", "data diff", "data card", "data verify"),
     *("data cost", "data record", "train list", "bench tasks", "bench score", "bench compare", "bench verify"),
-    *("bench pending", "board check"),
+    *("bench speed", "bench pending", "board check"),
     "board serve",  # it builds the pages as `board build` does
 }
 QUICK = (

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from exabench.core.errors import BadInput, CannotWrite, UnknownName
-from exabench.core.parallel import map_unordered
+from exabench.core.errors import BadInput, CannotWrite, OutsideFailed, UnknownName
+from exabench.core.parallel import map_unordered, run_alone
 
 
 @settings(max_examples=6)
@@ -123,3 +123,21 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.1)
+
+
+def process_of(item: str) -> int:
+    if item == "refused":
+        raise BadInput("no such item")
+    if item == "killed":
+        os._exit(9)
+    return os.getpid()
+
+
+def test_what_runs_alone_has_a_new_process_each_time_and_its_errors_arrive() -> None:
+    numbers = {run_alone(process_of, item).get() for item in ("one", "other")}
+    assert len(numbers) == 2 and os.getpid() not in numbers
+    assert not any(Path(f"/proc/{number}").exists() for number in numbers), "which have ended"
+    with pytest.raises(BadInput, match="no such item"):
+        run_alone(process_of, "refused").get()
+    with pytest.raises(OutsideFailed, match="killed: the process died"):
+        run_alone(process_of, "killed").get()

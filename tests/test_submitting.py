@@ -385,6 +385,11 @@ OPTIONS = {
     "a program's": (MODEL, 'progress = "x"', "has no option 'progress'"),
     "no teacher": ({**MODEL, "reranker": "listwise"}, "words = 3", "needs a language model: choose an engine"),
     "a teacher's": ({**MODEL, "reranker": "listwise"}, 'teacher = { part = "openai", x = 1 }', "teacher openai .*'x'"),
+    "another backend": (
+        {**MODEL, "reranker": "cross_encoder"},
+        'backend = "openvino"',
+        "a board scores with torch, not with openvino; remove options.backend",
+    ),
     "an api's": (API, 'timeout = "long"', "reranker endpoint: timeout must be a number"),
     "a chat's": (CHAT, "teacher = { temprature = 1 }", "teacher openai has no option 'temprature'"),
     "a chat's own": (CHAT, "style = 3", 'reranker listwise: style must be "rankgpt" or "lrl"'),

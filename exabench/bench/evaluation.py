@@ -30,6 +30,7 @@ from exabench.core.options import accepts
 from exabench.core.parallel import run_items
 from exabench.hub.client import local_model, model_folder
 from exabench.measure.runs import read_run
+from exabench.models.values import TORCH
 from exabench.parts.assembly import reranker as reranker_of
 from exabench.parts.rerankers import RERANKERS, Reranker
 from exabench.parts.reranking import PairProgress
@@ -336,9 +337,15 @@ def reranker_options(submission: Submission) -> dict[str, Any]:
     """The options of the reranker of a submission of kind model, its model and revision among them.
 
     `strategy`, `template` and `precision` are descriptions where the part has no such option. Raises BadInput for a key
-    that is not its server's own and that the user did not allow.
+    that is not its server's own and that the user did not allow, and for another backend than torch: those who verify a
+    result have torch, and no number of a board may depend on what else is installed.
     """
-    check_keys(submission.options, f"{submission.slug}.toml")
+    file = f"{submission.slug}.toml"
+    check_keys(submission.options, file)
+    backend = submission.options.get("backend", TORCH)
+    if backend != TORCH:
+        wrong = f"a board scores with {TORCH}, not with {printable(str(backend))}"
+        raise BadInput(f"{wrong}; remove options.backend", file=file)
     options = {}
     known = accepts(RERANKERS[submission.reranker])
     for name in OPTION_KEYS:

@@ -38,6 +38,7 @@ from exabench.cli._command import (
     table,
     to_option,
 )
+from exabench.cli.evaluate import device_option, reranker_option, reranker_options
 from exabench.core.errors import BadInput, CheckFailed, ExabenchError, plural
 from exabench.core.files import only_writer
 from exabench.core.recipe import override
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from exabench.bench.evaluation import Work
     from exabench.bench.ledger import Ledger
     from exabench.bench.scoring import ScoreTable
+    from exabench.bench.speed import ModelSpeed
     from exabench.core.nouns import Measurement, Result
 
 task_option = click.option(
@@ -453,6 +455,74 @@ def _differences_by_query(one: TaskComparison, several: bool) -> str:
     if several:
         names = one.systems
     return table((one.task, *names, "A - B"), lines)
+
+
+@bench.command(
+    examples=(
+        "exabench bench speed cross-encoder/ms-marco-MiniLM-L6-v2",
+        "exabench bench speed my-model --backend torch --backend openvino --precision float32 --precision bfloat16",
+        "exabench bench speed my-model --task scifact --passages 50 --repeat 20",
+    )
+)
+@click.argument("model", help="A Hub id, a folder or pypi:<package>.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    help="Who computes the model: torch, openvino or onnx; repeatable.  [default: all that are installed]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=("float32",),
+    help="Number format of the weights; repeatable.  [default: float32]",
+)
+@click.option("--passages", type=Count(min=1), default=100, show_default=True, help="Passages for each query.")
+@click.option("--repeat", type=Count(min=1), default=10, show_default=True, help="Queries that are timed.")
+@click.option(
+    "--task",
+    default="mini",
+    show_default=True,
+    shell_complete=completing(known_tasks),
+    help="The task whose queries and passages are read.",
+)
+@reranker_option
+@device_option
+@set_option
+@data_option
+@board_option
+def speed(model: str, pairs: tuple[str, ...], devices: tuple[str, ...], **choices: Any) -> None:
+    """Time MODEL on this machine, by every backend that is installed.
+
+    Prints the median and the 95th percentile of the time of one query, the pairs per second of many, the most memory,
+    the time to load, and how far the order of the passages is that of torch in float32 (Kendall's tau). Each
+    combination of backend and precision runs in a new process.
+    """
+    from exabench.bench.speed import speed
+
+    options = reranker_options(pairs, devices, None)
+    with progress("speed") as report:
+        found = speed(model, progress=report, **choices, **options)
+    header = "backend|precision|p50 ms|p95 ms|pairs/s|peak MiB|load s|tau".split("|")
+    text = table(header, [_cells_of_speed(row) for row in found.rows], left=2)
+    timing = found.rows[0].timing
+    queries = plural(timing.sample, "query", "queries")
+    text += f"\n{queries} of {found.task} with {plural(found.passages, 'passage')} each, on {timing.hardware}"
+    answer(found.as_json(), text, *(f"not timed: {line}" for line in found.refused))
+
+
+def _cells_of_speed(row: ModelSpeed) -> list[str]:
+    """A line of the table; what is not known is left out."""
+    timing = row.timing
+    memory = ""
+    if row.memory is not None:
+        memory = f"{row.memory / 2**20:,.0f}"
+    agreement = ""
+    if row.tau is not None:
+        agreement = f"{row.tau:.4f}"
+    times = [f"{timing.p50 * 1000:,.0f}", f"{timing.p95 * 1000:,.0f}", f"{timing.pairs_per_second:,.1f}"]
+    return [row.backend, row.precision, *times, memory, f"{row.loading:.1f}", agreement]
 
 
 @bench.command(

@@ -30,6 +30,7 @@ SHARED_MEANINGS = {
     "answers": "The model's answers, the relevant one first; default: those of its model family.",
     "b": "BM25's b: the strength of length normalisation, from 0 to 1.",
     "batch_tokens": "Tokens in one batch, including padding; 0: the device's default.",
+    "backend": "Who computes the model on a CPU: torch, openvino or onnx; the others compute only encoders.",
     "cache": "Cache folder; empty: EXABENCH_CACHE or the user's cache folder.",
     "device": "Device, as in torch (cuda:0, cpu); empty: a GPU if there is one.",
     "devices": "Devices, as in torch, with one worker each; empty: all GPUs, else the CPU.",

@@ -2,7 +2,8 @@
 
 `map_unordered` is for pure functions over data that this process holds: forked processes inherit it, nothing is copied.
 `run_items` is for work that needs something loaded (a model, a teacher): in spawned processes, one for each GPU, or in
-the actors of a Ray cluster, behind the same call.
+the actors of a Ray cluster, behind the same call. `run_alone` is for what must be measured: in a process that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -199,6 +200,24 @@ def run_items(
     finally:
         for worker in pool:
             worker.stop()
+
+
+def run_alone(function: Callable[[_Given], _Got], item: _Given) -> Outcome:
+    """Run `function` on one item in a new process, which ends with it: its memory and its time are its own.
+
+    Function and item must be picklable; the process sees every GPU. Where it dies, the error is OutsideFailed.
+    """
+    worker = _process(partial(_same, function), None)
+    try:
+        return worker.run(item).result()
+    except worker.died as error:
+        return Outcome(error=OutsideFailed(f"{item}: the process died ({_last_line(error)})"))
+    finally:
+        worker.stop()
+
+
+def _same(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return function
 
 
 class _Runner:

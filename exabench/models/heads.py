@@ -23,6 +23,7 @@ from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.hub.client import model_folder
+from exabench.models.backends import ConvertedModel, check_backend, convert
 from exabench.models.batches import pad_rows
 from exabench.models.bidirectional import LlamaBidirectionalConfig, register
 from exabench.models.devices import devices_of, on_device
@@ -38,7 +39,7 @@ from exabench.models.loading import (
 )
 from exabench.models.modules import PairSettings, is_modular, load_modules, pair_settings, save_modules, scores_of
 from exabench.models.templates import ModelInput
-from exabench.models.values import INT8, PRECISIONS
+from exabench.models.values import INT8, PRECISIONS, TORCH
 
 IGNORED = -100
 """The target id of a place behind the last target, as transformers has it."""
@@ -138,6 +139,8 @@ class Head(ABC):
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
+        if isinstance(self.model, ConvertedModel):  # which runs on the CPU alone
+            return self
         model = on_device(self.model, device)
         if model is self.model:
             return self
@@ -432,10 +435,13 @@ class DualHead(Head):
 
 def _types_of(model: Any, types: Tensor | None) -> dict[str, Tensor]:
     """The token types as a model takes them: RoBERTa has a row for one type alone, and ModernBERT takes none."""
-    known = getattr(model.config, "type_vocab_size", 0) or 0
-    if types is None or known < 2:
+    if types is None or not _reads_types(model):
         return {}
     return {"token_type_ids": types}
+
+
+def _reads_types(model: Any) -> bool:
+    return (getattr(model.config, "type_vocab_size", 0) or 0) >= 2
 
 
 def _linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -473,6 +479,8 @@ KINDS: dict[str, tuple[Any, type[Head], Sequence[str], str]] = {
     "decoder": (transformers.AutoModelForCausalLM, Decoder, ("decoder", UNKNOWN), "a Llama"),
     "encoder": (transformers.T5EncoderModel, Encoder, ("encoder",), "the encoder of a T5"),
 }
+_CONVERTED = {"classifier": "logits", "modular": "last_hidden_state"}
+"""The kinds of which a back-end other than torch computes the model, and the model's output that is read."""
 ANY_LENGTH = 1 << 20  # relative positions: a T5 reads what memory holds
 
 
@@ -490,6 +498,7 @@ class Loaded:
     parameters: int
     precision: str
     devices: tuple[str, ...]
+    backend: str = TORCH
 
     def only(self, rows: tuple[int, ...]) -> Loaded:
         """The same, computing only these rows of the vocabulary; they are the columns of the logits then."""
@@ -499,14 +508,16 @@ class Loaded:
 class Options(TypedDict, total=False):
     """The options of every reranker on the engine, apart from its model: how it is read, kept and scored with.
 
-    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `fields` of a passage, `max_length` in
-    tokens (0: 512 or what the model holds), `batch_tokens` for each forward, `scores`: folder of the score store,
-    `progress`: called with pairs as they are scored.
+    `revision` is as in hub.model_folder, one worker runs on each of `devices`; `backend` is who computes the model
+    (one of values.MODEL_BACKENDS); `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds),
+    `batch_tokens` for each forward, `scores`: folder of the score store, `progress`: called with pairs as they are
+    scored.
     """
 
     revision: str
     precision: str
     devices: Sequence[str]
+    backend: str
     lock: str | Path | None
     fields: Sequence[str]
     max_length: int
@@ -520,23 +531,35 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
 
     `kind` is seq2seq, classifier (which may be made of modules), decoder, or encoder (a T5 encoder with one dense
     layer); `precision` float32, bfloat16, float16, or int8 (linear layers of a model on the CPU). Without devices:
-    every GPU, else (and in int8) the CPU. Of the options those of scoring are not looked at. Raises BadInput, in one
-    line, for a folder without tokenizer, another architecture, weights that are missing or damaged, or more than two
-    labels.
+    every GPU, else (and in int8, and by another backend than torch) the CPU. Of the options those of scoring are not
+    looked at. Raises BadInput, in one line, for a folder without tokenizer, another architecture, weights that are
+    missing or damaged, more than two labels, or what the backend does not compute.
     """
     precision = options.get("precision", "float32")
     known = (*PRECISIONS, INT8)
     if precision not in known:
         raise UnknownName("precision", precision, known)
-    devices = devices_of(options.get("devices", ()), precision)
+    backend = options.get("backend") or TORCH
+    asked = options.get("devices", ())
+    if backend != TORCH:
+        asked = asked or ("cpu",)
+    check_backend(backend, precision, asked)
+    devices = devices_of(asked, precision)
     folder = model_folder(model, options.get("revision", ""), options.get("lock"))
     if kind == "classifier":
         kind = _kind_of_classifier(folder.path)
     model_class, head_class, families, what = KINDS[kind]
     shape = read_shape(folder, families, what)
+    if backend != TORCH and kind not in _CONVERTED:
+        raise _not_converted(backend, what, folder)
+    if backend != TORCH and shape is not None and shape.family == "decoder":
+        raise _not_converted(backend, "a decoder", folder)
+    dtype = DTYPES.get(precision, torch.float32)
+    if backend != TORCH:  # it is given float32, and computes in `precision`
+        dtype = torch.float32
     with loading(folder, what):
         tokenizer = tokenizer_of(folder)
-        loaded = weights_of(model_class, folder, what, DTYPES.get(precision, torch.float32))
+        loaded = weights_of(model_class, folder, what, dtype)
         check_vocabulary(tokenizer, loaded, folder)
         if kind == "classifier" and loaded.config.num_labels > 2:
             raise BadInput(f"has {loaded.config.num_labels} labels; a reranker has one or two", file=folder.path)
@@ -551,9 +574,23 @@ def load(model: str, kind: str, **options: Unpack[Options]) -> Loaded:
         if isinstance(head, Modular):
             parameters += sum(tensor.numel() for tensor in head.modules.parameters())
             head.modules.to(devices[0])
-        placed = quantise(loaded, devices[0]) if precision == INT8 else loaded.to(devices[0])
+        if backend != TORCH:
+            if isinstance(getattr(loaded, "score", None), nn.Linear):
+                raise _not_converted(backend, "a decoder", folder)
+            output = _CONVERTED[kind]
+            types = _reads_types(loaded)
+            placed = convert(loaded, backend, output=output, types=types, precision=precision, workers=len(devices))
+        elif precision == INT8:
+            placed = quantise(loaded, devices[0])
+        else:
+            placed = loaded.to(devices[0])
         head = replace(head, model=placed)
-    return Loaded(folder, tokenizer, head, shape, parameters, precision, devices)
+    return Loaded(folder, tokenizer, head, shape, parameters, precision, devices, backend)
+
+
+def _not_converted(backend: str, what: str, folder: ModelFolder) -> BadInput:
+    wrong = f"backend {backend} computes the encoders that cross_encoder reads, not {what}"
+    return BadInput(f"{wrong}; use backend {TORCH}", file=folder.path)
 
 
 def _kind_of_classifier(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Unpack
 
+from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.adapters import has_adapter
 from exabench.models.costs import usage_of
@@ -13,6 +14,7 @@ from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import Template
+from exabench.models.values import TORCH
 
 
 class Pointwise:
@@ -54,6 +56,8 @@ class Pointwise:
         }
         if has_adapter(loaded.folder.path):  # which earlier versions left out where peft was not installed
             scored_by["adapter"] = "merged"
+        if loaded.backend != TORCH:  # which earlier versions, where all was torch, left out
+            scored_by["backend"] = loaded.backend
         self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(fields)}
         function = STRATEGIES[strategy]()
         self._engine = Engine(
@@ -83,8 +87,13 @@ class Pointwise:
             yield scores, usage_of(self._shape, tokens, written, rows=self._rows, **counts)
 
     def learner(self) -> Learner:
-        """Its model, to be fitted: what it learns is what this reranker scores by."""
+        """Its model, to be fitted: what it learns is what this reranker scores by.
+
+        Raises BadInput where torch does not compute it.
+        """
         engine = self._engine
+        if engine.loaded.backend != TORCH:
+            raise BadInput(f"a model of backend {engine.loaded.backend} cannot be trained; use backend {TORCH}")
         return Learner(
             engine.loaded,
             engine.template,

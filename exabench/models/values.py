@@ -14,3 +14,8 @@ VECTORS = ("float32", "float16")
 
 BACKENDS = ("torch", "faiss")
 """Who compares vectors."""
+
+TORCH = "torch"
+
+MODEL_BACKENDS = (TORCH, "openvino", "onnx")
+"""Who computes a model."""

@@ -18,7 +18,15 @@ from exabench.core.shelf import Shelf
 from exabench.models.families import families, family_named
 from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import FIELDS, fields_named
-from exabench.models.values import BACKENDS, INT8, POOLINGS, PRECISIONS, SIMILARITIES, VECTORS
+from exabench.models.values import (
+    BACKENDS,
+    INT8,
+    MODEL_BACKENDS,
+    POOLINGS,
+    PRECISIONS,
+    SIMILARITIES,
+    VECTORS,
+)
 from exabench.parts.recognition import AUTO, choose_reranker
 from exabench.parts.replies import CachedTeacher, Replies
 from exabench.parts.rerankers import RERANKERS, Reranker
@@ -153,8 +161,9 @@ _CHOICES: Mapping[str, Collection[str]] = {
     "pooling": POOLINGS,
     "similarity": SIMILARITIES,
     "vectors": VECTORS,
-    "backend": BACKENDS,
 }
+_BACKENDS: Mapping[str, Collection[str]] = {"reranker": MODEL_BACKENDS, "retriever": BACKENDS}
+"""The choices of `backend`, by kind of part: a first stage says by it who compares vectors."""
 
 
 def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mapping[str, Shelf] = SLOTS) -> None:
@@ -172,7 +181,7 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
         refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
     if shelf.kind in ("reranker", "retriever", "teacher"):
-        check_values(options, name)
+        check_values(options, name, shelf.kind)
     part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
@@ -189,13 +198,14 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
             check_part(inner, inner_name, own, slots)
 
 
-def check_values(options: Mapping[str, Any], part: str) -> None:
+def check_values(options: Mapping[str, Any], part: str, kind: str = "reranker") -> None:
     """Refuse values that no model could take: before a part is imported, or its model looked up.
 
-    `part` is its name, empty where it is not known yet. Values of another type are left to `check`. Raises UnknownName,
-    BadInput.
+    `part` is its name, empty where it is not known yet, and `kind` that of its shelf. Values of another type are left
+    to `check`. Raises UnknownName, BadInput.
     """
-    for name, choices in _CHOICES.items():
+    all_choices = {**_CHOICES, "backend": _BACKENDS.get(kind, ())}
+    for name, choices in all_choices.items():
         value = options.get(name)
         if isinstance(value, str) and value and value not in choices:  # an empty one leaves it to the model
             raise UnknownName(name, value, choices)

@@ -239,7 +239,7 @@ def _projection(place: Path) -> torch.Tensor:
             if "linear.weight" in weights.keys():  # noqa: SIM118 - it is no mapping
                 matrix: torch.Tensor = weights.get_tensor("linear.weight").float()
                 return matrix
-    raise BadInput("has no linear.weight, which makes vectors of states: it is no whole ColBERT", file=place)
+    raise BadInput("has no linear.weight, the last matrix: the folder is not a whole ColBERT", file=place)
 
 
 def _expansion_of(transformer: Any, query_length: int, place: Path) -> dict[str, Any] | None:

@@ -31,10 +31,10 @@ SIMILARITIES = ("maxsim", "meanmaxsim")
 class MultiVectorSettings:
     """How a folder of a late-interaction model is read; `why` is what in it says that it is one.
 
-    `prompts` are those of "query" and "document"; `markers` those of them that begin with a token of their own.
-    `transformer` are settings of the Transformer, under those of its own file. `skipped` are the words of passages
-    that are compared with nothing, None where a module of the folder says them. `has_projection`: is the last matrix
-    among the encoder's own weights, as of an original ColBERT?
+    `prompts` are those of "query" and "document"; `markers` the starts of them that may each be one token.
+    `transformer` are settings of the Transformer, which those in its file override. `skipped` are the words of passages
+    that are left out of a comparison, None where a module of the folder lists them. `has_projection`: is the last
+    matrix among the encoder's weights, as in an original ColBERT?
     """
 
     why: str

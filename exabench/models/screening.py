@@ -171,10 +171,10 @@ MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout
 """The modules that exabench loads."""
 
 OF_LATE_INTERACTION = ("MultiVectorMask", "HierarchicalTokenPooling")
-"""Modules of late-interaction models alone, which give a text many vectors."""
+"""Modules that only late-interaction models have, which give a text many vectors."""
 
 COLBERT = "HF_ColBERT"
-"""The architecture that an original ColBERT names, which is no class of transformers: its encoder is read as one."""
+"""The architecture that an original ColBERT names. transformers has no such class; only the encoder is read by it."""
 
 ACTIVATIONS = tuple("ELU GELU Hardswish Identity LeakyReLU Mish ReLU SELU SiLU Sigmoid Softplus Tanh".split())
 """The activations of a Dense module that exabench loads."""

@@ -166,11 +166,12 @@ class LateInteractionRetriever:
         needed = passages * tokens * each / 1e9
         if needed > self._gigabytes:
             what = f"the vectors of {plural(passages, 'passage')} would take about {needed:,.1f} GB"
-            raise BadInput(
-                f"{what} ({tokens:.0f} vectors of {each} bytes each), and a search reads all of them: rerank another "
-                "first stage's list with the reranker late_interaction, keep half with --set vectors=float16, or allow "
-                f"more than {self._gigabytes:g} with --set gigabytes={np.ceil(needed):.0f}"
-            )
+            why = f"{tokens:.0f} vectors of {each} bytes each, and a search reads all of them"
+            ways = ["rerank another first stage's list with the reranker late_interaction"]
+            if self._kept_as.itemsize > 2:
+                ways.append("halve them with --set vectors=float16")
+            ways.append(f"allow more than {self._gigabytes:g} with --set gigabytes={np.ceil(needed):.0f}")
+            raise BadInput(f"{what} ({why}): {', or '.join(ways)}")
 
     def _rescore(
         self, queries: Sequence[np.ndarray], shard: Shard, numbers: np.ndarray, rows: np.ndarray

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,35 @@ VECTORS_AT_ONCE = 16_384
 _WHAT = "a late-interaction model"
 _TASKS = {"query": "query", "passage": "document"}
 """The sides, and what modules of sentence-transformers call them."""
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """How a query is filled up: with `token`, to `length` tokens, which all queries have where that `is_width`.
+
+    What is filled in is compared as other tokens are; the encoder may attend to it or not.
+    """
+
+    length: int
+    token: int
+    is_attended: bool
+    is_width: bool
+
+    def fill_up(self, batch: Batch) -> Batch:
+        """A batch of queries, padded at the end, with every query filled up."""
+        some, features = batch
+        missing = max(0, self.length - features["input_ids"].shape[1])
+        filled = {}
+        for name, values in features.items():
+            filled[name] = torch.nn.functional.pad(values, (0, missing))
+        # Padding behind that length belongs to a longer query of the batch, and stays padding.
+        attended = filled["attention_mask"]
+        added = (attended == 0) & (torch.arange(attended.shape[1]) < self.length)
+        filled["input_ids"] = filled["input_ids"].masked_fill(added, self.token)
+        filled["query_expansion_positions"] = added  # the name that MultiVectorMask looks for
+        if self.is_attended:
+            filled["attention_mask"] = attended.masked_fill(added, 1)
+        return some, filled
 
 
 class TokenVectors:
@@ -85,14 +115,16 @@ class TokenVectors:
             self.modules.eval().requires_grad_(False)
             self.width = int(self.modules.get_embedding_dimension())
             self.tokenizer = transformer.tokenizer
-            self._expansion = _expansion_of(transformer, query_length, folder.path)
+            self._filling = _filling_of(transformer, query_length, folder.path)
+
+            # Lengths. A query that is filled up has one at least; where each is as wide as the others, one at most too.
             wanted = {"query": query_length or transformer.query_length or 0}
             wanted["passage"] = max_length or transformer.document_length or 0
             self.shortest = {"query": 0, "passage": 0}
-            if self._expansion is not None:
-                least = self._expansion["length"]
+            if self._filling is not None:
+                least = self._filling.length
                 self.shortest["query"] = least
-                if self._expansion["strategy"] == "fixed":
+                if self._filling.is_width:
                     wanted["query"] = least
                 elif wanted["query"]:
                     wanted["query"] = max(wanted["query"], least)
@@ -127,13 +159,14 @@ class TokenVectors:
         Batches that are in `store` are not computed, and those that are computed are kept there.
         """
         batches = padded_batches(self.tokenizer, rows, self._batch_tokens)
-        if side == "query" and self._expansion is not None:
-            batches = map(self._fill_up, batches)
+        if side == "query" and self._filling is not None:
+            batches = map(self._filling.fill_up, batches)
 
         def encode(modules: Any, features: Mapping[str, Any]) -> torch.Tensor:
             encoded = modules(dict(features), task=_TASKS[side])
             compared = encoded["attention_mask"].bool()
             vectors = encoded["token_embeddings"][compared].float()
+            # One array, as the store keeps one for each batch: how many vectors each text has, then all of them.
             return torch.cat([compared.sum(1).float(), vectors.reshape(-1)])
 
         vectors = [np.zeros((0, self.width), np.float32)] * len(rows)
@@ -169,6 +202,7 @@ class TokenVectors:
         The vectors of all queries `[vectors, width]`, and of all passages, stand one behind the other; the counts say
         how many each has.
         """
+        # A maximum over each passage's rows needs no padding, which passages of all lengths would have much of.
         lengths = torch.from_numpy(passage_counts).to(passages.device)
         products = passages @ queries.T
         best = torch.segment_reduce(products, "max", lengths=lengths, axis=0)
@@ -178,26 +212,6 @@ class TokenVectors:
         if self.similarity == "meanmaxsim":
             scores = scores / of_queries.clamp(min=1)[:, None]
         return scores
-
-    def _fill_up(self, batch: Batch) -> Batch:
-        """A batch of queries with mask tokens up to the width that each of them has at least.
-
-        They are compared as other tokens are; whether the encoder attends to them is the folder's to say.
-        """
-        assert self._expansion is not None
-        some, features = batch
-        length = self._expansion["length"]
-        missing = max(0, length - features["input_ids"].shape[1])
-        filled = {}
-        for name, values in features.items():
-            filled[name] = torch.nn.functional.pad(values, (0, missing))
-        attended = filled["attention_mask"]
-        added = (attended == 0) & (torch.arange(attended.shape[1]) < length)
-        filled["input_ids"] = filled["input_ids"].masked_fill(added, self._expansion["id"])
-        filled["query_expansion_positions"] = added
-        if self._expansion["attend"]:
-            filled["attention_mask"] = attended.masked_fill(added, 1)
-        return some, filled
 
 
 def _load_modules(place: Path, settings: MultiVectorSettings, dtype: torch.dtype) -> list[Any]:
@@ -242,21 +256,22 @@ def _projection(place: Path) -> torch.Tensor:
     raise BadInput("has no linear.weight, the last matrix: the folder is not a whole ColBERT", file=place)
 
 
-def _expansion_of(transformer: Any, query_length: int, place: Path) -> dict[str, Any] | None:
-    """How queries are filled up: `strategy`, `attend`, `length` and the `id` of the token; None where they are not."""
+def _filling_of(transformer: Any, query_length: int, place: Path) -> _Filling | None:
+    """How queries are filled up, None where they are not; `query_length` is a width that was asked for, or 0."""
     own = transformer.query_expansion
     if own is None:
         return None
     tokenizer = transformer.tokenizer
     if tokenizer.padding_side != "right":
         raise BadInput("fills queries up in front of their text, which is not supported", file=place)
-    expansion = dict(own)
-    if query_length and own["strategy"] == "fixed":
-        expansion["length"] = query_length
+    is_width = own["strategy"] == "fixed"
+    length = own["length"]
+    if query_length and is_width:
+        length = query_length
+    # A decoder has no mask token: its last one takes the place.
+    token = tokenizer.mask_token_id
     if own["token"] is not None:
-        expansion["id"] = tokenizer.convert_tokens_to_ids(own["token"])
-    elif tokenizer.mask_token_id is not None:
-        expansion["id"] = tokenizer.mask_token_id
-    else:
-        expansion["id"] = tokenizer.eos_token_id
-    return expansion
+        token = tokenizer.convert_tokens_to_ids(own["token"])
+    elif token is None:
+        token = tokenizer.eos_token_id
+    return _Filling(int(length), int(token), is_attended=own["attend"], is_width=is_width)

@@ -72,6 +72,7 @@ def multi_vector_settings(folder: Path) -> MultiVectorSettings | None:
     for key in _OF_PYLATE:
         if key in of_model:
             return _of_pylate(of_model, f"{OF_MODEL} says {key}, as PyLate writes it")
+    # Converted by PyLate or sentence-transformers it may keep its architecture, and has modules instead.
     architectures = settings_in(folder / "config.json").get("architectures")
     if isinstance(architectures, list) and COLBERT in architectures and not (folder / "modules.json").is_file():
         return _of_colbert(folder)
@@ -80,6 +81,7 @@ def multi_vector_settings(folder: Path) -> MultiVectorSettings | None:
 
 def _of_pylate(of_model: Mapping[str, Any], why: str) -> MultiVectorSettings:
     prompts = dict(_table(of_model.get("prompts")))
+    # A mark stands before the prompt, and older versions wrote it there as well.
     markers = {}
     for side in ("query", "document"):
         if f"{side}_prefix" in of_model:
@@ -98,7 +100,7 @@ def _of_pylate(of_model: Mapping[str, Any], why: str) -> MultiVectorSettings:
             transformer.pop("query_length", _QUERY_LENGTH), of_model.get("attend_to_expansion_tokens")
         )
     skipped = of_model.get("skiplist_words")
-    if skipped is None:
+    if skipped is None:  # PyLate leaves out punctuation unless it is told otherwise
         skipped = list(string.punctuation)
     return MultiVectorSettings(
         why=why, prompts=prompts, markers=markers, transformer=transformer, skipped=list(map(str, skipped))
@@ -112,6 +114,7 @@ def _of_colbert(folder: Path) -> MultiVectorSettings:
         "query": f"{saved.get('query_token_id') or _MARKERS['query']} ",
         "document": f"{saved.get('doc_token_id') or _MARKERS['document']} ",
     }
+    # Each query of ColBERT is filled up: its settings say only to which length.
     length = saved.get("query_maxlen") or _QUERY_LENGTH
     transformer = {"query_expansion": _filled_to(length, saved.get("attend_to_mask_tokens"))}
     if saved.get("doc_maxlen") is not None:

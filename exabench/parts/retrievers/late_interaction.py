@@ -147,6 +147,7 @@ class LateInteractionRetriever:
 
     def _encode_shard(self, ids: Sequence[str], texts: Sequence[str]) -> dict[str, np.ndarray]:
         encoder = self._encoder
+        # Tokens are counted before any is encoded, which takes a thousand times as long.
         rows = encoder.tokenise(texts, "passage")
         self._read += len(rows)
         self._tokens += sum(map(len, rows))
@@ -177,6 +178,7 @@ class LateInteractionRetriever:
         self, queries: Sequence[np.ndarray], shard: Shard, numbers: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
         """The final scores of pairs of a query and a row, computed again: summed in double."""
+        # Only the rows that were found are read from disk.
         vectors = self._index.read(shard, "vectors")
         ends = np.cumsum(self._index.read(shard, "counts"))
         starts = np.concatenate([[0], ends[:-1]])

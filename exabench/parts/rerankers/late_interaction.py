@@ -20,10 +20,11 @@ WINDOW = 1_024  # pairs whose texts are encoded together: a passage has some hun
 class LateInteraction(EncodedApart):
     """A score is the sum, over the vectors of a query, of the largest product with a vector of the passage.
 
-    Modules, prompts, similarity (MaxSim, or its mean over the query) and lengths are the folder's own;
-    `query_prompt`, `passage_prompt`, `query_length` and `max_length` (of passages) change them. Queries are filled with
-    mask tokens, and signs of passages are left out, as the folder says. A text too long loses its end. `scores` is the
-    folder in which `score_many` keeps the vectors of passages, so that a stopped run resumes: some 100 kB for each.
+    Modules, prompts, similarity (MaxSim, or its mean over the query) and lengths are the folder's own unless they are
+    given. `query_length`: tokens of a query at most, and the width to which queries are filled up with mask tokens if
+    the folder fills them up; 0: the folder's. `max_length`: tokens of a passage at most; 0: the folder's. A text too
+    long loses its end. `scores` is the folder in which `score_many` keeps the vectors of passages, so that a stopped
+    run resumes: some 100 kB for each.
     """
 
     def __init__(

@@ -29,11 +29,11 @@ QUERIES_AT_ONCE = 32
 class LateInteractionRetriever:
     """A vector for each token of each passage, and MaxSim over all of them (no approximate index).
 
-    `model` is a folder, `pypi:<package>` or a Hub id, read as the reranker `late_interaction` reads it: prompts,
-    `query_length` and `max_length` (of passages) are the folder's own unless they are given. `vectors` is the dtype
-    kept on disk below `cache`. A search reads all of them, so a collection whose vectors would take more than
-    `gigabytes` is refused. A score is summed in double precision and rounded once: neither the order of queries nor
-    that of passages changes it.
+    A model is read as the reranker `late_interaction` reads it. `query_length`: tokens of a query at most, and the
+    width to which queries are filled up if the folder fills them up; 0: the folder's. `max_length`: tokens of a passage
+    at most; 0: the folder's. `vectors` is the dtype kept on disk below `cache`. A search reads all vectors, so a
+    collection whose vectors would take more than `gigabytes` is refused. A score is summed in double precision and
+    rounded once: neither the order of queries nor that of passages changes it.
     """
 
     whole = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import string
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +16,9 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import save_file
-from sentence_transformers import CrossEncoder
+from sentence_transformers import CrossEncoder, MultiVectorEncoder
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
 from tokenizers import (
     Regex,
@@ -264,6 +267,78 @@ def modular_folder(folder: Path, kind: str = "modernbert", *, pooling: str = "cl
     ]
     CrossEncoder(modules=modules, device="cpu", **more).save_pretrained(str(folder), create_model_card=False)
     return folder
+
+
+def late_folder(
+    folder: Path,
+    kind: str = "bert",
+    *,
+    expansion: dict[str, Any] | None = None,
+    skipped: tuple[str, ...] = tuple(string.punctuation),
+    more: tuple[Any, ...] = (),
+    seed: int = 0,
+    lengths: dict[str, int] | None = None,
+    **settings: Any,
+) -> Path:
+    """A late-interaction model, as sentence-transformers saves one: 8 numbers for each token."""
+    encoder = encoder_folder(folder.with_name(f"{folder.name}-encoder"), kind, seed=seed)
+    torch.manual_seed(seed)
+    projection = Dense(32, 8, bias=False, activation_function=None, module_input_name="token_embeddings")
+    modules = [Transformer(str(encoder), query_expansion=expansion, **(lengths or {})), projection]
+    modules += [MultiVectorMask(skiplist_words=list(skipped)), Normalize("token_embeddings"), *more]
+    MultiVectorEncoder(modules=modules, device="cpu", **settings).save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
+def pylate_folder(folder: Path, **settings: Any) -> Path:
+    """A late-interaction model as PyLate saves it: a transformer, a Dense of its own, and the rest among the settings.
+
+    The tokenizer has a token for each of its two marks.
+    """
+    late_folder(folder, lengths={})
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    vocabulary = len(tokenizer)
+    tokenizer.add_tokens(["[Q] ", "[D] "])
+    model = transformers.AutoModel.from_pretrained(folder)
+    torch.manual_seed(1)
+    model.resize_token_embeddings(vocabulary + 2, mean_resizing=False)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    dense = {"in_features": 32, "out_features": 8, "bias": False}
+    dense |= {"activation_function": "torch.nn.modules.linear.Identity"}
+    values = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "MaxSim"}
+    values |= {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 24, "document_length": 40}
+    values |= {"attend_to_expansion_tokens": False, "skiplist_words": [".", ","]} | settings
+    kinds = {"sentence_transformers.models.Transformer": "", "pylate.models.Dense.Dense": "1_Dense"}
+    modules = [
+        {"idx": place, "name": str(place), "path": path, "type": kind}
+        for place, (kind, path) in enumerate(kinds.items())
+    ]
+    for name, value in {
+        "modules.json": modules,
+        "1_Dense/config.json": dense,
+        "config_sentence_transformers.json": values,
+        "sentence_bert_config.json": {"max_seq_length": 511, "do_lower_case": False},
+    }.items():
+        (folder / name).write_text(json.dumps(value))
+    for other in ("2_MultiVectorMask", "3_Normalize"):
+        shutil.rmtree(folder / other)
+    return folder
+
+
+def colbert_folder(folder: Path, **settings: Any) -> Path:
+    """A late-interaction model as the authors of ColBERT save it: one encoder, with the last matrix among its own."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    tokenizer = bert_tokenizer()
+    config = {**_SMALL, "vocab_size": len(tokenizer), "initializer_range": 0.3}
+    model = transformers.BertModel(transformers.BertConfig(**config), add_pooling_layer=False)
+    weights = {f"bert.{name}": tensor for name, tensor in model.state_dict().items()}
+    weights["linear.weight"] = torch.randn(8, 32)
+    saved = {"query_token_id": "[unused0]", "doc_token_id": "[unused1]", "query_maxlen": 20, "doc_maxlen": 50}
+    saved |= {"attend_to_mask_tokens": False, "mask_punctuation": True} | settings
+    (folder / "artifact.metadata").write_text(json.dumps(saved))
+    return _written(folder, {**config, "model_type": "bert", "architectures": ["HF_ColBERT"]}, weights, tokenizer)
 
 
 def encoder_folder(folder: Path, kind: str = "bert", *, seed: int = 0) -> Path:

@@ -110,7 +110,8 @@ def refused(folder: Path | str) -> str:
         exabench.reranker("auto", model=str(folder))
     line = str(error.value)
     assert line.startswith(str(folder)) and "\n" not in line
-    assert line.endswith("bi_encoder, cross_encoder, exaranker, monot5, pairwise, query_likelihood, rankt5, yes_no")
+    parts = "bi_encoder, cross_encoder, exaranker, late_interaction, monot5, pairwise, query_likelihood, rankt5, yes_no"
+    assert line.endswith(parts)
     return line
 
 

@@ -21,7 +21,8 @@ from exabench.hub.client import settings_of
 from exabench.models.families import families, usual_family
 from exabench.models.flops import Shape, exact, shape_of
 from exabench.models.logit_score import read_logit_score
-from exabench.parts.recognition import MODEL_PARTS
+from exabench.models.multi_vector_settings import multi_vector_settings
+from exabench.parts.recognition import ENCODED_APART, MODEL_PARTS
 from exabench.tasks.collections import open_collection, read_checked_qrels
 
 SAMPLE = 500  # pairs that are tokenised; the mean length of so many is off by some percent
@@ -100,7 +101,7 @@ def estimate(
         prompts = float(pairs)
         if name == "pairwise":  # every ordered pair of passages
             prompts *= max(0.0, pairs / max(1, queries) - 1)
-        elif name == "bi_encoder":  # each distinct text once
+        elif name in ENCODED_APART:  # each distinct text once
             prompts = float(_count(collection.passages(), pairs) + queries)
         basis += f"; lengths of {len(lengths)} pairs of the collection"
         tokens = float(np.mean(lengths))
@@ -137,6 +138,9 @@ class _Reader:
         own = None
         if part == "yes_no":
             own = read_logit_score(folder.path)
+        late = multi_vector_settings(folder.path)
+        if part == "late_interaction" and late is not None:
+            limit = late.passage_length or limit
         if own is not None:
             limit = own.max_length or self._tokenizer.model_max_length
             if own.chat:
@@ -167,7 +171,7 @@ class _Reader:
             if self._template:
                 text = self._template.replace("{query}", query.text).replace("{passage}", passage.flat())
                 ids = self._tokenizer(text, verbose=False)["input_ids"]
-            elif self._part == "bi_encoder":  # each text alone
+            elif self._part in ENCODED_APART:  # each text alone
                 ids = self._tokenizer(passage.flat(), verbose=False)["input_ids"]
             else:
                 ids = self._tokenizer(query.text, passage.flat(), verbose=False)["input_ids"]

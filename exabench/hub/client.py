@@ -37,7 +37,8 @@ CONVERSION_BOT = "SFconvertbot"
 """The account of the Hub that opens pull requests with the weights of a model as safetensors."""
 # The files that are read of a model: weights as safetensors, and texts. A pickle is never fetched and never opened.
 WEIGHTS = "*.safetensors"
-MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
+COLBERT_SETTINGS = "artifact.metadata"  # JSON: lengths and markers of an original ColBERT
+MODEL_FILES = (WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja", COLBERT_SETTINGS)
 # Reports of a training are next to them. They name the digest of the model, so they cannot be a part of it.
 REPORTS = ("manifest.json", "training.json")
 ADAPTER = "adapter_config.json"  # of a LoRA adapter, next to the weights of its base model

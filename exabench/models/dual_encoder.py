@@ -6,10 +6,9 @@ A first stage and a reranker made of the same folder use this one class, so they
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from transformers import AutoConfig
 
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import TemporaryRows, read_json
+from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Progress, silent
 from exabench.models.batch_store import BatchStore
 from exabench.models.batches import budget_of, padded_batches, tokenise
@@ -26,11 +25,8 @@ from exabench.models.devices import DevicePool, on_device
 from exabench.models.loading import dtype_of, loading, quantise, read_whole, token_limit
 from exabench.models.modules import load_module
 from exabench.models.screening import modules_in
-from exabench.models.tokens import text_key
+from exabench.models.text_vectors import encoded_batches, prompts_of
 from exabench.models.values import INT8, POOLINGS, SIMILARITIES
-
-PROMPT_NAMES = {"query": ("query",), "passage": ("document", "passage", "corpus")}
-"""Sides of a dual encoder, and the names of their prompts in a folder, the first that exists counts."""
 
 _WHAT = "a dual encoder"
 
@@ -81,14 +77,7 @@ class DualEncoder:
             )
         self.similarity = similarity or own
         self.unit = self.similarity == "cosine"  # do vectors have length 1?
-        own_prompts = settings.get("prompts") or {}
-        self.prompts: dict[str, str] = {}
-        for side, prompt in (("query", query_prompt), ("passage", passage_prompt)):
-            self.prompts[side] = prompt or ""
-            if prompt is None:
-                for name in reversed(PROMPT_NAMES[side]):  # the first that exists counts
-                    if isinstance(own_prompts.get(name), str):
-                        self.prompts[side] = own_prompts[name]
+        self.prompts = prompts_of(settings, query_prompt, passage_prompt)
 
         # Modules, in evaluation mode on the device.
         modules_file = place / "modules.json"
@@ -100,7 +89,7 @@ class DualEncoder:
         with loading(folder, _WHAT):
             if listed and listed[0] != ("Transformer", ""):
                 raise BadInput("its first module is not a Transformer in the folder itself", file=modules_file)
-            transformer = _WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)
+            transformer = WholeTransformer.load(path, local_files_only=True, model_kwargs=weights)
             modules = [transformer]
             for kind, inside in listed[1:]:
                 module = load_module(place, kind, inside)
@@ -116,6 +105,8 @@ class DualEncoder:
             self.modules.eval().requires_grad_(False)
             self.tokenizer = transformer.tokenizer
             self.max_length = token_limit(self.tokenizer, transformer.model, folder, max_length)
+            self.limits = dict.fromkeys(self.prompts, self.max_length)
+            self.shortest = dict.fromkeys(self.prompts, 0)
             self.parameters = sum(tensor.numel() for tensor in self.modules.parameters())
             if precision == INT8:
                 transformer.model = quantise(transformer.model, device)
@@ -146,102 +137,24 @@ class DualEncoder:
         if prompt and not all(getattr(module, "include_prompt", True) for module in self.modules):
             prompt_length["prompt_length"] = self.modules.preprocess([""], prompt=prompt)["prompt_length"]
 
-        def encode_batch(batch: tuple[np.ndarray, dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-            some, features = batch
-            key = b""
-            if store is not None:
-                key = _key_of(features)
-                kept = store.look_up([key])
-                if key in kept:
-                    return some, kept[key].reshape(len(some), -1)
-            with self._devices.free() as (device, modules), torch.inference_mode():
-                on_device = {name: value.to(device) for name, value in features.items()}
-                encoded = modules({**on_device, **prompt_length})["sentence_embedding"].float()
-                if self.unit:
-                    encoded = torch.nn.functional.normalize(encoded)
-                found = encoded.cpu().numpy()
-            if store is not None:
-                store.add(key, found)
-            return some, found
+        def encode(modules: Any, features: Mapping[str, Any]) -> torch.Tensor:
+            encoded = modules({**features, **prompt_length})["sentence_embedding"].float()
+            if self.unit:
+                encoded = torch.nn.functional.normalize(encoded)
+            return encoded
 
         vectors = []
         places = []
-        done = 0
-        # A batch is the same whatever device takes it, and so are its bits on devices of one kind.
-        for some, encoded in self._devices.map(encode_batch, padded_batches(self.tokenizer, rows, self._batch_tokens)):
-            vectors.append(encoded)
+        batches = padded_batches(self.tokenizer, rows, self._batch_tokens)
+        for some, encoded in encoded_batches(self._devices, batches, encode, store, len(rows), progress):
+            vectors.append(encoded.reshape(len(some), -1))
             places.append(some)
-            done += len(some)
-            progress(done, len(rows), "texts encoded")
         return np.concatenate(vectors)[np.argsort(np.concatenate(places))]
 
-
-class EncodedText(NamedTuple):
-    """A text that was encoded: the row of its vector, its tokens, and whether it was cut."""
-
-    row: int
-    tokens: int
-    cut: bool
-
-
-class TextVectors:
-    """The vectors of the distinct texts of a side ("query" or "passage"): each is encoded once, and waits on disk.
-
-    About 100 bytes of memory for each. `store` is where batches are kept for the next process.
-    """
-
-    def __init__(self, encoder: DualEncoder, side: str, store: BatchStore | None = None) -> None:
-        self._encoder = encoder
-        self._side = side
-        self._store = store
-        self._texts: dict[bytes, EncodedText] = {}
-        self._vectors = TemporaryRows()
-
-    def add(self, texts: Iterable[str], progress: Progress = silent) -> None:
-        """Encode what is new among the texts. Raises BadInput where a vector is not finite."""
-        new = {}
-        for text in texts:
-            key = text_key(text)
-            if key not in self._texts:
-                new[key] = text
-        if not new:
-            return
-        encoder = self._encoder
-        rows = encoder.tokenise(list(new.values()), self._side)
-        vectors = encoder.encode_tokens(rows, self._side, progress, self._store)
-        if not np.isfinite(vectors).all():
-            raise BadInput(f"model {encoder.folder.name} gave a vector that is not finite; try precision float32")
-        self._vectors.extend(vector.tobytes() for vector in vectors)
-        # only a text that fills the whole input may have lost something: of those one token more is read
-        full = []
-        for text, row in zip(new.values(), rows, strict=True):
-            if len(row) == encoder.max_length:
-                full.append(text)
-        cut = set()
-        for text, row in zip(full, encoder.tokenise(full, self._side, more=1), strict=True):
-            if len(row) > encoder.max_length:
-                cut.add(text)
-        for (key, text), row in zip(new.items(), rows, strict=True):
-            self._texts[key] = EncodedText(len(self._texts), len(row), text in cut)
-
-    def inputs(self, texts: Sequence[str]) -> list[EncodedText]:
-        """Each of the texts, which were added, as an input of the model."""
-        return [self._texts[text_key(text)] for text in texts]
-
-    def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 `[n, width]` of texts that were added, of at least one."""
-        rows = [self._vectors[encoded.row] for encoded in self.inputs(texts)]
-        return np.frombuffer(b"".join(rows), np.float32).reshape(len(rows), -1)
-
-
-def _key_of(features: Mapping[str, Any]) -> bytes:
-    """The key of a padded batch: the digest of its tensors, by name."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(features):
-        values = features[name].numpy()
-        digest.update(f" {name} {values.dtype} {values.shape} ".encode())
-        digest.update(values.tobytes())
-    return digest.digest()
+    def similarities(self, query: np.ndarray, passages: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 `[n]`: the similarity of a query's vector and that of each passage (of at least one)."""
+        together = np.stack(passages)
+        return similarity_of_pairs(self.similarity, query.reshape(1, -1).repeat(len(together), 0), together)
 
 
 def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
@@ -257,7 +170,7 @@ def similarity_of_pairs(similarity: str, queries: np.ndarray, passages: np.ndarr
     return -np.abs(apart).sum(1)
 
 
-class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers is not typed for mypy here
+class WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transformers is not typed for mypy here
     """A Transformer that refuses a folder without all of its weights, which are then random in the one above, and
     merges an adapter as every other model does here."""
 
@@ -266,7 +179,7 @@ class _WholeTransformer(Transformer):  # type: ignore[misc]  # sentence-transfor
 
     def _load_model(self, path: str, *given: Any, **options: Any) -> Any:
         def read(base: str) -> tuple[Any, Any]:
-            found: tuple[Any, Any] = super(_WholeTransformer, self)._load_model(
+            found: tuple[Any, Any] = super(WholeTransformer, self)._load_model(
                 base, *given, output_loading_info=True, **options
             )
             return found

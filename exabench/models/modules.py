@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BASE = "sentence_transformers.base.modules"
 _SENTENCE = "sentence_transformers.sentence_transformer.modules"
+_MULTI_VECTOR = "sentence_transformers.multi_vector_encoder.modules"
 PLACES = {
     "Transformer": f"{_BASE}.transformer",
     "Dense": f"{_BASE}.dense",
@@ -28,6 +29,8 @@ PLACES = {
     "Pooling": f"{_SENTENCE}.pooling",
     "LayerNorm": f"{_SENTENCE}.layer_norm",
     "Dropout": f"{_SENTENCE}.dropout",
+    "MultiVectorMask": f"{_MULTI_VECTOR}.multi_vector_mask",
+    "HierarchicalTokenPooling": f"{_MULTI_VECTOR}.token_pooling",
 }
 """The modules that are loaded, and where sentence-transformers keeps the class of each."""
 

@@ -22,7 +22,7 @@ from typing import Any
 from exabench.core.errors import PATH, BadInput, MissingExtra, UnknownName, printable
 from exabench.core.files import from_json, read_json
 from exabench.core.packages import extra_line, meets
-from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS, BaseModel, read_base
+from exabench.hub.client import ADAPTER, ADAPTER_WEIGHTS, COLBERT_SETTINGS, BaseModel, read_base
 from exabench.models.adapters import Shape, check_adapter, misfit
 
 ERROR_CLASSES = {
@@ -74,8 +74,9 @@ _MOST = {  # bytes of a file, by how its name ends
     ".csv": 16 << 20,
     ".svg": 4 << 20,
 }
-_READ = tuple(".safetensors .json .txt .model .jinja".split())  # what a model is loaded from
-_PLAIN = "LICENSE LICENCE NOTICE COPYING .gitattributes".split()
+_READ = (*".safetensors .json .txt .model .jinja".split(), COLBERT_SETTINGS)  # what a model is loaded from
+_JSON = (".json", COLBERT_SETTINGS)
+_PLAIN = ("LICENSE", "LICENCE", "NOTICE", "COPYING", ".gitattributes", COLBERT_SETTINGS)
 _WEIGHTS = tuple(".bin .pt .pth .ckpt .pkl .h5 .onnx .gguf .msgpack .npz".split())
 _SETTINGS = 4 << 20  # bytes of a JSON file that is read here: all but tokenizer.json, vocab.json and indices
 _WITH_BASE = (
@@ -169,12 +170,22 @@ _ATTENTION = {"_attn_implementation", "_attn_implementation_internal", "attn_imp
 MODULES = ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout", "LogitScore")
 """The modules that exabench loads."""
 
+OF_LATE_INTERACTION = ("MultiVectorMask", "HierarchicalTokenPooling")
+"""Modules that only late-interaction models have, which give a text many vectors."""
+
+COLBERT = "HF_ColBERT"
+"""The architecture that an original ColBERT names. transformers has no such class; only the encoder is read by it."""
+
 ACTIVATIONS = tuple("ELU GELU Hardswish Identity LeakyReLU Mish ReLU SELU SiLU Sigmoid Softplus Tanh".split())
 """The activations of a Dense module that exabench loads."""
 
 _ACTIVATION = re.compile(rf"torch\.nn\.(modules\.(activation|linear)\.)?({'|'.join(ACTIVATIONS)})")
 
-_MODULE_TYPE = re.compile(rf"sentence_transformers(\.[a-z_0-9]+)*\.({'|'.join(MODULES)})")
+# PyLate's Dense is the one of sentence-transformers, which reads it so.
+_MODULE_TYPE = re.compile(
+    rf"(sentence_transformers(\.[a-z_0-9]+)*|pylate\.models\.Dense(?=\.Dense))"
+    rf"\.({'|'.join((*MODULES, *OF_LATE_INTERACTION))})"
+)
 _MODULE_FOLDER = re.compile(r"(\w[\w-]{0,63})?", re.ASCII)
 
 # weights
@@ -348,7 +359,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             raise _unsafe(f"begins with {magic[0][:8]!r}: it is not a {kind}", name)
         if kind == ".model":
             fit = start[:1] == b"\n"  # the first field of a SentencePiece model
-        elif kind == ".json":
+        elif name.endswith(_JSON):
             fit = start.lstrip()[:1] in (b"{", b"[") and b"\0" not in start
         else:
             fit = b"\0" not in start
@@ -359,7 +370,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
     adapter: Mapping[str, Any] | None = None
     for name in sorted(files):
         last = name.rpartition("/")[2]
-        if not name.endswith(".json") or last in _UNREAD:
+        if not name.endswith(_JSON) or last in _UNREAD:
             continue
         if files[name] > _SETTINGS:
             what = f"has {files[name]} bytes; at most {_SETTINGS} are read"
@@ -409,7 +420,7 @@ def _screen(files: Mapping[str, int], read: Read, limits: SizeLimits) -> Screene
             named = value.get("architectures") or []
             fitting = re.compile(FAMILIES[family] + _HEADS)
             for architecture in named if isinstance(named, list) else [named]:
-                if not isinstance(architecture, str) or not fitting.fullmatch(architecture):
+                if architecture != COLBERT and not fitting.fullmatch(str(architecture)):
                     what = f"architecture {printable(str(architecture))!r} is not one of {family}"
                     raise SubmissionRefused("unsupported-model", what, file=name)
             for key, inner in _pairs(value):
@@ -572,11 +583,11 @@ def _check_modules(listed: Any, file: str | Path) -> list[tuple[str, str]]:
             raise BadInput("is not a list of modules, each with type and path", file=file)
         kind = _MODULE_TYPE.fullmatch(str(module["type"]))
         if kind is None:
-            raise UnknownName("module", str(module["type"]), MODULES, file=file)
+            raise UnknownName("module", str(module["type"]), (*MODULES, *OF_LATE_INTERACTION), file=file)
         path = module.get("path", "")
         if not isinstance(path, str) or not _MODULE_FOLDER.fullmatch(path):
             raise BadInput(f"names the folder {printable(str(path))!r}, no plain name inside the model", file=file)
-        modules.append((kind[2], path))
+        modules.append((kind[3], path))
     return modules
 
 

@@ -216,7 +216,7 @@ def check_values(options: Mapping[str, Any], part: str, kind: str = "reranker") 
     family = options.get("family")
     if isinstance(family, str) and family:
         family_named(family)
-    for size in ("max_length", "batch_tokens"):  # 0 leaves it to the model or the device
+    for size in ("max_length", "query_length", "batch_tokens"):  # 0 leaves it to the model or the device
         value = options.get(size)
         if isinstance(value, int) and value < 0:
             raise BadInput(f"{size} must be a whole number from 0 on, not {value}")

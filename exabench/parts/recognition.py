@@ -5,6 +5,7 @@
 | training.json: a model that exabench trained | the one that it was trained as, with its options |
 | modules.json with a LogitScore, or a causal model's chat template of query and document | yes_no, as the folder says |
 | a Hub id of a family (models/families) | the one that reads the family |
+| the settings of a late-interaction model: of sentence-transformers, PyLate or ColBERT | late_interaction |
 | a classification head of one or two labels | cross_encoder |
 | a cross-encoder made of modules | cross_encoder |
 | an adapter with a classification head, or of a model of a family | cross_encoder, or the one that reads the family |
@@ -30,13 +31,27 @@ from exabench.models.flops import shape_of
 from exabench.models.labels import relevant_label
 from exabench.models.logit_score import chat_template_in, has_logit_score, read_logit_score
 from exabench.models.modules import OF_MODEL, is_modular, settings_in
+from exabench.models.multi_vector_settings import multi_vector_settings
 from exabench.models.screening import MODULES, own_code_needed
 from exabench.parts.rerankers import RERANKERS
 
 AUTO = "auto"
 NO_MODEL = "reranker auto needs a model: a folder, pypi:<package> or a Hub id (owner/name)"
-MODEL_PARTS = ("bi_encoder", "cross_encoder", "exaranker", "monot5", "pairwise", "query_likelihood", "rankt5", "yes_no")
+MODEL_PARTS = (
+    "bi_encoder",
+    "cross_encoder",
+    "exaranker",
+    "late_interaction",
+    "monot5",
+    "pairwise",
+    "query_likelihood",
+    "rankt5",
+    "yes_no",
+)
 """The rerankers that load a model."""
+
+ENCODED_APART = ("bi_encoder", "late_interaction")
+"""Those of them that encode query and passage apart, each distinct text once."""
 
 _CLASSIFIER = "ForSequenceClassification"
 
@@ -112,7 +127,15 @@ def recognise(model: str, revision: str = "", lock: str | Path | None = None) ->
         return found
     described = _read_description(model, folder)
     # The head and the pooling come after what may bring or replace them.
-    for step in (_made_of_modules, _with_adapter, _with_classification_head, _with_pooling, _of_known_architecture):
+    steps = (
+        _with_token_vectors,
+        _made_of_modules,
+        _with_adapter,
+        _with_classification_head,
+        _with_pooling,
+        _of_known_architecture,
+    )
+    for step in steps:
         found = step(described)
         if found is not None:
             return found
@@ -213,11 +236,19 @@ def _read_description(model: str, folder: Path) -> _Described:
     return described._replace(config=config, family=family, unknown=unknown)
 
 
+def _with_token_vectors(described: _Described) -> Recognised | None:
+    """A late-interaction model says so, in the words of whoever saved it; its modules may look like others'."""
+    settings = multi_vector_settings(described.folder)
+    if settings is None:
+        return None
+    return Recognised("late_interaction", {}, settings.why)
+
+
 def _made_of_modules(described: _Described) -> Recognised | None:
     """A cross-encoder made of modules says so; other models of sentence-transformers are no rerankers."""
     made_as = settings_in(described.folder / OF_MODEL).get("model_type")
     listed = ", ".join(described.modules)
-    if made_as in ("SparseEncoder", "MultiVectorEncoder"):
+    if made_as == "SparseEncoder":
         what = f"{OF_MODEL} says {made_as}, which is not a reranker here"
         described.refuse(f"{what} (first stage: splade)")
     if is_modular(described.folder):

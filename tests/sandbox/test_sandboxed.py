@@ -17,9 +17,12 @@ from hub_double import HubDouble
 from models import (
     MINILM,
     classifier_folder,
+    colbert_folder,
     decoder_folder,
+    late_folder,
     logit_score_folder,
     modular_folder,
+    pylate_folder,
     t5_folder,
     t5_tokenizer,
 )
@@ -82,6 +85,15 @@ def test_cross_encoders_of_every_kind_score_inside_as_outside(kind, tmp_path):
         folder = adapted(classifier_folder(tmp_path / "base"), tmp_path / "m", "SEQ_CLS", target_modules=["query"])
     outside = reranker("cross_encoder", model=str(folder), scores=None)
     with closing(SandboxedReranker("cross_encoder", str(folder))) as inside:
+        assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
+        assert inside.identity == outside.identity
+
+
+@pytest.mark.parametrize("make", [late_folder, pylate_folder, colbert_folder])
+def test_late_interaction_scores_inside_as_outside(make, tmp_path):
+    folder = make(tmp_path / "m")
+    outside = reranker("late_interaction", model=str(folder), scores=None)
+    with closing(SandboxedReranker("late_interaction", str(folder))) as inside:
         assert list(inside.score_many(JOBS[:3])) == list(outside.score_many(JOBS[:3]))
         assert inside.identity == outside.identity
 

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from exabench.core.errors import BadInput
-from exabench.core.nouns import Passage, Progress, Query, silent
+from exabench.core.nouns import Progress, silent
 from exabench.hub.client import model_folder
 from exabench.models.batch_store import BatchStore
-from exabench.models.costs import usage_of
 from exabench.models.devices import devices_of
-from exabench.models.dual_encoder import DualEncoder, TextVectors, similarity_of_pairs
+from exabench.models.dual_encoder import DualEncoder
 from exabench.models.heads import POOLINGS, UNKNOWN, DualHead, Loaded, pad_of, read_shape
 from exabench.models.learner import DualLearner
 from exabench.models.templates import DualTemplate
-from exabench.parts.rerankers import Job, Outcome
+from exabench.parts.rerankers._encoded_apart import EncodedApart
 
 TYPE = "bi-encoder"
 WINDOW = 8_192  # pairs whose texts are encoded together
 
 
-class BiEncoder:
+class BiEncoder(EncodedApart):
     """A score is the similarity of two vectors; each distinct text of a list is encoded once.
 
     Modules, prompts, `similarity` ("cosine", "dot", "euclidean", "manhattan") and `max_length` are the folder's own
     unless they are given, `pooling` too; `query_prompt` and `passage_prompt` stand before the texts. A text too long
-    loses its end. The usage of a query counts all its texts, encoded before or not: what a query costs must not
-    depend on which came first. `scores` is the folder in which `score_many` keeps the vectors of passages, so that a
-    stopped run resumes.
+    loses its end. `scores` is the folder in which `score_many` keeps the vectors of passages, so that a stopped run
+    resumes.
     """
 
-    reads = "texts"
     head = "bi_encoder"
 
     def __init__(
@@ -56,10 +49,8 @@ class BiEncoder:
         devices: Sequence[str] = (),
         progress: Progress = silent,
     ) -> None:
-        self._progress = progress
         folder = model_folder(model, revision, lock)
-        self._fields = tuple(fields)
-        self._shape = read_shape(folder, ("encoder", "decoder", UNKNOWN), "a BERT")
+        shape = read_shape(folder, ("encoder", "decoder", UNKNOWN), "a BERT")
         self._devices = devices_of(devices, precision)
         encoder = DualEncoder(
             folder,
@@ -72,7 +63,6 @@ class BiEncoder:
             precision=precision,
             batch_tokens=batch_tokens,
         )
-        self._encoder = encoder
         encoded_by = {
             "vectors of": "passages",
             "revision": folder.revision,
@@ -81,9 +71,8 @@ class BiEncoder:
             "precision": precision,
             "unit": encoder.unit,
         }
-        self._store = BatchStore(scores, encoded_by)
-        self._pairs = 0
-        self._seconds = 0.0
+        super().__init__(encoder, shape, fields, BatchStore(scores, encoded_by), WINDOW, progress)
+        self._dual = encoder
         self.precision = precision
         self.parameters = encoder.parameters
         self.identity = {
@@ -99,47 +88,13 @@ class BiEncoder:
         if pooling:  # the folder's own is part of its revision
             self.identity["pooling"] = pooling
 
-    def score(self, query: Query, passages: Sequence[Passage]) -> list[float]:
-        """One score for each passage, in the order given, with nothing remembered from before."""
-        queries = TextVectors(self._encoder, "query")
-        texts = TextVectors(self._encoder, "passage")
-        [(scores, _)] = self._score_jobs([(query, passages)], queries, texts)
-        return scores
-
-    def score_many(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Scores and usage of each job, in order; jobs are read as they are needed, some thousand pairs ahead.
-
-        Batches hold only the texts of these jobs, so that a vector never depends on what was encoded before.
-        """
-        source = iter(jobs)
-        queries = TextVectors(self._encoder, "query")
-        passages = TextVectors(self._encoder, "passage", self._store)
-        while True:
-            window = []
-            pairs = 0
-            for job in source:
-                window.append(job)
-                pairs += len(job[1])
-                if pairs >= WINDOW:
-                    break
-            if not window:
-                return
-            # The clock stands still while a window waits to be taken.
-            started = time.perf_counter()
-            found = self._store.found
-            scored = self._score_jobs(window, queries, passages, self._progress)
-            if self._store.found == found:  # what was encoded by an earlier process says nothing of the speed
-                self._pairs += pairs
-                self._seconds += time.perf_counter() - started
-            yield from scored
-
     def learner(self) -> DualLearner:
         """Its model, to be fitted: the products that it learns are those that this reranker ranks by.
 
         Raises BadInput for a folder with more modules than a transformer, one pooling and a normalisation, and for a
         similarity that is not a product.
         """
-        encoder = self._encoder
+        encoder = self._dual
         transformer, pooling, *others = encoder.modules
         kinds = {type(module).__name__ for module in others}
         file = encoder.folder.path / "modules.json"
@@ -158,44 +113,3 @@ class BiEncoder:
         loaded = Loaded(encoder.folder, encoder.tokenizer, head, *about)
         sides = DualTemplate(encoder.prompts, encoder.tokenizer)
         return DualLearner(loaded, sides, None, (), max_length=limit, fields=self._fields)
-
-    @property
-    def pairs_per_second(self) -> float | None:
-        """How fast `score_many` was, encoding included; None where it encoded nothing itself."""
-        if not self._pairs:
-            return None
-        return self._pairs / self._seconds
-
-    def _score_jobs(
-        self, jobs: Sequence[Job], queries: TextVectors, passages: TextVectors, progress: Progress = silent
-    ) -> list[Outcome]:
-        queries.add(query.text for query, _ in jobs)
-        texts_of_jobs = []
-        count = 0
-        for _, some in jobs:
-            texts_of_jobs.append([passage.flat(self._fields) for passage in some])
-            count += len(some)
-
-        # Texts are encoded and pairs are reported: nearly all of the work is encoding, and other rerankers count pairs.
-        def report(done: int, total: int, what: str) -> None:
-            progress(count * done // total, count, "pairs scored")
-
-        passages.add(chain.from_iterable(texts_of_jobs), report)  # the texts of all jobs are batched together
-        scored = []
-        for (query, _), texts in zip(jobs, texts_of_jobs, strict=True):
-            scores = []
-            if texts:
-                # Rounded once, after the sum in double precision, as in the first stage.
-                one = queries.vectors([query.text]).repeat(len(texts), 0)
-                pairs = similarity_of_pairs(self._encoder.similarity, one, passages.vectors(texts))
-                scores = pairs.astype(np.float32).tolist()
-            [read_query] = queries.inputs([query.text])
-            tokens = [read_query.tokens]
-            cut_passages = 0
-            for read in passages.inputs(texts):
-                tokens.append(read.tokens)
-                cut_passages += read.cut
-            counts = {"passages": len(texts), "cut_passages": cut_passages, "cut_queries": int(read_query.cut)}
-            written = [0] * len(tokens)
-            scored.append((scores, usage_of(self._shape, tokens, written, rows=0, **counts)))
-        return scored

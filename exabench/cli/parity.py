@@ -102,6 +102,8 @@ def parity(
 
 def _text(found: Parity) -> str:
     """A line for each number, and the verdict."""
+    from exabench.bench.parity import BATCH, QUANTISED
+
     verdict = f"equal within {found.tolerance:g} standard deviations"
     if not found.equal:
         verdict = found.cause
@@ -121,7 +123,10 @@ def _text(found: Parity) -> str:
         ("verdict", verdict),
     ]
     if found.confirmed and not found.equal:
-        rows.append(("confirmed on", f"{found.confirmed} pairs, within {found.tolerance:g} standard deviations"))
+        confirmed = f"{found.confirmed} pairs"
+        if found.cause not in (BATCH, QUANTISED):  # of which no scores can be foretold
+            confirmed += f", within {found.tolerance:g} standard deviations"
+        rows.append(("confirmed on", confirmed))
     return table(("parity", found.model), rows, left=2)
 
 

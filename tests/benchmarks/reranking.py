@@ -132,7 +132,10 @@ def against_sentence_transformers(folder: Path, jobs: Sequence[Job]) -> None:
     Each round has other pairs, which all of them score, theirs first: an engine keeps what it has scored.
     """
     theirs = CrossEncoder(str(folder), max_length=512, device="cpu")
-    parts = {name: reranker("cross_encoder", model=str(folder), **told) for name, told in engines().items()}
+    parts = {}
+    for name, told in engines().items():
+        # an empty store for each: in the user's own the scores of an earlier run would wait
+        parts[name] = reranker("cross_encoder", model=str(folder), scores=tempfile.mkdtemp(dir=folder.parent), **told)
     ratios: dict[str, list[float]] = {name: [] for name in parts}
     taus: dict[str, list[float]] = {name: [] for name in parts}
     shares = []

@@ -258,7 +258,7 @@ class _Trial:
         """What the server does. The cheap explanations first: no hypothesis is loaded where one of them is exact."""
         found = self._on_a_scale() or self._squashed() or self._on_a_line()
         if found is None:
-            found = self._explained() or self._in_company() or self._rounded()
+            found = self._in_company() or self._explained() or self._rounded()
         if found is not None:
             return found
         reading = best_reading(self._by_reference, self._by_server)

@@ -100,7 +100,7 @@ def result(slug: str, name: str, listed: str, values: Mapping[str, float]) -> Re
         metrics={**made.measurement.metrics, HEADLINE: average},
         intervals={**made.measurement.intervals, HEADLINE: (max(0.0, average - 0.03), min(1.0, average + 0.03))},
         queries=len(values),
-        per_query={HEADLINE: dict(values)},
+        per_query=dict.fromkeys(made.measurement.metrics, dict(values)),
     )
     candidates = replace(made.candidates, task=name, name=listed, queries=len(values))
     return replace(made, submission=slug, candidates=candidates, measurement=measured)

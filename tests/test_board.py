@@ -193,7 +193,7 @@ def test_a_result_that_was_edited_or_lacks_a_value_of_its_headline_metric_stops_
         del values["digest"]
         values.get(part, values["measurement"].get(part)).pop("nDCG@10")
         file.write_text(json_text(values | {"digest": digest_of(values)}))
-        with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: lacks a value of nDCG@10"):
+        with pytest.raises(BadInput, match=r"mini\.bm25-20\.json: .* lacks a value of nDCG@10"):
             Board.read(board)
 
 

@@ -663,8 +663,7 @@ def read_result(file: Path, *, of: str = "") -> Result:
     _check_numbers(result.candidates, file)
     gain_of(result, file)
     measured = result.measurement
-    if not _has_all_numbers(result):
-        raise BadInput("does not contain a result: a metric lacks its value, its interval or its ceiling", file=file)
+    _check_metrics(result, file)
     measured = replace(
         measured,
         metrics=ByMetric(measured.metrics),
@@ -685,14 +684,16 @@ def gain_of(result: Result, file: Path | None = None) -> PairedTest:
     return read(PairedTest, stored, file=file, what="gain")
 
 
-def _has_all_numbers(result: Result) -> bool:
-    """Does it have every number of each metric, as its readers expect?"""
+def _check_metrics(result: Result, file: Path) -> None:
+    """Raise BadInput where a metric lacks a number that readers of results expect."""
     measured = result.measurement
-    names = measured.metrics.keys()
-    if measured.headline not in names or measured.ties.keys() != {"rate", "worst", "best"}:
-        return False
-    by_metric = (measured.intervals, measured.per_query, result.first_stage, result.ceiling)
-    return all(names <= values.keys() for values in by_metric)
+    if measured.ties.keys() != {"rate", "worst", "best"}:
+        raise BadInput("does not contain a result: ties have a rate, a worst and a best value", file=file)
+    by_metric = (measured.metrics, measured.intervals, measured.per_query, result.first_stage, result.ceiling)
+    for metric in (measured.headline, *measured.metrics):
+        if not all(metric in values for values in by_metric):
+            lacking = f"lacks a value of {printable(metric)}"
+            raise BadInput(f"does not contain a result: it {lacking}; run `exabench bench verify`", file=file)
 
 
 def _has_negative(value: Any) -> bool:

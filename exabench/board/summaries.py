@@ -11,7 +11,6 @@ import numpy as np
 
 from exabench.bench.contests import missing_queries
 from exabench.bench.ledger import Ledger, read_result
-from exabench.core.errors import BadInput
 from exabench.core.files import file_digest
 from exabench.core.nouns import Result
 from exabench.core.parallel import map_unordered
@@ -86,9 +85,6 @@ def _summary_of(file: Path) -> ResultSummary:
     measured = result.measurement
     candidates = result.candidates
     headline = measured.headline
-    for part in (measured.metrics, measured.intervals, measured.per_query, result.first_stage, result.ceiling):
-        if headline not in part:
-            raise BadInput(f"lacks a value of {headline}; run `exabench bench verify`", file=file)
     values = measured.per_query[headline]
     return ResultSummary(
         submission=result.submission,

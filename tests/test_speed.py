@@ -33,6 +33,11 @@ def test_a_model_is_timed_by_each_backend_in_each_precision_that_it_has(tmp_path
     assert refused.startswith("openvino in int8: backend openvino computes in float32 or bfloat16, not in int8")
 
 
+def test_a_model_whose_part_knows_torch_alone_is_timed_by_it_and_nothing_is_said_of_others():
+    found = exabench.speed(MINILM, passages=5, repeat=1)
+    assert [row.backend for row in found.rows] == ["torch"] and not found.refused
+
+
 REFUSED = {
     "a backend": ([MINILM, "--backend", "tensorrt"], "choose from: onnx, openvino, torch"),
     "a precision": ([MINILM, "--precision", "float8"], "unknown precision 'float8'"),

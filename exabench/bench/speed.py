@@ -85,7 +85,7 @@ def speed(
     progress: Progress = silent,
     **options: Any,
 ) -> SpeedTable:
-    """Time a model by every one of `backends` (default: all that are installed) in every one of `precisions`.
+    """Time a model by each of `backends` (default: all installed that its part knows) in each of `precisions`.
 
     `repeat` queries of a task, each with `passages` passages of its collection, are scored one by one and then all
     together. `part` and `options` are as in `evaluate`. A script that calls this needs `if __name__ == "__main__":`,
@@ -112,7 +112,9 @@ def speed(
     from exabench.models.backends import check_backend, installed_backends
 
     if not backends:
-        backends = installed_backends()
+        backends = [TORCH]
+        if "backend" in accepts(RERANKERS[name]):
+            backends = installed_backends()
     rows = []
     scores: dict[tuple[str, str], list[list[float]]] = {}
     refused = []

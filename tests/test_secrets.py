@@ -353,6 +353,7 @@ def test_no_command_lets_a_secret_of_the_environment_out(
         run("train", "publish", "fitted", "--repo", "tester/model")
         asked = ("--endpoint", server.url, "--set", "server.api_key_env=MY_API_KEY")
         run("parity", "start", *asked, "--task", "mini", status=1)
+        run("bench", "speed", "start", "--backend", "torch", "--passages", "5", "--repeat", "1")
         run("parts")
         run("doctor", "--offline")
     assert any(f"Bearer {KEY}" in headers.values() for headers in server.headers)

@@ -63,6 +63,7 @@ benchmark: .venv/.tools
 benchmark-models: .venv/.tools
 	$(BIN)/python tests/benchmarks/encoding.py
 	$(BIN)/python tests/benchmarks/reranking.py
+	$(BIN)/python tests/benchmarks/parity.py
 	$(BIN)/python tests/benchmarks/asking.py
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/board.py

@@ -56,10 +56,12 @@ def jobs_of(task: str, run_name: str = "bm25") -> list[Job]:
 
 
 def sampled(jobs: Sequence[Job], count: int, seed: int = 0) -> list[Job]:
-    """About `count` pairs, drawn from all queries."""
-    rng = random.Random(seed)
-    each = max(1, count // len(jobs))
-    return [(query, rng.sample(passages, min(each, len(passages)))) for query, passages in jobs]
+    """`count` pairs, drawn from those of all queries."""
+    pairs = [(query, passage) for query, passages in jobs for passage in passages]
+    drawn: dict[Query, list[Passage]] = {}
+    for query, passage in random.Random(seed).sample(pairs, min(count, len(pairs))):
+        drawn.setdefault(query, []).append(passage)
+    return list(drawn.items())
 
 
 def product_rate(size: int = 1024, rounds: int = 10) -> float:

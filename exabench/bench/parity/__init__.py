@@ -39,6 +39,8 @@ from exabench.parts.rerankers import RERANKERS, Reranker, score_jobs
 EXPLAINED = 0.02
 """How far from the served scores those of a hypothesis may be, in their standard deviations; exact ones are EQUAL."""
 _MUCH_NEARER = 5  # times than the reference is
+_FIRST = 8  # pairs that a hypothesis is tried on before the others: most are wrong by far
+_FAR = 4  # times what is allowed, on those
 _LEAST_TAU = 0.9  # below, rounding is no explanation
 _LEAST_TYPICAL = 0.05  # the median difference over the largest: rounding moves every score
 _MOST_STRUCTURE = 0.5  # correlation of the differences with scores or lengths
@@ -328,7 +330,11 @@ class _Trial:
             own = best_reading(self._by_reference[judged], self._by_server[judged]).usual_most
             if own <= EQUAL:  # nothing to explain there: only long passages differ
                 continue
-            found = self._try(variation, judged)
+            allowed = min(EXPLAINED, own / _MUCH_NEARER)
+            first = judged[:: max(1, len(judged) // _FIRST)]
+            found = self._try(variation, first)
+            if found is not None and not _hopeless(found, allowed):
+                found = self._try(variation, judged)
             if found is None:
                 continue
             self.tried.append(Tried(cause, variation.detail, found.usual_most))
@@ -337,7 +343,7 @@ class _Trial:
                 confirmed = self._confirm(cause, variation)
                 if confirmed is not None:
                     return confirmed
-            elif found.usual_most <= min(EXPLAINED, own / _MUCH_NEARER):
+            elif found.usual_most <= allowed:
                 near.append((found.usual_most, cause, variation))
         for _, cause, variation in sorted(near, key=lambda one: one[0]):
             confirmed = self._confirm(cause, variation)
@@ -433,6 +439,15 @@ class _Trial:
             return None
         detail = f"small differences without a pattern: a median of {np.median(apart):.2g} standard deviations"
         return _Verdict(reading, self._by_reference, cause=QUANTISED, detail=detail, confirmed=len(apart))
+
+
+def _hopeless(reading: ScoreReading, allowed: float) -> bool:
+    """Are the first pairs so far from what is allowed that all of them together cannot be near?
+
+    Three pairs must be: two of forty may be far off without that a hypothesis is wrong.
+    """
+    *_, third, _, _ = sorted(np.abs(reading.differences).tolist())
+    return bool(third > _FAR * allowed)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

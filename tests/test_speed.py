@@ -59,3 +59,11 @@ def test_what_cannot_be_timed_is_told_in_one_line(case, capsys):
 def test_python_users_are_told_the_same():
     with pytest.raises(BadInput, match="whole numbers from 1 on"):
         exabench.speed(MINILM, passages=0)
+
+
+@pytest.mark.parametrize("kind", ["a cross-encoder", "a dual encoder"])
+def test_scores_of_earlier_runs_are_neither_read_nor_left(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXABENCH_CACHE", str(tmp_path / "cache"))
+    model = MINILM if kind == "a dual encoder" else str(classifier_folder(tmp_path / "bert"))
+    exabench.speed(model, backends=["torch"], passages=5, repeat=1)
+    assert not [*tmp_path.glob("cache/**/*.sqlite*"), *tmp_path.glob("cache/**/*.npy")]

@@ -258,6 +258,16 @@ def test_a_precision_is_compared_without_a_server(precision: str, models: Path) 
     assert 0.5 < found.tau < 1 and found.difference > found.tolerance
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnx"])
+def test_another_backend_is_equal_to_the_reference(
+    backend: str, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip({"openvino": "openvino", "onnx": "onnxruntime"}[backend])
+    assert main(["parity", str(models / "bert"), "--backend", backend, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["equal"] and found["served"] == backend and found["difference"] > 0, "not torch against itself"
+
+
 def test_the_pairs_are_the_same_each_time_and_those_of_the_task(models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "animals"
     (folder / "qrels").mkdir(parents=True)

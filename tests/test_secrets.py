@@ -32,6 +32,7 @@ from exabench.hub import commits
 from exabench.hub.secrets import check_secrets
 
 # Put together here: whoever searches the repository for keys finds none.
+PEM = "-----BEGIN " + "RSA PRIVATE KEY-----\n"
 FORMS = {
     "hub": "hf_" + "aB3d" * 9,
     "openai": "sk-proj-" + "aB3d_" * 9,
@@ -44,7 +45,9 @@ FORMS = {
     "gitlab": "glpat-" + "aB3d" * 5,
     "slack": "xoxb-" + "123-aB3d" * 5,
     "pypi": "pypi-AgE" + "aB3d" * 20,
-    "private": "-----BEGIN " + "RSA PRIVATE KEY-----",
+    "private": PEM + "aB3d" * 16 + "\nAb3=\n-----END",
+    "private, encrypted": PEM + "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123ABCD\n\n" + "aB3d" * 16,
+    "private, in JSON": PEM.replace("\n", "\\n") + "aB3d" * 16,
 }
 NONE = (
     "a risk-averse and task-oriented-learning-approach-without-any-number-in-it",
@@ -52,6 +55,8 @@ NONE = (
     "AKIA, the Amazon's mark; AKIAB3D",
     "sk-learn, sk-SK, disk-usage-of-the-second-machine-in-2026-and-later-years",
     "-----BEGIN PUBLIC KEY-----",
+    f"The payload follows a line that reads {PEM.strip()}. Examples: to view a key, openssl rsa -noout -text",
+    f"{PEM}MIIE...\n-----END RSA PRIVATE KEY-----",
     "base64: " + "QUtJQUFC" * 20,
 )
 

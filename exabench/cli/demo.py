@@ -14,6 +14,7 @@ from exabench.cli._command import (
     answer,
     data_option,
     key_option,
+    not_secret_option,
     note,
     p_value,
     progress,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", help="A board recipe.  [default: mini, or leaderboard with --data]")
 @set_option
 @key_option
+@not_secret_option
 @click.option("--workers", type=Count(0), default=0, help="Number of parallel workers; 0: one per GPU.")
 @data_option
 def demo(to: Path, recipe: str | None, pairs: tuple[str, ...], workers: int, data: Path | None) -> None:

@@ -43,7 +43,11 @@ def _known(what: str, start: str, rest: str) -> _Secret:
     return _Secret(f"looks like {what}", start.encode(), more, form)
 
 
-# The prefixes and lengths that the makers of these keys document.
+# What stands between a private key and its first line (RFC 1421): headers, and line ends, which JSON escapes.
+_BEFORE_KEY = r"(?:\s|\\[nr]|[A-Za-z-]{1,20}: [^\n\\]{1,100}){1,16}"
+
+# The prefixes and lengths that the makers of these keys document. Texts about private keys quote their first line: a
+# key must follow it, and the shortest have 64 characters.
 _FORMS = (
     _known("a token of the Hugging Face Hub", "hf_", "[A-Za-z0-9]{30,}"),
     _known("a token of the Hugging Face Hub", "api_org_", "[A-Za-z0-9]{30,}"),
@@ -60,7 +64,7 @@ _FORMS = (
     _known("a token of Slack", "xoxb-", "[A-Za-z0-9-]{20,}"),
     _known("a token of Slack", "xoxp-", "[A-Za-z0-9-]{20,}"),
     _known("a token of PyPI", "pypi-", "AgE[A-Za-z0-9_-]{50,}"),
-    _known("a private key", "-----BEGIN ", "[A-Z ]{0,20}PRIVATE KEY-----"),
+    _known("a private key", "-----BEGIN ", "[A-Z ]{0,20}PRIVATE KEY-----" + _BEFORE_KEY + "[A-Za-z0-9+/]{40}"),
 )
 
 

@@ -93,7 +93,7 @@ def test_tables_of_several_families_stand_one_behind_the_other(tmp_path):
         "pairs": ("contrastive", {"train": contrastive(2), "validation": contrastive(4, seed=1)}),
         "soft": ("scored", {"train": scored(2)}),
     }
-    fitted, held, sources = made(tmp_path, tables, "order")
+    fitted, held, sources = made(tmp_path, tables, "order", dev={"every": 1})
     assert len(fitted) == 7 and len(held) == 4
     assert [len(fitted[number].labels) for number in range(7)] == [3, 4, 2, 3, 3, 3, 4]
     assert [(one["table"], one["rows"]) for one in sources] == [("lists", 3), ("pairs", 2), ("soft", 2)]

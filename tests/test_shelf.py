@@ -75,3 +75,8 @@ def test_every_reranker_with_a_model_says_its_type_and_nothing_is_imported_for_i
     for name in set(RERANKERS) - needs_none:
         assert RERANKERS.constant(name, "TYPE") in TYPES, name
     assert RERANKERS.constant("oracle", "TYPE") == ""
+
+
+def test_every_reranker_that_can_be_trained_says_what_it_learns():
+    for name in RERANKERS:
+        assert bool(RERANKERS.constant(name, "LEARNS")) == callable(getattr(RERANKERS[name], "learner", None)), name

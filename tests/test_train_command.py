@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import fits
@@ -27,6 +30,11 @@ def recipe(tmp_path: Path) -> Path:
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
+
+
+def squeezed(line: str) -> str:
+    """A line of a table with two blanks between its columns."""
+    return re.sub("  +", "  ", line)
 
 
 def refused(capsys: pytest.CaptureFixture[str]) -> str:
@@ -65,6 +73,31 @@ def test_a_dry_run_says_what_would_be_fitted_and_writes_nothing(recipe, tmp_path
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("changes", [[], ["loss.sigma=2.0", "options.max_length=16", "dev.every=2", "dev.groups=1"]])
+def test_a_dry_run_loads_no_torch(recipe, changes):
+    words = ["train", "run", str(recipe), "--dry-run"]
+    for change in changes:
+        words += ["--set", change]
+    code = f"""
+import sys
+from exabench.cli import main
+status = main({words!r})
+print(status, "torch" in sys.modules, "transformers" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("0 False False\n")
+
+
+def test_a_recipe_that_evaluates_nothing_holds_nothing_out(recipe, tmp_path, capsys):
+    release = {"lists": ("listwise", {"train": fits.listwise(8), "validation": fits.listwise(2, seed=1)})}
+    data = [{"release": str(fits.write_release(tmp_path / "other", release)), "table": "lists"}]
+    for every, held_out in ((0, 0), (2, 2)):
+        change = ["--set", f"data={fits.toml_text(data)}", "--set", f"dev={{every={every}, groups=3}}"]
+        assert main(["train", "run", str(recipe), "--dry-run", "--json", *change]) == 0
+        found = json.loads(printed(capsys))
+        assert (found["groups"], found["held_out"]) == (8, held_out)
+
+
 CHECKS = [{"task": "mini", "depth": 10, "metric": metric} for metric in ("nDCG@10", "RR@10", "AP@10")]
 
 
@@ -80,8 +113,21 @@ def test_the_p_values_are_corrected_once_and_told_the_same_everywhere(recipe, tm
         assert [check[kind]["p_holm"] for check in told] == [check[kind]["p_holm"] for check in written]
     assert any(check["first_stage"]["p_holm"] < 1 for check in told)
     assert main(command) == 0
-    for check, line in zip(told, printed(capsys).splitlines()[2:], strict=False):
-        assert line.split()[6] == f"{check['first_stage']['p_holm']:.4f}"
+    text = printed(capsys)
+    assert "Holm-corrected" in text and "published" not in text
+    for check, line in zip(told, text.splitlines()[2:], strict=False):
+        p = check["first_stage"]["p_holm"]
+        assert squeezed(line).split("  ")[5] == ("< 0.0001" if p < 0.0001 else f"{p:.4f}")
+
+
+def test_a_published_number_is_printed_next_to_what_was_measured(recipe, tmp_path, capsys):
+    checks = [{**CHECKS[0], "value": 0.75, "source": "nowhere"}, CHECKS[1]]
+    command = ["train", "run", str(recipe), "--to", str(tmp_path / "run"), "--device", "cpu"]
+    command += ["--set", f"check={fits.toml_text(checks)}", "--set", "options.max_length=64"]
+    assert main(command) == 0
+    header, first, second = (squeezed(line).split("  ") for line in printed(capsys).splitlines()[1:4])
+    assert header[:4] == ["check", "metric", "value", "published"] and first[3] == "0.7500"
+    assert len(second) == len(first) - 1
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,7 @@ from exabench.cli._command import (
     dry_run_option,
     key_option,
     note,
+    p_value,
     place_options,
     progress,
     publish_to,
@@ -28,6 +30,9 @@ from exabench.cli._command import (
 )
 from exabench.core.nouns import silent
 from exabench.core.recipe import recipes
+
+if TYPE_CHECKING:
+    from exabench.training.evaluation import CheckResult
 
 
 @click.group(cls=CommandGroup, examples=("exabench train run mini-minilm --to my-reranker",))
@@ -98,19 +103,31 @@ def run(
     if trained.best == 0:
         weights += "; no step was better than the starting model, which is kept"
     lines = [weights]
-    rows = []
-    for check in trained.checks:
-        row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
-        for gain in (check.first_stage, check.start):
-            if gain is None:
-                row += [""] * 3
-            else:
-                row += [f"{gain.value:.4f}", f"{gain.difference:+.4f}", f"{gain.p_holm:.4f}"]
-        rows.append(row)
-    if rows:
-        lines.append(table(("check", "metric", "value", "first stage", "gain", "p", "start", "gain", "p"), rows))
+    if trained.checks:
+        lines.append(_check_table(trained.checks))
+        lines.append("p is of the paired t-test, Holm-corrected over the checks")
     lines.append(f"model: {trained.folder}")
     answer(asdict(trained), "\n".join(lines))
+
+
+def _check_table(checks: Sequence[CheckResult]) -> str:
+    """The checks of a training as its card has them, with the published numbers where a recipe names any."""
+    header = ["check", "metric", "value", "first stage", "gain", "p (Holm)", "start", "gain", "p (Holm)"]
+    any_published = any(check.published for check in checks)
+    if any_published:
+        header.insert(3, "published")
+    rows = []
+    for check in checks:
+        row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]
+        if any_published:
+            row.append(f"{check.published['value']:.4f}" if check.published else "")
+        for baseline in (check.first_stage, check.start):
+            if baseline is None:
+                row += [""] * 3
+            else:
+                row += [f"{baseline.value:.4f}", f"{baseline.difference:+.4f}", p_value(baseline.p_holm)]
+        rows.append(row)
+    return table(header, rows)
 
 
 @train.command(examples=("exabench train publish my-reranker --repo my-group/my-reranker",))

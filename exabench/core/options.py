@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections.abc
 import inspect
 import re
 import sys
@@ -74,8 +75,6 @@ _PLAIN = {
     type(None): "none",
     Any: "a part",
 }
-# The same by the words of an annotation, where a file is read and not imported.
-_PLAIN_BY_NAME = {kind.__name__: _PLAIN[kind] for kind in (str, int, float, bool)}
 _MISSING = inspect.Parameter.empty
 _PARAMETER_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -115,16 +114,36 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
     `given` names the parameters that the program fills in. Raises BadInput for an option that the part does not
     have, for a value of another type, and for one that is missing.
     """
-    import msgspec
-
-    known = table(part)
     names = {}
-    for option in known.values():
+    for option in table(part).values():
         names[option.name] = ""
         if option.required:
             names[option.name] = option.type
-    refuse_unknown(what, names, options, given)
     annotations = {name: annotation for name, annotation, _, _ in _parameters(part)}
+    _check(what, names, annotations, options, given)
+
+
+def check_by_file(what: str, file: Path, name: str, options: Mapping[str, Any], given: Collection[str] = ()) -> bool:
+    """Do as `check` by the text of a part's file: a part may take seconds to import. False where that is not enough."""
+    declared = _declared_in_file(file, name)
+    if declared is None:
+        return False
+    annotations = {option: annotation for option, (annotation, _) in declared.items()}
+    _check(what, _names_of(declared), annotations, options, given)
+    return True
+
+
+def _check(
+    what: str,
+    names: Mapping[str, str],
+    annotations: Mapping[str, Any],
+    options: Mapping[str, Any],
+    given: Collection[str],
+) -> None:
+    """Check `options` against the `names` of a part's (as in `refuse_unknown`) and the types that these may have."""
+    import msgspec
+
+    refuse_unknown(what, names, options, given)
     for name, value in options.items():
         if name in given and name in NOT_OPTIONS:
             continue  # Python users may hand in what the program would
@@ -135,7 +154,8 @@ def check(what: str, part: Callable[..., Any], options: Mapping[str, Any], given
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
-            raise BadInput(f"{what}: {name} must be {known[name].type}, not {shown}; {_choices(names)}") from None
+            wanted = _in_words(annotations[name])
+            raise BadInput(f"{what}: {name} must be {wanted}, not {shown}; {_choices(names)}") from None
     refuse_missing(what, names, options, given)
 
 
@@ -169,6 +189,25 @@ def options_in_file(file: Path, name: str) -> dict[str, str] | None:
 
     Read from the text: a part may take seconds to import. None where the text is not enough.
     """
+    declared = _declared_in_file(file, name)
+    if declared is None:
+        return None
+    return _names_of(declared)
+
+
+def _names_of(declared: Mapping[str, tuple[Any, bool]]) -> dict[str, str]:
+    names = {}
+    for option, (annotation, is_required) in declared.items():
+        if option not in NOT_OPTIONS:
+            names[option] = _in_words(annotation) if is_required else ""
+    return names
+
+
+def _declared_in_file(file: Path, name: str) -> dict[str, tuple[Any, bool]] | None:
+    """The keywords of the constructor of a part's class, each with its type and whether it must be given.
+
+    Read from the text, by the names of plain types: any other name stands for a part. None where that is not enough.
+    """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     constructor = None
     for node in tree.body:
@@ -185,10 +224,8 @@ def options_in_file(file: Path, name: str) -> dict[str, str] | None:
     defaults = [None] * without_default + list(constructor.defaults)
     defaults += constructor.kw_defaults
     for argument, default in zip([*positional, *constructor.kwonlyargs], defaults, strict=True):
-        declared[argument.arg] = ""
-        if default is None:  # there is none: a default of None would be a node of the tree
-            annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-            declared[argument.arg] = _PLAIN_BY_NAME.get(annotation, "a part")
+        # Without a default there is none: a default of None would be a node of the tree.
+        declared[argument.arg] = (_type_of(argument.annotation), default is None)
     if constructor.kwarg is not None:
         unpacked = constructor.kwarg.annotation
         if not isinstance(unpacked, ast.Subscript) or not isinstance(unpacked.slice, ast.Name):
@@ -196,18 +233,27 @@ def options_in_file(file: Path, name: str) -> dict[str, str] | None:
         keys = _keys_of(unpacked.slice.id, tree)
         if keys is None:
             return None
-        declared.update(dict.fromkeys(keys, ""))
-    return {option: words for option, words in declared.items() if option not in NOT_OPTIONS}
+        for key, annotation in keys.items():
+            declared[key] = (annotation, False)
+    return declared
 
 
-def _keys_of(name: str, tree: ast.Module) -> list[str] | None:
-    """The keys of a TypedDict that a module defines, or imports from another one of exabench."""
+def _type_of(annotation: ast.expr | None) -> Any:
+    """The type that an annotation of a part's file says."""
+    if annotation is None:
+        return Any
+    names = _PlainTypes({**vars(builtins), **vars(collections.abc), **vars(typing), "Path": str})
+    return eval(ast.unparse(annotation), {}, names)
+
+
+def _keys_of(name: str, tree: ast.Module) -> dict[str, Any] | None:
+    """The keys of a TypedDict that a module defines, or imports from another one of exabench, with their types."""
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            keys = []
+            keys = {}
             for line in node.body:
                 if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    keys.append(line.target.id)
+                    keys[line.target.id] = _type_of(line.annotation)
             return keys
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
             file = PACKAGE.parent / f"{str(node.module).replace('.', '/')}.py"

@@ -13,7 +13,7 @@ from typing import Any
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import cache_folder
 from exabench.core.nouns import Passage, Progress, Qrels, Task, silent
-from exabench.core.options import accepts, check, make, options_in_file, refuse_missing, refuse_unknown
+from exabench.core.options import accepts, check, check_by_file, make, options_in_file
 from exabench.core.shelf import Shelf
 from exabench.models.families import families, family_named
 from exabench.models.strategies import STRATEGIES
@@ -174,14 +174,8 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
     """
     options = dict(options)
     options.pop("task", None)  # of the collection, not the part
+    check_options(shelf, name, options)  # before the part is imported, which may take seconds
     filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
-    declared = options_in_file(shelf.file(name), name)
-    if declared is not None and "teacher" not in declared:  # whose options may be those of its teacher
-        # Before the part is imported, which may take seconds.
-        refuse_unknown(f"{shelf.kind} {name}", declared, options, filled_in)
-        refuse_missing(f"{shelf.kind} {name}", declared, options, filled_in)
-    if shelf.kind in ("reranker", "retriever", "teacher"):
-        check_values(options, name, shelf.kind)
     part = shelf[name]
     if shelf is RERANKERS:
         _fill_teacher_table(name, part, options)
@@ -196,6 +190,17 @@ def check_part(shelf: Shelf, name: str, options: Mapping[str, Any], slots: Mappi
         for one in parts:
             inner_name, own = name_and_options(one, slot)
             check_part(inner, inner_name, own, slots)
+
+
+def check_options(shelf: Shelf, name: str, options: Mapping[str, Any]) -> None:
+    """Check the options of a part as far as that goes without importing it. Raises UnknownName, BadInput."""
+    filled_in = _FILLED_IN.get(shelf.kind, _FILLED_IN_BY_BUILDS)
+    file = shelf.file(name)
+    declared = options_in_file(file, name) or {}
+    if "teacher" not in declared:  # whose options may be those of its teacher
+        check_by_file(f"{shelf.kind} {name}", file, name, options, filled_in)
+    if shelf.kind in ("reranker", "retriever", "teacher"):
+        check_values(options, name, shelf.kind)
 
 
 def check_values(options: Mapping[str, Any], part: str, kind: str = "reranker") -> None:

@@ -24,7 +24,7 @@ from exabench.core.options import make
 from exabench.core.recipe import Recipe
 from exabench.hub.client import check_model, is_repo, settings_of
 from exabench.models.costs import hardware
-from exabench.parts.assembly import check_part
+from exabench.parts.assembly import check_options
 from exabench.parts.losses import LOSSES
 from exabench.parts.recognition import with_family
 from exabench.parts.rerankers import RERANKERS
@@ -89,9 +89,8 @@ def train(
     from exabench.training.evaluation import make_evaluation, run_checks
     from exabench.training.gradients import Gradient
     from exabench.training.loop import Fit
-    from exabench.training.start_model import LOCK, load_start, trainable_class
+    from exabench.training.start_model import LOCK, load_start
 
-    trainable_class(plan)  # raises before anything is written
     folder = Path(to)
     ranks = Ranks()
     if devices and ranks.count > 1:
@@ -192,13 +191,11 @@ def _check_sources(plan: Plan) -> None:
 def plan_training(plan: Plan) -> dict[str, Any]:
     """A summary of what `train` would fit: reranker, loss, numbers of groups and steps, and releases.
 
-    Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt from.
+    It loads no torch. Raises BadInput for options that reranker or loss do not have, and for data that cannot be learnt
+    from.
     """
     _check_sources(plan)
-    from exabench.training.start_model import trainable_class  # loads torch
-
-    trainable_class(plan)
-    check_part(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
+    check_options(RERANKERS, plan.reranker, {"model": plan.model, **plan.options})
     groups, held, sources = groups_of(plan, _loss(plan).needs)
     order = Order(len(groups), plan.seed, plan.steps.groups)
     return {

@@ -135,6 +135,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
     """
     fitted = []
     held_out = []
+    from_rows = plan.dev.every > 0 and not plan.dev.task  # else no row is evaluated on, and none is held out
     for data in plan.data:
         place = data.release
         inside = Path(place) / "release"  # where the work folder of a build holds its release
@@ -164,7 +165,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
         if data.limit:
             rows = rows.select(range(min(data.limit, count)))
         fitted.append(_Table(release, data, rows))
-        if data.held_out in table.splits and data.held_out != data.split:
+        if from_rows and data.held_out in table.splits and data.held_out != data.split:
             rows = load(place, data.table, data.held_out, **given)
             held_out.append(_Table(release, data, _matching(rows, data)))
 
@@ -176,7 +177,7 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
             if problem:
                 raise BadInput(f"table {part.data.table}: {problem}; remove this row", id=row["id"])
 
-    if plan.dev.every and plan.dev.groups and not any(len(part.rows) for part in held_out):
+    if from_rows and plan.dev.groups and not any(len(part.rows) for part in held_out):
         held_out = []
         for number, part in enumerate(fitted):
             fitted[number], last = _without_last(part, plan.dev.groups)

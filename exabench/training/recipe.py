@@ -13,6 +13,7 @@ from exabench.core.errors import BadInput
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import AtLeastOne, Record, read
 from exabench.measure.metric_values import MetricName
+from exabench.parts.rerankers import RERANKERS
 
 Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1)]
@@ -73,10 +74,10 @@ class Steps(Record, frozen=True):
 class DevPlan(Record, frozen=True):
     """Evaluation in the loop, before the first step and `every` so many; the best of them is kept, the start included.
 
-    Training stops after `patience` of them without gain (0: never).
-    It is on the held-out rows of the releases; where there are none, on the last `groups` of the fitted ones, which are
-    then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests on, nor on a
-    query that is fitted.
+    With `every` 0 nothing is evaluated, and nothing held out. Training stops after `patience` of them without gain (0:
+    never). It is on the held-out rows of the releases; where there are none, on the last `groups` of the fitted ones,
+    which are then held out; or on `task`'s `split` over the best `depth` of `retriever`, never on what a board tests
+    on, nor on a query that is fitted.
     """
 
     every: Count = 0
@@ -130,8 +131,9 @@ class Plan(Settings, frozen=True, kw_only=True):
 def train_recipe(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Plan:
     """The training recipe `name` (of recipes/train, or a path), with `key=value` overrides.
 
-    A dot in a key reaches into a table, as in `steps.rate=1e-5`. Raises UnknownName for a recipe that is not known,
-    BadInput for an unknown key and for a value of another type or out of range.
+    A dot in a key reaches into a table, as in `steps.rate=1e-5`. Raises UnknownName for a recipe or a reranker that is
+    not known, BadInput for an unknown key, a value of another type or out of range, and a reranker that cannot be
+    trained.
     """
     pairs = [*overrides]
     recipe = read_recipe("train", name, overrides=pairs)
@@ -149,6 +151,12 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
     settings = read(Settings, recipe.values, file=place)
     if not isinstance(settings.loss.get("part"), str):
         raise BadInput('loss must name a part, as in { part = "ranknet" }', file=place)
+    learns = RERANKERS.constant(settings.reranker, "LEARNS")
+    if not learns:
+        trainable = ", ".join(name for name in RERANKERS if RERANKERS.constant(name, "LEARNS"))
+        raise BadInput(f"reranker {settings.reranker} cannot be trained; use one of {trainable}", file=place)
+    if settings.steps.in_batch and learns != "texts":  # others would read each query with every passage of a step
+        raise BadInput("steps.in_batch is only for reranker bi_encoder; remove it", file=place)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
         raise BadInput(
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",

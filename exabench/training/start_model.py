@@ -24,34 +24,17 @@ LOCK = "recipe.lock.json"
 """The file of a run's folder with its recipe, and the commits that were looked up for it."""
 
 
-def trainable_class(plan: Plan) -> Any:
-    """The plan's reranker class. Raises UnknownName, BadInput for one that has no model to fit."""
-    part = RERANKERS[plan.reranker]
-    if not _learns(part):
-        fitting = ", ".join(name for name in RERANKERS if _learns(RERANKERS[name]))
-        raise BadInput(f"reranker {plan.reranker} cannot be trained; use one of {fitting}", file=plan.recipe.file)
-    if plan.steps.in_batch and part.head != "bi_encoder":  # others would read each query with every passage of a step
-        raise BadInput("steps.in_batch is only for reranker bi_encoder; remove it", file=plan.recipe.file)
-    return part
-
-
-def _learns(part: Any) -> bool:
-    return getattr(part, "learner", None) is not None
-
-
 def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tuple[Learner, dict[str, str]]:
     """The plan's reranker, ready to be fitted, and the name, revision and licence of the model that it starts from.
 
     It is loaded from its pretrained model, or from `to`/start where that had no scoring head: there it gets one for one
-    label, drawn from the plan's seed. Raises BadInput for a reranker that has no model to fit, and what loading a model
-    raises.
+    label, drawn from the plan's seed. Raises what loading a model raises.
     """
-    part = trainable_class(plan)
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
     found = model_folder(plan.model, plan.revision, lock)
     options: dict[str, Any] = {"precision": plan.precision, "devices": devices, "lock": lock, **plan.options}
     has_head = True
-    if part.head == "classifier":
+    if RERANKERS[plan.reranker].head == "classifier":
         config = read_json(found.path / "config.json")
         if not isinstance(config, dict):
             raise BadInput("is not the description of a model", file=found.path / "config.json")

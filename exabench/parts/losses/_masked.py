@@ -1,19 +1,24 @@
 """Shared by losses: arithmetic on groups of unlike sizes, and the ranges of options and labels.
 
 Cells outside the mask are replaced before anything is computed from them, because a NaN times 0 is still NaN, in the
-gradient too. Sums and means of nothing are 0. A wrong option fails before a model is loaded.
+gradient too. Sums and means of nothing are 0. A wrong option fails before a model is loaded, and before torch is: a
+loss imports it when it is called.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from exabench.core.errors import BadInput, printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def at_least_float32(values: Tensor) -> Tensor:
     """The values in float32, or as they are in float64."""
+    import torch
+
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -21,17 +26,26 @@ def zero_outside_mask(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Ten
     """Scores and labels in one precision, float32 at least, with 0 in every cell outside the mask."""
     scores = at_least_float32(scores)
     labels = labels.to(scores.dtype)
-    return torch.where(mask, scores, 0.0), torch.where(mask, labels, 0.0)
+    return scores.where(mask, 0.0), labels.where(mask, 0.0)
 
 
 def lowest(values: Tensor, mask: Tensor) -> Tensor:
     """The values, and outside the mask the least finite number: no maximum, no part of a softmax, and never a NaN."""
+    import torch
+
     return values.masked_fill(~mask, torch.finfo(values.dtype).min)
 
 
 def log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Logarithm of the softmax over the cells within the mask; 0 in all others."""
-    return torch.where(mask, lowest(scores, mask).log_softmax(-1), 0.0)
+    return lowest(scores, mask).log_softmax(-1).where(mask, 0.0)
+
+
+def log_sigmoid(values: Tensor) -> Tensor:
+    """Logarithm of the logistic function of each value."""
+    from torch.nn.functional import logsigmoid
+
+    return logsigmoid(values)
 
 
 def best(labels: Tensor, mask: Tensor) -> Tensor:
@@ -53,7 +67,7 @@ def ordered_pairs(labels: Tensor, mask: Tensor) -> Tensor:
 def mean_where(chosen: Tensor, values: Tensor) -> Tensor:
     """`[groups]`: mean of the chosen values of each group, 0 where none is chosen."""
     counts = chosen.flatten(1).sum(-1)
-    sums = torch.where(chosen, values, 0.0).flatten(1).sum(-1)
+    sums = values.where(chosen, 0.0).flatten(1).sum(-1)
     return sums / counts.clamp(min=1)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
 
-from exabench.parts.losses._masked import best, lowest, mean_where, positive, zero_outside_mask
+from exabench.parts.losses._masked import best, log_sigmoid, lowest, mean_where, positive, zero_outside_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ContrastiveLoss:
@@ -28,4 +30,4 @@ class ContrastiveLoss:
         scores = scores / self.temperature
         positives = best(labels, mask)
         negatives = lowest(scores, mask & ~positives).logsumexp(-1, keepdim=True)
-        return mean_where(positives, -logsigmoid(scores - negatives))
+        return mean_where(positives, -log_sigmoid(scores - negatives))

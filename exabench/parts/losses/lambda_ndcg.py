@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
-
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING, Literal
 
 from exabench.core.errors import BadInput, printable
 from exabench.parts.losses._masked import (
     differences,
+    log_sigmoid,
     lowest,
     mean_where,
     not_negative,
@@ -19,6 +16,9 @@ from exabench.parts.losses._masked import (
     positive,
     zero_outside_mask,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LambdaNdcg:
@@ -64,6 +64,8 @@ class LambdaNdcg:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""
+        import torch
+
         scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "lambda_ndcg")
         order = lowest(scores, mask).argsort(descending=True, stable=True)
@@ -89,5 +91,5 @@ class LambdaNdcg:
         gains = gains / best_dcg.clamp(min=tiny)
         weights = {"lambdarank": rho, "ndcg2": delta, "ndcg2pp": rho + self.mu * delta}[self.weighting]
         weights = weights * differences(gains).abs()
-        losses = -weights * logsigmoid(self.sigma * differences(scores)) / self.unit
+        losses = -weights * log_sigmoid(self.sigma * differences(scores)) / self.unit
         return mean_where(pairs, losses)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from exabench.parts.losses._masked import log_softmax, positive, zero_outside_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class ListNet:

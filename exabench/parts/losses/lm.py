@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from typing import TYPE_CHECKING
 
 from exabench.parts.losses._masked import at_least_float32, positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Lm:
@@ -31,6 +32,9 @@ class Lm:
 
         Where a weight is 0, logits and target are not looked at: any id is allowed there.
         """
+        import torch
+        from torch.nn.functional import cross_entropy
+
         used = weights > 0
         logits = at_least_float32(logits[used])
         losses = cross_entropy(logits, targets[used], reduction="none") * weights[used]

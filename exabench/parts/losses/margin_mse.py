@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from exabench.parts.losses._masked import best, differences, mean_where, zero_outside_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MarginMse:
@@ -26,6 +26,8 @@ class MarginMse:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`."""
+        import torch
+
         scores, labels = zero_outside_mask(scores, labels, mask)
         if self.pairs == "best":
             top = best(labels, mask)

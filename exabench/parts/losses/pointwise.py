@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from typing import TYPE_CHECKING
 
-from exabench.parts.losses._masked import mean_where, zero_outside_mask
+from exabench.parts.losses._masked import log_sigmoid, mean_where, zero_outside_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PointwiseLoss:
@@ -21,5 +23,5 @@ class PointwiseLoss:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; labels between 0 and 1 ask for that probability."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        losses = -labels * logsigmoid(scores) - (1 - labels) * logsigmoid(-scores)
+        losses = -labels * log_sigmoid(scores) - (1 - labels) * log_sigmoid(-scores)
         return mean_where(mask, losses)

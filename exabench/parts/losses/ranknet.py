@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+from exabench.parts.losses._masked import (
+    differences,
+    log_sigmoid,
+    mean_where,
+    ordered_pairs,
+    positive,
+    zero_outside_mask,
+)
 
-from exabench.parts.losses._masked import differences, mean_where, ordered_pairs, positive, zero_outside_mask
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class RankNet:
@@ -30,7 +37,7 @@ class RankNet:
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`; passages with equal labels make no pair."""
         scores, labels = zero_outside_mask(scores, labels, mask)
-        losses = -logsigmoid(self.sigma * differences(scores))
+        losses = -log_sigmoid(self.sigma * differences(scores))
         if self.weights == "difference":
             losses = losses * differences(labels)
         return mean_where(ordered_pairs(labels, mask), losses)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from exabench.parts.losses._masked import log_softmax, not_negative, zero_outside_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SoftmaxCe:
@@ -23,6 +25,8 @@ class SoftmaxCe:
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         """Values `[groups]`. Raises BadInput for a label below 0."""
+        import torch
+
         scores, labels = zero_outside_mask(scores, labels, mask)
         not_negative(labels, "softmax_ce")
         if self.normalised:

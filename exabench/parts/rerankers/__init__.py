@@ -1,7 +1,8 @@
 """Rerankers: given a query and its candidate passages, a score for each.
 
 A reranker is one file that holds one class of the file's name with one verb, `score(query, passages)`. To add
-one, add its file. Those that need no model are the scorer's self-test and the bounds on every task page.
+one, add its file. Those that need no model are the scorer's self-test and the bounds on every task page. A file says
+by constants the TYPE of its reranker, and of one that can be trained what it LEARNS to score: "pairs" or "texts".
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from exabench.models.templates import DualTemplate
 from exabench.parts.rerankers._encoded_apart import EncodedApart
 
 TYPE = "bi-encoder"
+LEARNS = "texts"
 WINDOW = 8_192  # pairs whose texts are encoded together
 
 

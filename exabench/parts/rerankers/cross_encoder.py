@@ -14,6 +14,7 @@ from exabench.models.pointwise import Pointwise
 from exabench.models.templates import Template, chat_template, pair_template, text_template
 
 TYPE = "cross-encoder"
+LEARNS = "pairs"
 
 
 class CrossEncoder(Pointwise):

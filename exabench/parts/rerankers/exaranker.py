@@ -17,6 +17,7 @@ from exabench.models.templates import text_template
 from exabench.models.tokens import bare_ids
 
 TYPE = "cross-encoder"
+LEARNS = "pairs"
 
 
 class ExaRanker(Pointwise):

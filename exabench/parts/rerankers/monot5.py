@@ -12,6 +12,7 @@ from exabench.models.pointwise import Pointwise
 from exabench.models.templates import text_template
 
 TYPE = "cross-encoder"
+LEARNS = "pairs"
 
 
 class MonoT5(Pointwise):

@@ -23,6 +23,7 @@ from exabench.models.templates import (
 )
 
 TYPE = "pointwise LLM"
+LEARNS = "pairs"
 
 
 class YesNo(Pointwise):

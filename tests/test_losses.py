@@ -26,6 +26,8 @@ VARIANTS = [
     ("margin_mse", {"pairs": "best"}),
     ("kl", {"temperature": 3.0, "squared": True}),
     ("contrastive", {"temperature": 0.1}),
+    ("adr_mse", {"temperature": 0.5, "discount": "reciprocal"}),
+    ("adr_mse", {"discount": "none"}),
 ]
 each_variant = pytest.mark.parametrize(("name", "options"), VARIANTS, ids=str)
 
@@ -143,9 +145,32 @@ def contrastive(s, y, temperature=1.0):
     return mean([-math.log(softmax([p, *negatives], temperature)[0]) for p in positives])
 
 
+def mse(s, y):
+    return mean([(score - wanted) ** 2 for score, wanted in zip(s, y, strict=True)])
+
+
+def adr_mse(s, y, temperature=1.0, discount="log2"):
+    errors = []
+    for i, (score, label) in enumerate(zip(s, y, strict=True)):
+        behind = [1 / (1 + math.exp((score - other) / temperature)) for j, other in enumerate(s) if j != i]
+        tied = [place for place, other in enumerate(sorted(y, reverse=True), 1) if other == label]
+        divisor = {"log2": math.log2(1 + mean(tied)), "reciprocal": mean(tied), "none": 1}[discount]
+        errors.append((mean(tied) - 1 - sum(behind)) ** 2 / divisor)
+    return mean(errors)
+
+
+def p_listmle(s, y):
+    """Python's sorting keeps the order of equal labels."""
+    ranked = [score for _, score in sorted(zip(y, s, strict=True), key=lambda pair: -pair[0])]
+    weights = [2 ** (len(s) - place) - 1 for place in range(1, len(s) + 1)]
+    terms = [-weight * math.log(softmax(ranked[place:])[0]) for place, weight in enumerate(weights)]
+    return sum(terms) / sum(weights)
+
+
 REFERENCE = {
     **{"ranknet": ranknet, "lce": lce, "softmax_ce": softmax_ce, "listnet": listnet, "lambda_ndcg": lambda_ndcg},
     **{"pointwise": pointwise, "margin_mse": margin_mse, "kl": kl, "contrastive": contrastive},
+    **{"mse": mse, "adr_mse": adr_mse, "p_listmle": p_listmle},
 }
 
 
@@ -231,6 +256,15 @@ def test_gains_of_long_lists_do_not_overflow():
     assert loss.isfinite().all() and loss > 0 and scores.grad.isfinite().all()
 
 
+def test_a_long_list_has_weights_that_fall_by_half_from_place_to_place():
+    n = 300
+    labels = torch.arange(n, 0, -1.0)[None]
+    _, gradient = slope(made("p_listmle"), [[0.0] * n], labels.tolist())
+    assert gradient.isfinite().all()
+    # From equal scores the first passage is pulled by its own place alone, and each next one by half as much.
+    assert -gradient[0, 0].item() == pytest.approx(0.5 * (1 - 1 / n), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["softmax_ce", "lambda_ndcg"])
 def test_labels_below_zero_are_refused_where_they_are_gains(name):
     with pytest.raises(BadInput, match="0 or more"):
@@ -243,6 +277,7 @@ def test_labels_below_zero_are_refused_where_they_are_gains(name):
         ("lce", {"temperature": 0}, "temperature of a loss must be a number above 0, not 0"),
         ("ranknet", {"sigma": 0.0}, "sigma"),
         ("contrastive", {"temperature": math.nan}, "temperature"),
+        ("adr_mse", {"temperature": -1.0}, "temperature"),
         ("lambda_ndcg", {"k": 0}, "k of a loss must be a whole number from 1"),
         ("lm", {"label_weight": math.inf}, "label_weight"),
     ],
@@ -334,6 +369,8 @@ class Echo:
             lambda losses: losses.LambdaLoss(Echo(), losses.LambdaRankScheme(), reduction_log="natural"),
         ),
         ("lambda_ndcg", {"weighting": "ndcg2"}, lambda losses: losses.LambdaLoss(Echo(), losses.NDCGLoss2Scheme())),
+        ("adr_mse", {"temperature": 0.5}, lambda losses: losses.ADRMSELoss(Echo(), alpha=2.0)),
+        ("p_listmle", {}, lambda losses: losses.PListMLELoss(Echo(), respect_input_order=False)),
     ],
     ids=lambda value: "theirs" if callable(value) else str(value),  # no address: all processes must agree
 )
@@ -341,7 +378,7 @@ def test_values_are_those_of_sentence_transformers(name, options, theirs):
     loss = theirs(pytest.importorskip("sentence_transformers.cross_encoder.losses"))
 
     @settings(max_examples=25)
-    @given(groups("order"))
+    @given(groups("scores" if name == "p_listmle" else "order"))  # theirs puts equal labels in no order
     def holds(group):
         scores, labels = group
         expected = loss([["query"], [[str(score) for score in scores]]], [torch.tensor(labels)]).item()

@@ -117,7 +117,8 @@ class Head(ABC):
     @property
     def _weight(self) -> Tensor:
         """The needed rows of the output embedding, in float32: scores that differ by little must stay different."""
-        if self.model.get_output_embeddings().weight.requires_grad:  # it changes with every step
+        # It changes with every step, or a gradient goes through it, which what is kept of inference does not take.
+        if self.model.get_output_embeddings().weight.requires_grad or torch.is_grad_enabled():
             return self._read_weight()
         return self._fixed_weight
 

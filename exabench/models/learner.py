@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from exabench.core.errors import BadInput
 from exabench.core.files import json_text, write
 from exabench.core.nouns import Passage, Query
-from exabench.models.heads import Loaded, inputs_of, targets_of
+from exabench.models.heads import Classifier, Loaded, inputs_of, targets_of
 from exabench.models.loading import silence
 from exabench.models.logit_score import copy_settings
+from exabench.models.lora import LowRank
 from exabench.models.strategies import Strategy
 from exabench.models.templates import DualTemplate, ModelInput, Template, ids_of
 from exabench.models.tokens import bare_ids
@@ -42,6 +43,13 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
         self._head = head
         self._strategy = strategy
         self._answers = answers
+
+    def learnt(self) -> dict[str, Tensor]:
+        """The state of the module by name, as it is (not copied); where only some of it learns, that alone."""
+        state = self.state_dict(keep_vars=True)
+        if all(parameter.requires_grad for parameter in self.parameters()):
+            return dict(state)
+        return {name: tensor for name, tensor in state.items() if tensor.requires_grad}
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None, targets: Tensor | None = None) -> Tensor:
         """Scores `[n]`, or a dual encoder's vectors `[n, width]`; with `targets` int64 `[n, t]` the logits of writing
@@ -82,6 +90,23 @@ class Learner:
         self.module = Scorer(loaded.head, strategy, answers)
         self.module.requires_grad_(True)
         self.settings_of: Path | None = None  # the folder whose settings of a LogitScore fit what is learnt
+        self._adapter: LowRank | None = None
+
+    def add_adapter(self, *, rank: int, alpha: float, dropout: float, targets: Sequence[str] | str) -> None:
+        """From now on learn low-rank changes of the model's linear layers (see LowRank), and the layers that score.
+
+        Raises BadInput for targets that the model does not have, MissingExtra.
+        """
+        model = self._head.model
+        whole = []
+        if isinstance(self._head, Classifier):
+            for name, layer in model.named_children():
+                if name != model.base_model_prefix and any(True for _ in layer.parameters()):
+                    whole.append(name)
+        self.module.requires_grad_(False)
+        self._adapter = LowRank(model, rank=rank, alpha=alpha, dropout=dropout, targets=targets, whole=whole)
+        for layer in self._head.layers.values():
+            layer.requires_grad_(True)
 
     @property
     def blank(self) -> ModelInput:
@@ -127,12 +152,25 @@ class Learner:
         return targets_of(rows, self.device)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """The module's `weights` by name, config.json and tokenizer, as transformers lays them out."""
+        """The module's `weights` by name, config.json and tokenizer, as transformers lays them out.
+
+        Of an adapter these are its own weights, which are merged into the model's.
+        """
+        if self._adapter is not None:
+            self.module.load_state_dict(weights, strict=False)
+            weights = self._adapter.merged(self.module.state_dict(), "model.")
         with silence():
             self._head.save(folder, weights)
         self._tokenizer.save_pretrained(folder)
         if self.settings_of is not None:
             copy_settings(self.settings_of, folder)
+
+    def save_adapter(self, folder: Path, weights: Mapping[str, Tensor], base: str, revision: str) -> None:
+        """An adapter's `weights`, its settings, and the tokenizer; `base` at `revision` is what it changes."""
+        assert self._adapter is not None
+        own = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
+        self._adapter.save(folder, own, kind=self.kind, base=base, revision=revision)
+        self._tokenizer.save_pretrained(folder)
 
 
 class DualLearner(Learner):

@@ -128,12 +128,20 @@ def train(
         with ranks.first_rank_first():
             dev = make_evaluation(plan, held_out, loader, gradient, collections)
         versions = {"python": platform.python_version()}
-        for name in LIBRARIES:
+        for name in [*LIBRARIES, *(["peft"] if plan.lora.rank else [])]:
             with suppress(PackageNotFoundError):  # what is not installed has no version
                 versions[name] = version(name)
         fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
 
         model = folder / "model"
+        saves_adapter = plan.lora.rank > 0 and plan.lora.save == "adapter"
+
+        def save(to: Path) -> None:
+            if saves_adapter:
+                learner.save_adapter(to, fit.weights, base["model"], base["revision"])
+            else:
+                learner.save(to, fit.weights)
+
         dev_source = "rows held out"
         if plan.dev.task:
             dev_source = f"split {plan.dev.split} of {plan.dev.task}"
@@ -142,7 +150,7 @@ def train(
             "title": plan.title,
             "note": plan.note,
             "licence": plan.licence,
-            "kind": learner.kind,
+            "kind": "adapter" if saves_adapter else learner.kind,
             "reranker": plan.reranker,
             "options": with_family(plan.reranker, plan.model, plan.options, start),
             "recipe": plan.recipe.values,
@@ -167,7 +175,7 @@ def train(
         write_model = partial(
             write_folder,
             model,
-            save=lambda to: learner.save(to, fit.weights),
+            save=save,
             curves=folder / "curves.csv",
         )
         if ranks.first:

@@ -85,7 +85,10 @@ class Fit:
         self._run_folder = folder
         self._folder = folder / "checkpoints"
         self._curves = Curves(folder / "curves.csv")
-        self._parameters = dict(learner.module.named_parameters())
+        self._parameters = {}
+        for name, parameter in learner.module.named_parameters():
+            if parameter.requires_grad:  # of a LoRA adapter alone there are moments
+                self._parameters[name] = parameter
         self._optimiser = optimiser_of(plan.steps, self._parameters.values())
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
@@ -129,13 +132,14 @@ class Fit:
         best = done
         if self.journal.best is not None:
             best = self.journal.best
+        weights: Mapping[str, Tensor]
         if best == 0:  # no checkpoint holds it: it is read again from where it came
             start, _ = load_start(self._plan, self._run_folder, self._run_folder / LOCK, ("cpu",))
-            weights = start.module.state_dict()
+            weights = start.module.learnt()
         elif best != done:
             weights = read_checkpoint(self._folder / f"step-{best:06d}").tensors[WEIGHTS]
         else:
-            weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
+            weights = self._ranks.gather(self._module.learnt())
         return FitResult(done, best, weights, self.journal, skipped)
 
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
@@ -185,7 +189,7 @@ class Fit:
         return value
 
     def _save(self, step: int) -> None:
-        weights = self._ranks.gather(self._module.state_dict(keep_vars=True))
+        weights = self._ranks.gather(self._module.learnt())
         moments, numbers = optimiser_state(self._optimiser, self._parameters)
         moments = self._ranks.gather(moments)
         if self._ranks.first:
@@ -205,13 +209,13 @@ class Fit:
         """Put back the state of the newest whole checkpoint; gives a line for each later one that is not whole."""
         newest = load_newest(self._folder, self._plan.recipe.fingerprint)
         if newest is not None:
-            held = self._module.state_dict()
+            held = self._module.learnt()
             weights = newest.tensors[WEIGHTS]
             if weights.keys() != held.keys():
                 what = "has weights under other names: another version wrote it; remove checkpoints/ and start again"
                 raise BadInput(what, file=self._folder)
             parts = {name: self._ranks.local_part(weight, held[name]) for name, weight in weights.items()}
-            self._module.load_state_dict(parts)
+            self._module.load_state_dict(parts, strict=False)  # what does not learn is not among them
             restore_optimiser(
                 self._optimiser,
                 self._parameters,

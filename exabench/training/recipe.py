@@ -9,14 +9,17 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 from msgspec.structs import asdict
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, printable
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import AtLeastOne, Record, read
+from exabench.hub.client import is_repo
 from exabench.measure.metric_values import MetricName
 from exabench.parts.rerankers import RERANKERS
 
 Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1)]
+
+LOW_PRECISIONS = ("bfloat16", "float16")
 
 
 class Data(Record, frozen=True):
@@ -71,6 +74,21 @@ class Steps(Record, frozen=True):
     in_batch: bool = False
 
 
+class Lora(Record, frozen=True):
+    """Train a LoRA adapter (models/lora.py) of this `rank` in place of the model's weights (0: none).
+
+    Layers that score learn whole. `targets`: the ends of the names of the linear layers that get one; none: those that
+    peft takes for the architecture. `save`: "merged" into the model's weights, or the "adapter" alone, which names its
+    base model on the Hub.
+    """
+
+    rank: Count = 0
+    alpha: Annotated[float, Meta(gt=0)] = 32.0
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    targets: list[Name] | Literal["all-linear"] = []
+    save: Literal["merged", "adapter"] = "merged"
+
+
 class DevPlan(Record, frozen=True):
     """Evaluation in the loop, before the first step and `every` so many; the best of them is kept, the start included.
 
@@ -118,6 +136,7 @@ class Settings(Record, frozen=True):
     seed: int = 0
     options: dict[str, Any] = {}
     steps: Steps = Steps()
+    lora: Lora = Lora()
     dev: DevPlan = DevPlan()
     checks: list[Check] = field(name="check", default_factory=list)
 
@@ -162,6 +181,12 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",
             file=place,
         )
+    if settings.lora != Lora():
+        _check_lora(settings, place)
+    elif settings.precision in LOW_PRECISIONS:
+        wrong = f"weights and moments of precision {settings.precision} round most updates away"
+        advice = 'write precision = "float32" and steps.autocast = "bfloat16"'
+        raise BadInput(f"{wrong}: {advice}", file=place)
     metrics = [settings.dev.metric]
     for check in settings.checks:
         metrics.append(check.metric)
@@ -173,3 +198,18 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
             except BadInput as error:
                 raise BadInput(str(error), file=place) from None
     return Plan(recipe=recipe, **asdict(settings))
+
+
+def _check_lora(settings: Settings, place: str | Path) -> None:
+    """Raises BadInput for an adapter that could not be trained or read so, before anything is loaded."""
+    lora = settings.lora
+    if not lora.rank:
+        raise BadInput("lora needs rank, as in { rank = 16 }", file=place)
+    if settings.steps.sharded:
+        raise BadInput("steps.sharded splits a model that learns whole; remove it, or the table lora", file=place)
+    is_on_hub = is_repo(settings.model) and not Path(settings.model).is_dir()
+    if lora.save == "adapter" and not is_on_hub:
+        wrong = f"an adapter names its base model by Hub id and commit, and {printable(settings.model)!r} is no Hub id"
+        raise BadInput(f'{wrong}; write lora.save = "merged"', file=place)
+    if lora.save == "adapter" and settings.reranker == "bi_encoder":
+        raise BadInput('a bi_encoder is not read from an adapter alone; write lora.save = "merged"', file=place)

@@ -15,6 +15,7 @@ from exabench.hub.cards import licence_in
 from exabench.hub.client import CARD, model_folder
 from exabench.models.learner import Learner
 from exabench.models.loading import dtype_of, loading, silence, tokenizer_of, weights_of
+from exabench.models.lora import TASK_TYPES
 from exabench.models.modules import is_modular
 from exabench.parts.assembly import reranker
 from exabench.parts.rerankers import RERANKERS
@@ -31,6 +32,8 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
     label, drawn from the plan's seed. Raises what loading a model raises.
     """
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
+    if dtype == torch.float16 and "cpu" in devices:
+        raise BadInput('a CPU does not train in float16; write precision = "float32"', file=plan.recipe.file)
     found = model_folder(plan.model, plan.revision, lock)
     options: dict[str, Any] = {"precision": plan.precision, "devices": devices, "lock": lock, **plan.options}
     has_head = True
@@ -57,12 +60,32 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
                 tokenizer.save_pretrained(fresh)
         start = reranker(plan.reranker, model=str(with_head), **options)
     learner = start.learner()
+    if plan.lora.rank:
+        _add_adapter(learner, plan, has_head)
+    for name, parameter in learner.module.named_parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            wrong = f"{name} would learn in {plan.precision}, which rounds most updates away"
+            advice = 'write precision = "float32" and steps.autocast = "bfloat16"'
+            raise BadInput(f"{wrong}: {advice}", file=plan.recipe.file)
     prepare(learner.module, plan.steps)
     base = {"model": found.name, "revision": found.revision, "licence": ""}
     card = found.path / CARD
     if card.is_file():
         base["licence"] = licence_in(card.read_text(encoding="utf-8", errors="replace"))
     return learner, base
+
+
+def _add_adapter(learner: Learner, plan: Plan, has_head: bool) -> None:
+    """Put the plan's LoRA adapter into a model. Raises BadInput where it could not be read from an adapter alone."""
+    lora = plan.lora
+    if lora.save == "adapter" and (learner.kind not in TASK_TYPES or not has_head):
+        wrong = f"{plan.model} gets a new scoring head"
+        if has_head:
+            wrong = f"a model of kind {learner.kind} is not read from an adapter alone"
+        raise BadInput(f'{wrong}; write lora.save = "merged"', file=plan.recipe.file)
+    with torch.random.fork_rng(devices=[]):  # all ranks, and a run that continues, draw the same
+        torch.manual_seed(plan.seed)
+        learner.add_adapter(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets)
 
 
 def prepare(module: Any, steps: Steps) -> None:

@@ -412,6 +412,8 @@ def _model_front_matter(
     library = "transformers"
     if training["kind"] in _TAGS_OF_SENTENCE_TRANSFORMERS:
         library = "sentence-transformers"
+    elif training["kind"] == "adapter":
+        library = "peft"
     card = ModelCardData(
         **known,
         datasets=datasets or None,

@@ -20,7 +20,7 @@ from tokenizers.normalizers import Lowercase
 from torch import Tensor, nn
 
 from exabench.core.errors import BadInput, UnknownName, printable
-from exabench.core.files import read_json
+from exabench.core.files import json_text, read_json, write
 from exabench.core.nouns import ModelFolder, Progress
 from exabench.hub.client import model_folder
 from exabench.models.backends import ConvertedModel, check_backend, convert
@@ -153,6 +153,11 @@ class Head(ABC):
         # a layer of its own stands next to the layers of the model
         flat = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
         self.model.save_pretrained(folder, state_dict=flat)
+        output = self.model.get_output_embeddings()
+        if output is not None and output.weight is not self.model.get_input_embeddings().weight:
+            # transformers 5 writes of every T5 that the two are tied, and version 4 then reads one for both.
+            file = folder / "config.json"
+            write(file, json_text({**read_json(file), "tie_word_embeddings": False}))
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def test_a_frozen_model_may_be_of_lower_precision_and_its_adapter_is_not(tmp_pat
         ({"lora": {"alpha": 4.0}}, "lora needs rank, as in { rank = 16 }"),
         ({"lora": {"ranks": 4}}, "unknown key 'ranks' in lora; did you mean rank"),
         ({"lora": {"save": "both"}}, "choose from: merged, adapter"),
-        ({"lora": {"rank": 4, "save": "adapter"}}, 'no Hub id; write lora.save = "merged"'),
+        ({"lora": {"rank": 4, "save": "adapter"}}, 'is not one; write lora.save = "merged"'),
         ({"steps": {"sharded": True}}, "steps.sharded splits a model that learns whole"),
     ],
 )

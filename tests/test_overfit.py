@@ -93,7 +93,7 @@ def learnt(kind: str, loss: str, folder: Path, data: Path | None = None, *, step
     rows = fits.encoded(learner, explained() if writes else groups(loss), written=writes)
     how = {"rate": rate, "decay": 0.0, "dropout": False}
     gradient = fits.gradient_of(learner, loss, gradients="plain", batch_tokens=8192, **how)
-    optimiser = optimiser_of(Steps(**how), list(learner.module.parameters()))
+    optimiser = optimiser_of(Steps(**how), dict(learner.module.named_parameters()))
     ndcg = held_out_ndcg("nDCG@10", learner, rows)
     for step in range(1, steps + 1):
         gradient(step, rows)

@@ -30,7 +30,7 @@ from exabench.training.curves import Curves
 from exabench.training.distributed import Ranks
 from exabench.training.evaluation import gains_of, ndcg, scores_of
 from exabench.training.groups import GroupLoader
-from exabench.training.loop import rate_at
+from exabench.training.loop import optimiser_of, rate_at
 from exabench.training.order import Order
 from exabench.training.recipe import Steps, train_recipe
 
@@ -262,11 +262,24 @@ def test_rates_are_those_worked_out_by_hand():
         return [rate_at(steps, step, 8) for step in range(8)]
 
     assert rates() == [8.0] * 8
-    assert rates(warmup=4) == [2, 4, 6, 8, 8, 8, 8, 8]
+    assert rates(warmup=4) == rates(warmup=0.5) == rates(warmup=0.45) == [2, 4, 6, 8, 8, 8, 8, 8]
     assert rates(schedule="linear") == [8, 7, 6, 5, 4, 3, 2, 1]
     assert rates(schedule="linear", warmup=4) == [2, 4, 6, 8, 8, 6, 4, 2]
     cosine = [8, 8 * (1 + math.sqrt(0.5)) / 2, 4, 8 * (1 - math.sqrt(0.5)) / 2]
     assert rates(schedule="cosine", warmup=4)[4:] == pytest.approx(cosine)
+
+
+def test_an_optimiser_has_the_settings_of_its_recipe_and_leaves_out_biases_and_norms_where_it_says_so(tmp_path):
+    module = fits.learner_of(classifier_folder(tmp_path / "bert"), "cross_encoder").module
+    given = dict(module.named_parameters())
+    flat = {id(parameter) for name, parameter in given.items() if "LayerNorm" in name or name.endswith("bias")}
+    made = optimiser_of(Steps(decay=0.3, decay_all=False, betas=(0.8, 0.9), epsilon=1e-6), given)
+    decays = {id(one): group["weight_decay"] for group in made.param_groups for one in group["params"]}
+    assert decays == {id(one): 0.0 if id(one) in flat else 0.3 for one in given.values()}
+    assert {(group["betas"], group["eps"]) for group in made.param_groups} == {((0.8, 0.9), 1e-6)}
+    for optimiser in ("adamw", "adafactor"):
+        made = optimiser_of(Steps(decay=0.3, optimiser=optimiser), given)
+        assert [(len(group["params"]), group["weight_decay"]) for group in made.param_groups] == [(len(given), 0.3)]
 
 
 def test_the_curve_says_what_each_step_did(place, whole):
@@ -542,3 +555,17 @@ def test_a_revision_that_no_longer_resolves_is_one_line(place, tmp_path, monkeyp
         commit = hub.repo("models/acme/t5").refs["main"]
     assert read_json(tmp_path / "good" / "recipe.lock.json")["hub"] == {"model acme/t5@main": commit}
     assert train_recipe(tmp_path / "good.toml").model == "acme/t5" and fits.outcome(tmp_path / "good")
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("t5", True), ("t5", False), ("mt5", False)])
+def test_embeddings_that_were_tied_are_saved_tied_and_others_are_not(place, tmp_path, kind, tied):
+    """Version 4 of transformers reads no output embedding of its own where the settings say that it is tied."""
+    base = t5_folder(tmp_path / "base", t5_tokenizer(), kind=kind, tied=tied, gated=not tied)
+    file = made(place, tmp_path / "recipe.toml", model=str(base), reranker="monot5", steps={"steps": 1})
+    done = train(file, tmp_path / "run")
+    weights = load_file(done.folder / "model.safetensors")
+    assert ("lm_head.weight" in weights) == (not tied)
+    assert weights.keys() == load_file(base / "model.safetensors").keys()
+    assert read_json(done.folder / "config.json")["tie_word_embeddings"] == tied
+    again = fits.learner_of(done.folder, "monot5").module.model
+    assert (again.get_output_embeddings().weight is again.get_input_embeddings().weight) == tied

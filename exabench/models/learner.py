@@ -45,7 +45,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
         self._answers = answers
 
     def learnt(self) -> dict[str, Tensor]:
-        """The state of the module by name, as it is (not copied); where only some of it learns, that alone."""
+        """The state of the module by name, as it is (not copied); where only some of it learns, only that."""
         state = self.state_dict(keep_vars=True)
         if all(parameter.requires_grad for parameter in self.parameters()):
             return dict(state)

@@ -1,7 +1,7 @@
-"""LoRA while it learns: low-rank changes of a model's linear layers, made by peft; saved alone, or merged.
+"""LoRA while it learns: low-rank changes of a model's linear layers, made by peft; saved as an adapter, or merged.
 
 Hu et al. 2021 (arXiv 2106.09685). The weights of the model stay as they are, so that optimiser and checkpoints hold
-the adapter alone. How adapters are read is in adapters.py.
+only the adapter. How adapters are read is in adapters.py.
 """
 
 from __future__ import annotations

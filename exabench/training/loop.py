@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Fit:
         for name, parameter in learner.module.named_parameters():
             if parameter.requires_grad:  # of a LoRA adapter alone there are moments
                 self._parameters[name] = parameter
-        self._optimiser = optimiser_of(plan.steps, self._parameters.values())
+        self._optimiser = optimiser_of(plan.steps, self._parameters)
         self._saved = 0  # the step of the newest whole checkpoint
         self.journal = Journal()
 
@@ -231,20 +231,36 @@ class Fit:
         return newest.skipped if newest else ()
 
 
-def optimiser_of(steps: Steps, parameters: Iterable[Tensor]) -> Any:
-    """AdamW (Loshchilov and Hutter 2019, torch's defaults) or Adafactor with the rate it is given (as for monoT5)."""
+def optimiser_of(steps: Steps, parameters: Mapping[str, Tensor]) -> Any:
+    """AdamW (Loshchilov and Hutter 2019) or Adafactor with the rate it is given (as for monoT5), by name.
+
+    Biases and norms are what has one dimension; they decay unless `decay_all` is false.
+    """
+    decaying = []
+    others = []
+    for parameter in parameters.values():
+        if steps.decay_all or parameter.ndim > 1:
+            decaying.append(parameter)
+        else:
+            others.append(parameter)
+    groups = [{"params": decaying, "weight_decay": steps.decay}]
+    if others:
+        groups.append({"params": others, "weight_decay": 0.0})
     if steps.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=steps.rate, weight_decay=steps.decay)
+        return torch.optim.AdamW(groups, lr=steps.rate, betas=steps.betas, eps=steps.epsilon)
     from transformers.optimization import Adafactor
 
-    return Adafactor(parameters, lr=steps.rate, weight_decay=steps.decay, scale_parameter=False, relative_step=False)
+    return Adafactor(groups, lr=steps.rate, scale_parameter=False, relative_step=False)
 
 
 def rate_at(steps: Steps, step: int, total: int) -> float:
     """The learning rate of optimiser step `step` (from 0) of `total`: a linear warm-up, then the schedule, to 0."""
-    if step < steps.warmup:
-        return steps.rate * (step + 1) / steps.warmup
-    done = (step - steps.warmup) / max(1, total - steps.warmup)
+    warmup = steps.warmup
+    if 0 < warmup < 1:
+        warmup = math.ceil(warmup * total)  # as the transformers library rounds a share
+    if step < warmup:
+        return steps.rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
     if steps.schedule == "linear":
         return steps.rate * (1 - done)
     if steps.schedule == "cosine":

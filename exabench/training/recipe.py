@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from exabench.core.errors import BadInput, printable
 from exabench.core.recipe import Recipe, read_recipe
@@ -17,6 +17,7 @@ from exabench.measure.metric_values import MetricName
 from exabench.parts.rerankers import RERANKERS
 
 Count = Annotated[int, Meta(ge=0)]
+Beta = Annotated[float, Meta(ge=0, lt=1)]
 Name = Annotated[str, Meta(min_length=1)]
 
 LOW_PRECISIONS = ("bfloat16", "float16")
@@ -45,6 +46,8 @@ class Data(Record, frozen=True):
 class Steps(Record, frozen=True):
     """How the model is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), rate and schedule.
 
+    `warmup` is a number of steps, or below 1 a share of all. `decay` is of the weights; with `decay_all` false not of
+    biases and norms, which BERT and the transformers library leave out. `betas` and `epsilon` are AdamW's.
     `gradients`: "plain" keeps the graph of whole groups, "cached" scores first without one and goes back in
     micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
     what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` is a lower precision for the
@@ -58,8 +61,11 @@ class Steps(Record, frozen=True):
     optimiser: Literal["adamw", "adafactor"] = "adamw"
     rate: Annotated[float, Meta(gt=0, le=1)] = 2e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup: Count = 0
+    warmup: Count | Annotated[float, Meta(ge=0, lt=1)] = 0
     decay: Annotated[float, Meta(ge=0)] = 0.01
+    decay_all: bool = True
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    epsilon: Annotated[float, Meta(gt=0, lt=1)] = 1e-8
     clip: Annotated[float, Meta(ge=0)] = 1.0
     gradients: Literal["auto", "plain", "cached"] = "auto"
     batch_tokens: Count = 0
@@ -78,7 +84,7 @@ class Lora(Record, frozen=True):
     """Train a LoRA adapter (models/lora.py) of this `rank` in place of the model's weights (0: none).
 
     Layers that score learn whole. `targets`: the ends of the names of the linear layers that get one; none: those that
-    peft takes for the architecture. `save`: "merged" into the model's weights, or the "adapter" alone, which names its
+    peft takes for the architecture. `save`: "merged" into the model's weights, or only the "adapter", which names its
     base model on the Hub.
     """
 
@@ -181,6 +187,10 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",
             file=place,
         )
+    of_adamw = {name: getattr(settings.steps, name) for name in ("betas", "epsilon")}
+    if settings.steps.optimiser != "adamw" and replace(Steps(), **of_adamw) != Steps():
+        wrong = f"steps.betas and steps.epsilon are adamw's, and the optimiser is {settings.steps.optimiser}"
+        raise BadInput(f"{wrong}; remove them", file=place)
     if settings.lora != Lora():
         _check_lora(settings, place)
     elif settings.precision in LOW_PRECISIONS:
@@ -209,7 +219,9 @@ def _check_lora(settings: Settings, place: str | Path) -> None:
         raise BadInput("steps.sharded splits a model that learns whole; remove it, or the table lora", file=place)
     is_on_hub = is_repo(settings.model) and not Path(settings.model).is_dir()
     if lora.save == "adapter" and not is_on_hub:
-        wrong = f"an adapter names its base model by Hub id and commit, and {printable(settings.model)!r} is no Hub id"
+        wrong = f"an adapter names its base model by Hub id and commit, and {printable(settings.model)!r} is not one"
         raise BadInput(f'{wrong}; write lora.save = "merged"', file=place)
     if lora.save == "adapter" and settings.reranker == "bi_encoder":
-        raise BadInput('a bi_encoder is not read from an adapter alone; write lora.save = "merged"', file=place)
+        raise BadInput(
+            'a bi_encoder is not read from an adapter without its base model; write lora.save = "merged"', file=place
+        )

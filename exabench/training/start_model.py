@@ -76,12 +76,12 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
 
 
 def _add_adapter(learner: Learner, plan: Plan, has_head: bool) -> None:
-    """Put the plan's LoRA adapter into a model. Raises BadInput where it could not be read from an adapter alone."""
+    """Put the plan's LoRA adapter into a model. Raises BadInput where it could not be read so."""
     lora = plan.lora
     if lora.save == "adapter" and (learner.kind not in TASK_TYPES or not has_head):
         wrong = f"{plan.model} gets a new scoring head"
         if has_head:
-            wrong = f"a model of kind {learner.kind} is not read from an adapter alone"
+            wrong = f"a model of kind {learner.kind} is not read from an adapter without its base model"
         raise BadInput(f'{wrong}; write lora.save = "merged"', file=plan.recipe.file)
     with torch.random.fork_rng(devices=[]):  # all ranks, and a run that continues, draw the same
         torch.manual_seed(plan.seed)

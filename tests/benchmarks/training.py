@@ -80,7 +80,7 @@ class Ours(Step):
         plan = Steps(**steps)
         prepare(self.module, plan)
         self._gradient = Gradient(learner, LOSSES[loss](), plan, Ranks(), 0)
-        self._optimiser = optimiser_of(plan, list(self.module.parameters()))
+        self._optimiser = optimiser_of(plan, dict(self.module.named_parameters()))
 
     def gradient(self) -> float:
         return self._gradient(1, [self._loader.encode(group) for group in self._groups])
@@ -94,7 +94,7 @@ class Theirs(Step):
         self._loss = THEIRS[loss](self.module, mini_batch_size=mini_batch)
         self._texts = [[g.query.text for g in groups], [[p.flat() for p in g.passages] for g in groups]]
         self._labels = [torch.tensor(g.labels) for g in groups]
-        self._optimiser = optimiser_of(Steps(), list(self.module.parameters()))
+        self._optimiser = optimiser_of(Steps(), dict(self.module.named_parameters()))
 
     def gradient(self) -> float:
         self._optimiser.zero_grad(set_to_none=True)

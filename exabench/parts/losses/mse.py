@@ -15,7 +15,7 @@ class Mse:
 
     The distillation of the MiniLM cross-encoders of sentence-transformers (train_cross-encoder_kd.py), which fits the
     logits of an ensemble. Scores of teacher and student must be on one scale, as two logits are; where they are not,
-    `margin_mse` and `kl` look at differences alone.
+    `margin_mse` and `kl` look only at differences.
     """
 
     needs = "scores"

@@ -11,6 +11,7 @@ import fits
 import numpy as np
 import pytest
 import torch
+import transformers
 from faults import full_disk_at_each_call, killed_at_each_call
 from hub_client import point_at
 from hub_double import HubDouble
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 
 from exabench.core.errors import BadInput, CannotWrite
-from exabench.core.files import only_writer, read_json
+from exabench.core.files import json_text, only_writer, read_json
 from exabench.core.nouns import Passage, Query, silent
 from exabench.parts.assembly import reranker
 from exabench.parts.losses import LOSSES
@@ -569,3 +570,34 @@ def test_embeddings_that_were_tied_are_saved_tied_and_others_are_not(place, tmp_
     assert read_json(done.folder / "config.json")["tie_word_embeddings"] == tied
     again = fits.learner_of(done.folder, "monot5").module.model
     assert (again.get_output_embeddings().weight is again.get_input_embeddings().weight) == tied
+
+
+def test_a_training_starts_from_the_row_of_one_label_of_three(place, tmp_path):
+    base = classifier_folder(tmp_path / "base", "roberta", labels=3)
+    config = read_json(base / "config.json")
+    names = ["contradiction", "neutral", "entailment"]
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
+    (base / "config.json").write_text(json_text(config))
+    check = [{"task": "mini", "depth": 3}]
+    options = {"model": str(base), "reranker": "cross_encoder", "steps": {"steps": 1}, "check": check}
+
+    def started(name, **changes):
+        file = made(place, tmp_path / f"{name}.toml", **{**options, **changes})
+        return train(file, tmp_path / name)
+
+    done = started("run")
+    query, passages = Query("q", "why is the sky blue"), [Passage("a", "light"), Passage("b", "no star")]
+    own = transformers.AutoModelForSequenceClassification.from_pretrained(base).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    for label in ("entailment", "neutral"):
+        to = tmp_path / label
+        started(label, start_label=label, check=[])
+        scores = reranker("cross_encoder", model=str(to / "start"), max_length=32).score(query, passages)
+        for passage, score in zip(passages, scores, strict=True):
+            with torch.inference_mode():
+                pair = tokenizer(query.text, passage.text, return_token_type_ids=False, return_tensors="pt")
+                logits = own(**pair).logits[0]
+            assert score == pytest.approx(float(logits[names.index(label)]), abs=1e-5)
+    assert done.checks[0].start is not None and done.checks[0].start.value > 0
+    with pytest.raises(BadInput, match="has no label relevant; choose the relevant one by start_label: contra"):
+        started("refused", start_label="relevant")

@@ -95,6 +95,9 @@ def train(
     ranks = Ranks()
     if devices and ranks.count > 1:
         raise BadInput("several processes use one device each; remove the device")
+    own_devices = tuple(devices) or (ranks.device,)
+    if plan.precision == "float16" and own_devices[0].startswith("cpu"):
+        raise BadInput('a CPU does not train in float16; write precision = "float32"', file=plan.recipe.file)
     collections = Path(data) if data else None
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         loss = _loss(plan)
@@ -117,7 +120,7 @@ def train(
                 source = {"name": plan.recipe.name, "recipe": plan.recipe.values, "fingerprint": fingerprint}
                 write(lock, json_text({**locked, **source}))
             groups, held_out, sources = groups_of(plan, loss.needs, lock)
-            learner, base = load_start(plan, folder, lock, tuple(devices) or (ranks.device,))
+            learner, base = load_start(plan, folder, lock, own_devices)
             check_inherited(plan.licence, {f"the model {base['model']}": base["licence"]}, plan.recipe.file)
             start = settings_of(plan.model, plan.revision, lock)
         if plan.steps.sharded:

@@ -17,7 +17,9 @@ import torch
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates, search
 from exabench.core.errors import BadInput, ExabenchError, printable
+from exabench.core.files import read_json
 from exabench.core.nouns import Progress, Result
+from exabench.hub.client import model_folder
 from exabench.measure.metric_values import MetricName, mean, measure
 from exabench.measure.runs import run_of
 from exabench.measure.statistics import holm, paired_test
@@ -31,6 +33,7 @@ from exabench.tasks.collections import Passages, SelectedTexts, open_collection,
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
 from exabench.training.recipe import Check, Plan
+from exabench.training.start_model import has_many_labels
 
 SAMPLED_GROUPS = 20  # held-out groups, to see whether any has an order
 
@@ -301,7 +304,10 @@ def _start_model(plan: Plan, lock: Path) -> Any:
     given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
     try:
         return reranker(plan.reranker, **given, **plan.options)
-    except BadInput:  # its head is new: it began as the bi-encoder that its weights were
+    except BadInput:
+        if has_many_labels(read_json(model_folder(plan.model, plan.revision, lock).path / "config.json")):
+            return reranker(plan.reranker, model=str(lock.parent / "start"), **plan.options)  # one label's row
+        # Its head is new: it began as the bi-encoder that its weights were.
         return reranker("bi_encoder", **given)
 
 

@@ -128,7 +128,10 @@ class Check(Record, frozen=True):
 
 
 class Settings(Record, frozen=True):
-    """The keys of a training recipe."""
+    """The keys of a training recipe.
+
+    `start_label` is the relevant label of a model with three or more: a training starts from its row of the last layer.
+    """
 
     reranker: Name
     model: Name
@@ -136,6 +139,7 @@ class Settings(Record, frozen=True):
     loss: dict[str, Any]
     title: str = ""
     revision: str = ""
+    start_label: Name = "entailment"
     precision: str = "float32"
     licence: str = "unknown"
     note: str = ""

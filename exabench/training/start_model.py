@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,21 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
     """The plan's reranker, ready to be fitted, and the name, revision and licence of the model that it starts from.
 
     It is loaded from its pretrained model, or from `to`/start where that had no scoring head: there it gets one for one
-    label, drawn from the plan's seed. Raises what loading a model raises.
+    label, drawn from the plan's seed, or of three labels and more the row of the plan's `start_label`. Raises
+    what loading a model raises, and BadInput for a label that it does not have.
     """
     dtype = dtype_of(plan.precision)  # raises for int8, which learns nothing
-    if dtype == torch.float16 and "cpu" in devices:
-        raise BadInput('a CPU does not train in float16; write precision = "float32"', file=plan.recipe.file)
     found = model_folder(plan.model, plan.revision, lock)
     options: dict[str, Any] = {"precision": plan.precision, "devices": devices, "lock": lock, **plan.options}
     has_head = True
-    if RERANKERS[plan.reranker].head == "classifier":
+    has_labels = False
+    if RERANKERS[plan.reranker].head == "classifier" and not is_modular(found.path):
         config = read_json(found.path / "config.json")
         if not isinstance(config, dict):
             raise BadInput("is not the description of a model", file=found.path / "config.json")
         has_head = any("ForSequenceClassification" in str(name) for name in config.get("architectures") or ())
-        has_head = has_head or is_modular(found.path)
-    if has_head:
+        has_labels = has_head and has_many_labels(config)
+    if has_head and not has_labels:
         options["revision"] = found.revision
         start: Any = reranker(plan.reranker, model=plan.model, **options)
     else:
@@ -54,14 +55,18 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
                 torch.manual_seed(plan.seed)
                 tokenizer = tokenizer_of(found)
                 kind = transformers.AutoModelForSequenceClassification
-                model = weights_of(kind, found, what, dtype, new_head=True, num_labels=1)
+                if has_labels:
+                    model = weights_of(kind, found, what, dtype)
+                    _keep_label(model, plan.start_label, found.path)
+                else:
+                    model = weights_of(kind, found, what, dtype, new_head=True, num_labels=1)
             with replacing_folder(with_head) as fresh, silence():
                 model.save_pretrained(fresh)
                 tokenizer.save_pretrained(fresh)
         start = reranker(plan.reranker, model=str(with_head), **options)
     learner = start.learner()
     if plan.lora.rank:
-        _add_adapter(learner, plan, has_head)
+        _add_adapter(learner, plan, has_head and not has_labels)
     for name, parameter in learner.module.named_parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:
             wrong = f"{name} would learn in {plan.precision}, which rounds most updates away"
@@ -73,6 +78,27 @@ def load_start(plan: Plan, to: Path, lock: Path, devices: tuple[str, ...]) -> tu
     if card.is_file():
         base["licence"] = licence_in(card.read_text(encoding="utf-8", errors="replace"))
     return learner, base
+
+
+def has_many_labels(config: Mapping[str, Any]) -> bool:
+    """Does a config.json say that a model has three labels or more, as those for natural language inference have?"""
+    return len(config.get("id2label") or ()) > 2 or (config.get("num_labels") or 0) > 2
+
+
+def _keep_label(model: Any, wanted: str, folder: Path) -> None:
+    """Make a classifier one of a single label, with its row of the last layer. Raises BadInput for an unknown label."""
+    places = {str(name).lower(): int(place) for place, name in model.config.id2label.items()}
+    if wanted.lower() not in places:
+        names = ", ".join(printable(name) for name in places)
+        raise BadInput(f"has no label {wanted}; choose the relevant one by start_label: {names}", file=folder)
+    place = places[wanted.lower()]
+    last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    last.weight = nn.Parameter(last.weight[place : place + 1].clone())
+    if last.bias is not None:
+        last.bias = nn.Parameter(last.bias[place : place + 1].clone())
+    last.out_features = 1
+    model.num_labels = 1
+    model.config.num_labels = 1  # which names the one label anew
 
 
 def _add_adapter(learner: Learner, plan: Plan, has_head: bool) -> None:

@@ -51,6 +51,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SHARDED = ["steps.sharded=true"]
+LORA = ["lora={rank=4}"]
 JOBS: dict[str, dict[str, Any]] = {
     "one": {"count": 1},
     "two": {},
@@ -59,6 +60,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "then two": {"to": "resumed"},
     "written by one": {"recipe": "t5", "count": 1},
     "written by two": {"recipe": "t5", "overrides": SHARDED},
+    "adapter on one": {"count": 1, "overrides": LORA},
+    "adapter on two": {"overrides": LORA},
     "stopped": {"fault": "stop", "timeout": 2},
     "held": {"fault": "held"},
     "memory": {"fault": "memory"},
@@ -143,7 +146,15 @@ def assert_one_line(found: Any, rank: int, *words: str) -> None:
     assert found["said"][rank].startswith("exabench: ") and all(word in found["said"][rank] for word in words)
 
 
-@pytest.mark.parametrize(("one", "two"), [("one", "two"), ("written by one", "written by two"), ("one", "memory")])
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("one", "two"),
+        ("written by one", "written by two"),
+        ("one", "memory"),
+        ("adapter on one", "adapter on two"),
+    ],
+)
 def test_two_ranks_fit_what_one_fits_sharded_and_when_memory_runs_out_for_one(jobs: Any, one: str, two: str) -> None:
     assert jobs[one]["codes"] == [0] and jobs[two]["codes"] == [0, 0]
     assert_same(jobs[one]["to"], jobs[two]["to"])

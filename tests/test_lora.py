@@ -82,6 +82,8 @@ def test_a_merged_model_scores_as_the_adapter_that_peft_merges(kind: str, hub: H
     assert scores(found["adapter"], part) == pytest.approx(wanted, abs=1e-6)
     assert max(abs(a - b) for a, b in zip(wanted, scores(base, part), strict=True)) > 1e-3  # it has learnt
     assert screen_folder(found["merged"]).parameters
+    assert main(["train", "publish", str(tmp_path / "adapter"), "--to", str(tmp_path / "there")]) == 0
+    assert "library_name: peft" in (tmp_path / "there" / "README.md").read_text()
 
 
 def test_moments_and_checkpoints_hold_the_adapter_and_the_head_alone(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from exabench.core.files import from_json, from_toml, read_toml, toml_text
 from exabench.core.licences import as_licence
 from exabench.core.nouns import Credit, Submission
 from exabench.core.records import Record, read
+from exabench.measure.interpolation import is_weight
 
 KINDS = ("run", "model", "api", "baseline")
 EXTERNAL_RUN_KINDS = ("run", "api")
@@ -210,6 +211,13 @@ FIELDS = (
         "be a table of texts, finite numbers, true, false, lists and tables (no dates)",
         _is_options,
         allowed=_RUN_HERE,
+    ),
+    Field(
+        "interpolate",
+        "the weight of its scores where they are mixed with the first stage's, which are part of the system then",
+        "be a number above 0 and at most 1",
+        is_weight,
+        allowed=("model",),
     ),
     Field(
         "endpoint",
@@ -494,6 +502,18 @@ class _Check(Record, frozen=True):
     published: _Published | None
 
 
+class _Weight(Record, frozen=True):
+    weight: Annotated[float, Meta(gt=0, le=1)]
+    on: str = ""
+    queries: _Count = 0
+    metric: str = ""
+    curve: list[tuple[_Number, _Number]] = []
+
+
+class _Interpolation(_Weight, frozen=True):
+    start: _Weight | None = None
+
+
 class _Report(Record, frozen=True):
     format: Literal[1]
     name: str
@@ -517,6 +537,7 @@ class _Report(Record, frozen=True):
     data: list[_Data]
     dev: _Dev
     checks: list[_Check]
+    interpolate: _Interpolation | None = None
 
 
 def read_training(folder: str | Path) -> Training:

@@ -103,6 +103,8 @@ def run(
     if trained.best == 0:
         weights += "; no step was better than the starting model, which is kept"
     lines = [weights]
+    if trained.interpolate is not None:
+        lines.append(f"mixed with the first stage, weight {trained.interpolate}")
     if trained.checks:
         lines.append(_check_table(trained.checks))
         lines.append("p is of the paired t-test, Holm-corrected over the checks")

@@ -145,6 +145,8 @@ class Settings(Record, frozen=True):
     note: str = ""
     seed: int = 0
     options: dict[str, Any] = {}
+    # The weight by which the model's scores are mixed with the first stage's, or "fit": chosen on the queries of dev.
+    interpolate: Annotated[float, Meta(gt=0, le=1)] | Literal["fit"] | None = None
     steps: Steps = Steps()
     lora: Lora = Lora()
     dev: DevPlan = DevPlan()
@@ -201,6 +203,11 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
         wrong = f"weights and moments of precision {settings.precision} round most updates away"
         advice = 'write precision = "float32" and steps.autocast = "bfloat16"'
         raise BadInput(f"{wrong}: {advice}", file=place)
+    if settings.interpolate == "fit" and not settings.dev.task:
+        raise BadInput(
+            'interpolate = "fit" needs dev.task, and dev.split, to name the queries that the weight is chosen on',
+            file=place,
+        )
     metrics = [settings.dev.metric]
     for check in settings.checks:
         metrics.append(check.metric)

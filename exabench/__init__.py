@@ -7,6 +7,7 @@
     exabench.reranker("monot5", model="castorini/monot5-base-msmarco").score(query, passages)
     exabench.build("mini-explanations", "work").tables["explanations"].counts
     exabench.train("mini-minilm", "work").folder
+    exabench.study("mini-losses", "study").rows
     exabench.load("work/release", "explanations").release.version
     exabench.render(exabench.Board.read("leaderboard"), "leaderboard/site")
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from exabench.measure.qrels import read_qrels as read_qrels, write_qrels as write_qrels
     from exabench.measure.runs import read_run as read_run, run_of as run_of, write_run as write_run
     from exabench.parts.assembly import reranker as reranker, retriever as retriever, teacher as teacher
+    from exabench.studies import study as study
     from exabench.training import train as train
     from exabench.training.publishing import publish_model as publish_model
 

@@ -13,7 +13,7 @@ import pytest
 from floors import BEGIN, CONTRIBUTING, END, PACKAGE, ROOT, Import, Source, below, drawing, floors, imports_of, sources
 
 FLOORS = {"core": 0, "hub": 1, "measure": 1, "tasks": 2, "models": 2, "parts": 3, "data": 4, "bench": 5, "training": 6}
-FLOORS |= {"board": 7, "demo": 8, "cli": 9}  # a folder may import those with a smaller number
+FLOORS |= {"board": 7, "studies": 7, "demo": 8, "cli": 9}  # a folder may import those with a smaller number
 SHELVES = {
     "data": ("builders", "exports", "pairs", "queries"),
     "measure": ("metrics",),

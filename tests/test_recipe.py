@@ -75,6 +75,7 @@ def test_a_wrong_setting_is_refused(page, given, message):
         (["a={b=1, c=2}", "a.b=3"], {"a": {"b": 3, "c": 2}}),
         (["a.b=3", "a={c=2}"], {"a": {"c": 2}}),  # a key without a dot replaces the whole table
         ([" a . b = 1"], {"a": {"b": 1}}),
+        (["a=[{b=1}, {c=2}]", "a.b=3"], {"a": [{"b": 3}, {"c": 2, "b": 3}]}),  # of a list of tables, in each
     ],
 )
 def test_a_value_is_toml_where_it_can_be_and_a_dot_reaches_into_a_table(pairs, result):

@@ -11,6 +11,7 @@ models/<slug>/training.json ...        how a trained model was trained: its repo
 datasets/<name>/                       published datasets
 reported/*.csv                         numbers printed elsewhere
 reported/tables.toml                   their titles and sources
+studies/<name>/report.json             reports of studies
 changes.jsonl                          why each number is what it is: one line for each that came, changed or went
 pending/<slug>/                        what waits here, or was taken and refused (answer.json): no part of the board yet
 lock.json                              commits and digests resolved at first use
@@ -30,6 +31,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from exabench.bench.settings import BoardSettings, check_settings, read_settings, settings_text
+from exabench.bench.study_reports import StudyReport, read_study_report
 from exabench.bench.submissions import (
     DRAWING,
     LINK,
@@ -537,6 +539,22 @@ class Ledger:
             return {}
         return read(dict[str, ReportedSource], read_toml(self.reported_titles), file=self.reported_titles)
 
+    def study_report(self, name: str) -> Path:
+        """Where the report of a study is kept."""
+        return self.folder / "studies" / name / "report.json"
+
+    def one_study(self, name: str) -> StudyReport:
+        """The report of a study. Raises BadInput, also for that of another one in its folder."""
+        file = self.study_report(name)
+        report = read_study_report(file)
+        if report.name != name:
+            raise BadInput(f"is the report of {printable(report.name)}, in the folder of another study", file=file)
+        return report
+
+    def study_reports(self) -> list[StudyReport]:
+        """The reports of all studies, in the order of their names. Raises BadInput."""
+        return [self.one_study(file.parent.name) for file in sorted(self.folder.glob("studies/*/report.json"))]
+
     @property
     def datasets(self) -> Path:
         """Where published datasets lie, one folder each."""
@@ -571,6 +589,7 @@ _FILES = (
     *(("note", f"models/*/{name}") for name in (*TRAINING_FILES[1:], DRAWING)),
     ("reported", "reported/*.csv"),
     ("titles", "reported/tables.toml"),
+    ("study", "studies/*/report.json"),
     ("changes", "changes.jsonl"),
 )
 

@@ -309,6 +309,9 @@ def _check_file(ledger: Ledger, filed: Mapping[str, Submission], kind: str, file
         if unknown:
             raise BadInput(f"names a table that is not in the same folder: {', '.join(sorted(unknown))}", file=file)
 
+    elif kind == "study":
+        ledger.one_study(file.parent.name)
+
     elif kind == "reported":
         rows = list(csv.DictReader(io.StringIO(read_text(file), newline="")))
         if not rows:

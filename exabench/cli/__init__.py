@@ -15,6 +15,7 @@ from exabench.cli.doctor import doctor
 from exabench.cli.evaluate import evaluate, rerank
 from exabench.cli.parity import parity
 from exabench.cli.parts import parts
+from exabench.cli.study import study
 from exabench.cli.train import train
 from exabench.core.errors import BadInput, ExabenchError, printable
 from exabench.core.files import system_reason
@@ -53,7 +54,7 @@ def help_(context: click.Context, command: tuple[str, ...]) -> None:
     click.echo(found.get_help(of))
 
 
-for command in (evaluate, rerank, parity, demo, data, train, bench, board, parts, doctor):
+for command in (evaluate, rerank, parity, demo, data, train, study, bench, board, parts, doctor):
     exabench.add_command(command)
 
 

@@ -98,8 +98,9 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
     """`base` with `key=value` texts laid over it, one after the other; `base` itself is left as it is.
 
     A value is read as TOML where it is TOML, else taken as text. A dot reaches into a table and changes one value of
-    it: `steps.rate=1e-5`. A key without a dot replaces the whole value, of a table, too. Raises BadInput, which names
-    the `option` that gave the texts, where one is not a `key=value`, or a dot would reach into what is not a table.
+    it: `steps.rate=1e-5`; of a list of tables it reaches into each: `data.passages=8`. A key without a dot replaces the
+    whole value, of a table, too. Raises BadInput, which names the `option` that gave the texts, where one is not a
+    `key=value`, or a dot would reach into what is not a table.
     """
     result = dict(base)
     for pair in pairs:
@@ -107,20 +108,39 @@ def override(base: Mapping[str, Any], pairs: Iterable[str], option: str = "--set
         keys = [key.strip() for key in path.split(".")]
         if not sign or not all(keys):
             raise BadInput(f"{option} {printable(pair)!r} must read key=value")
-        table = result
-        for place, key in enumerate(keys[:-1], 1):
-            inner = table.get(key, {})
-            if not isinstance(inner, Mapping):
-                raise BadInput(
-                    f"{option} {printable(pair)!r}: {'.'.join(keys[:place])} is not a table, so a dot cannot "
-                    "select a key in it"
-                )
-            table[key] = dict(inner)
-            table = table[key]
         try:
-            table[keys[-1]] = from_toml(f"value = {text}")["value"]
+            value = from_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):  # no TOML; a number of thousands of digits; brackets without end
-            table[keys[-1]] = text
+            value = text
+        try:
+            result = _with_value(result, keys, value)
+        except _NoTable as error:
+            raise BadInput(
+                f"{option} {printable(pair)!r}: {'.'.join(keys[: -error.left])} is not a table, so a dot cannot "
+                "select a key in it"
+            ) from None
+    return result
+
+
+class _NoTable(Exception):
+    """A dot would reach into what is not a table; `left` is the number of keys from there on."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+
+def _with_value(table: Any, keys: list[str], value: Any) -> Any:
+    """A copy of `table` with `value` at a path of keys. Raises _NoTable."""
+    if isinstance(table, list) and table:
+        return [_with_value(one, keys, value) for one in table]
+    if not isinstance(table, Mapping):
+        raise _NoTable(len(keys))
+    result = dict(table)
+    first, *rest = keys
+    if rest:
+        value = _with_value(table.get(first, {}), rest, value)
+    result[first] = value
     return result
 
 

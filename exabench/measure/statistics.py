@@ -264,6 +264,25 @@ def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float | No
     return needed - queries if needed > queries else None
 
 
+def needed_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray], alpha: float = ALPHA) -> int | None:
+    """How many queries of the same kind a two-sided paired t-test at `alpha` needs to find, with power 0.8, what these
+    show: an array for each task, whose shares stay as they are.
+
+    (z(1 - alpha / 2) + z(0.8))^2 variances of a query's difference over its squared mean, as in `more_queries`, and
+    z(1 - alpha / 2)^2 / 2 more, because the t-test must estimate the variance (Guenther, "Sample Size Formulas for
+    Normal Theory T Tests", The American Statistician 35(4), 1981). None where there is no difference, or no variance.
+    """
+    lengths = [len(values) for values in a]
+    differences = differences_of(np.concatenate(a), np.concatenate(b), ROUNDING)
+    means, variances, _ = _mean_difference(differences[None], lengths, ROUNDING)
+    mean = float(means[0])
+    of_a_query = float(variances[0]) * sum(lengths)
+    if abs(mean) <= ROUNDING or of_a_query == 0:
+        return None
+    reach = NormalDist().inv_cdf(1 - alpha / 2)
+    return math.ceil((reach + NormalDist().inv_cdf(POWER)) ** 2 * of_a_query / mean**2 + reach**2 / 2)
+
+
 def bootstrap_intervals(table: np.ndarray) -> np.ndarray:
     """Percentile bootstrap intervals of row means, (metrics, queries) in, (metrics, 2) out.
 

@@ -254,12 +254,12 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
         over = (check.task, check.candidates, check.depth)
         if over not in rankings:
             try:
-                evaluator = _evaluator_of(check, plan.recipe.file, data, lock)
+                evaluator = evaluator_of(check, plan.recipe.file, data, lock)
             except ExabenchError as error:
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
             if not models:  # only now: where every check is left out, nothing is loaded
-                models = [reranker(plan.reranker, model=str(folder), **plan.options), _start_model(plan, lock)]
+                models = [reranker(plan.reranker, model=str(folder), **plan.options), start_model(plan, lock)]
             runs = [evaluator.rerank(model, plan.recipe.name)[0] for model in models]
             rankings[over] = (evaluator, *runs)
         evaluator, run, run_of_start = rankings[over]
@@ -275,7 +275,7 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
     return results
 
 
-def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> RerankEvaluator:
+def evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> RerankEvaluator:
     """What ranks the candidates of a check: a published run that is next to the collection, else of a first stage.
 
     `file` is the recipe's.
@@ -296,7 +296,7 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
     return RerankEvaluator(task, candidates, run, data, lock)
 
 
-def _start_model(plan: Plan, lock: Path) -> Any:
+def start_model(plan: Plan, lock: Path) -> Any:
     """The reranker that the training began with."""
     given: dict[str, Any] = {"model": plan.model, "revision": plan.revision, "lock": lock}
     try:

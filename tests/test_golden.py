@@ -157,9 +157,10 @@ class Making:
                 self.help_of(below, (*path, name))
 
     def listings(self) -> None:
-        for command in (("bench", "tasks"), ("data", "list"), ("train", "list")):
+        for command in (("bench", "tasks"), ("data", "list"), ("train", "list"), ("study", "list")):
             self.json(*command, most=700)
             self.text(*command)
+        self.both("study", "run", "mini-losses", "--dry-run", suffix="dry-run")
         self.text("parts")
         self.text("data", "show", "mini-contrastive", "--set", "seed=7")
 

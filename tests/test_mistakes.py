@@ -296,6 +296,10 @@ DATA = [
     Mistake("replies that are none", "exabench data replies import run.trec", "is not a Parquet file of replies"),
 ]
 TRAINING = [
+    Mistake("a study with a typo", "exabench study run mini-loses", "did you mean mini-losses"),
+    Mistake("a study that is not there", "exabench study run none.toml", "none.toml: cannot be read"),
+    Mistake("a report of nothing", "exabench study report mini-losses", "5 cells are not done"),
+    Mistake("a cell with a typo", "exabench study run mini-losses --only ranknt", "did you mean ranknet"),
     Mistake("a training with a typo", "exabench train run mini-minlm", "did you mean mini-minilm"),
     Mistake("a training that is not there", "exabench train run none.toml", "none.toml: cannot be read"),
     Mistake(

@@ -21,7 +21,16 @@ from exabench.hub import commits
 ONLY_PRINT = {
     *("help", "doctor", "parity", "parts"),
     *("data list", "data show", "data audit", "data diff", "data card", "data verify"),
-    *("data cost", "data record", "train list", "bench tasks", "bench score", "bench compare", "bench verify"),
+    *(
+        "data cost",
+        "data record",
+        "train list",
+        "study list",
+        "bench tasks",
+        "bench score",
+        "bench compare",
+        "bench verify",
+    ),
     *("bench speed", "bench pending", "board check"),
     "board serve",  # it builds the pages as `board build` does
 }

@@ -206,6 +206,14 @@ tasks = ["mini"]
 datasets = ["mini-listwise"]
 first_stages.bm25-20 = { retriever = "bm25", depth = 20 }
 """
+STUDY = """
+title = "Toy"
+train = "toy.toml"
+seeds = [1]
+baseline = "trained"
+untrained = "untrained"
+task = [{ task = "mini", depth = 3 }]
+"""
 NOT_RUN = {"help", "board serve", "bench convert"}
 """Help reads nothing; what the server shows are a board's pages; tests/sandbox runs the conversion in its jail."""
 
@@ -356,6 +364,10 @@ def test_no_command_lets_a_secret_of_the_environment_out(
         run("train", "list")
         run("train", "run", "toy.toml", "--to", "fitted", "--device", "cpu", "--owner", "tester")
         run("train", "publish", "fitted", "--repo", "tester/model")
+        Path("study.toml").write_text(STUDY)
+        run("study", "list")
+        run("study", "run", "study.toml", "--to", "studied", "--device", "cpu")
+        run("study", "report", "study.toml", "--to", "studied", *board)
         asked = ("--endpoint", server.url, "--set", "server.api_key_env=MY_API_KEY")
         run("parity", "start", *asked, "--task", "mini", status=1)
         run("bench", "speed", "start", "--backend", "torch", "--passages", "5", "--repeat", "1")

@@ -22,6 +22,7 @@ from exabench.measure.statistics import (
     holm,
     mean_intervals,
     more_queries,
+    needed_queries,
     paired_test,
     standings,
 )
@@ -299,3 +300,19 @@ def test_an_interval_does_not_depend_on_its_company_and_is_the_same_every_time()
     found = mean_intervals(systems)
     assert mean_intervals(systems[65:]) == found[65:]
     assert np.allclose(found[:5], [mean_intervals([system])[0] for system in systems[:5]], rtol=0, atol=1e-9)
+
+
+def test_so_many_queries_give_the_paired_t_test_its_power():
+    """Against the exact power of the t-test, by the non-central t distribution."""
+    for effect, alpha in ((0.2, 0.05), (0.5, 0.05), (0.9, 0.01)):
+        values = RNG.normal(0, 1, 40)
+        values = (values - values.mean()) / values.std(ddof=1) + effect  # the mean is `effect` standard deviations
+        needed = needed_queries([values], [np.zeros(40)], alpha)
+
+        def power(count: int, effect: float = effect, alpha: float = alpha) -> float:
+            critical = scipy.stats.t.ppf(1 - alpha / 2, count - 1)
+            return float(scipy.stats.nct.sf(critical, count - 1, effect * np.sqrt(count)))
+
+        assert power(needed) == pytest.approx(0.8, abs=0.01) and power(needed - 2) < 0.8
+    assert needed_queries([values, values], [np.zeros(40)] * 2) == needed_queries([np.tile(values, 2)], [np.zeros(80)])
+    assert needed_queries([values], [values]) is None and needed_queries([values], [values - 1]) is None

@@ -266,7 +266,7 @@ def test_an_unknown_cell_or_board_is_told_before_anything_is_run(page, tmp_path,
     assert main(["study", "run", str(page), "--to", str(tmp_path / "study"), "--only", "passages=5"]) == 2
     assert "unknown cell 'passages=5'; did you mean passages=4" in refused(capsys)
     assert main(["study", "run", "mini-loses"]) == 2
-    assert "unknown study recipe 'mini-loses'; did you mean mini-losses?" in refused(capsys)
+    assert "unknown study recipe 'mini-loses'; did you mean mini-losses" in refused(capsys)
     assert not (tmp_path / "study").exists()
 
 
@@ -312,3 +312,41 @@ def test_a_report_on_a_board_is_read_strictly(page, tmp_path, board):
             ledger.study_reports()
     shutil.rmtree(file.parent)
     assert ledger.study_reports() == []
+
+
+def test_a_board_has_a_page_for_a_study_that_links_to_models_it_has(page, tmp_path, board):
+    exabench.render(exabench.Board.read(board), tmp_path / "site")
+    front = (tmp_path / "site/index.html").read_text()
+    assert not list((tmp_path / "site").glob("studies*")) and "Studies" not in front
+    study = read_study(page, ["seeds=[1]"])
+    to = studied(page, tmp_path / "study", overrides=["seeds=[1]"])
+    model = to / "cells" / study.cells[0].key / "training" / "model"
+    exabench.submit(model / "submission.toml", [], board)
+    report = report_study(study, to, board=board)
+    exabench.render(exabench.Board.read(board), tmp_path / "site")
+    text = (tmp_path / "site/studies/lengths.html").read_text()
+    assert "Do longer lists teach more?" in text and text.count("<svg") == 1 and "p (Holm)" in text
+    for row in report.rows:
+        assert f"<bdi>{row.setting}</bdi>" in text and f"{100 * row.value:.1f}" in text
+    slug = f"local--{study.cells[0].recipe.name}"
+    assert text.count(f'href="../models/{slug}.html"') == 1 and (tmp_path / f"site/models/{slug}.html").is_file()
+    assert 'href="studies/index.html"' in (tmp_path / "site/models/index.html").read_text().replace("../", "")
+    assert "studies/lengths.html" in (tmp_path / "site/studies/index.html").read_text()
+
+
+def test_the_page_of_a_study_of_the_machinery_says_so_and_has_no_p_value(page, tmp_path, board):
+    page.write_text('checks = "machinery"\n' + page.read_text())
+    to = studied(page, tmp_path / "study", overrides=["seeds=[1]"])
+    report_study(read_study(page, ["seeds=[1]"]), to, board=board)
+    exabench.render(exabench.Board.read(board), tmp_path / "site")
+    text = (tmp_path / "site/studies/lengths.html").read_text()
+    assert MACHINERY in text and "Holm" not in text and "not available" in text
+
+
+def test_a_figure_that_a_recipe_reproduces_stands_beside_its_setting():
+    study = read_study("twolar-table5")
+    found = {(setting, task.task): figure.value for (setting, task), figure in study.figures.items() if task}
+    assert found["TWOLAR", "scifact"] == 0.679 and found["docT5query", "trec-news"] == 0.44
+    assert study.figures["TWOLAR", None].value == 0.465 and len(study.figures) == 11 * 9
+    changed = read_study("twolar-table5", ['set={"train.steps.rate" = 1e-4}'])
+    assert {task for _, task in changed.figures} == {None}, "a changed training reproduces no figure of a task"

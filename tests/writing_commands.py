@@ -119,6 +119,8 @@ COMMANDS = [
     Command("board publish-lists, Hub", "board publish-lists --board board --repo acme/others", "measured"),
     Command("board push-results", f"board push-results {OVER} --lists acme/lists", "of the Hub"),
     Command("train run", "train run GIVEN/toy.toml --to run --device cpu", loads_model=True),
+    Command("study run", "study run GIVEN/study.toml --to study --device cpu", loads_model=True),
+    Command("study report", "study report GIVEN/study.toml --to study --board board", "studied"),
     Command("train publish", "train publish GIVEN/trained --to place"),
     Command("train publish, Hub", "train publish GIVEN/trained --repo acme/small"),
     Command("demo", f"demo --to demo {SHORT}"),
@@ -208,6 +210,8 @@ class Inputs:
         fits.write_release(given / "human", {"human": ("contrastive", {"train": human})})
         data = [{"release": str(given / "lists"), "table": "lists"}]
         fits.recipe(given / "toy.toml", data, model=str(classifier), steps={"steps": 2})
+        page = 'title = "Toy"\ntrain = "toy.toml"\nseeds = [1]\nbaseline = "trained"\nuntrained = "untrained"\n'
+        (given / "study.toml").write_text(page + 'task = [{ task = "mini", depth = 3 }]\n')
         (given / "trained").mkdir()
         model_folder(given / "trained", read(given / "lists"), "lists")
 
@@ -290,6 +294,9 @@ class Inputs:
         board = self._after("board", "with a model")
         file = write_submission(self.given / "model", name="acme/model", model=str(self.given / "classifier"), **model)
         _done("bench", "submit", file, "--board", board, *data)
+
+        studied = self._after("board", "studied").parent / "study"
+        _done("study", "run", self.given / "study.toml", "--to", studied, "--device", "cpu")
 
         board = self._after("board", "of the Hub")
         settings = board / "board.toml"

@@ -17,6 +17,7 @@ from exabench.bench.contests import is_alike, is_bound, system_of, system_type
 from exabench.bench.excerpts import read_excerpts
 from exabench.bench.ledger import Ledger, ReportedSource, gain_of, read_result
 from exabench.bench.settings import ALL, view_slugs
+from exabench.bench.study_reports import StudyReport
 from exabench.bench.submissions import EXTERNAL_RUN_KINDS, Training
 from exabench.board.records import FORMAT, result_record
 from exabench.board.summaries import NEVER, ResultSummary, first_stage, newest_day, read_summaries
@@ -309,6 +310,7 @@ class Board:
     rankings: tuple[Ranking, ...]
     datasets: tuple[Release, ...]
     trainings: Mapping[str, Training]
+    studies: tuple[StudyReport, ...]
     entries: Mapping[str, tuple[Entry, ...]]
     contests: Mapping[str, tuple[Contest, ...]]
     changes: tuple[BoardChange, ...]
@@ -394,6 +396,7 @@ class Board:
             rankings=tuple(rankings.values()),
             datasets=tuple(read_release(file.parent) for file in sorted(ledger.datasets.glob("*/manifest.json"))),
             trainings={slug: report for slug, report in ledger.trainings().items() if slug in submissions},
+            studies=tuple(ledger.study_reports()),
             reported=tuple(reported),
             entries=entries,
             contests=contests,
@@ -466,6 +469,7 @@ class Board:
             parts.append(f"{slug} {digest} {report}\n")
         parts += [summary.digest for summary in self.results]
         parts += [_digest(part) for part in (self.datasets, self.candidates, self.reported, self.changes)]
+        parts += [_digest(report) for report in self.studies]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     @cached_property

@@ -17,6 +17,7 @@ from exabench.board.pages import (
     _provenance,
     _reported,
     _results,
+    _study_views,
     _task_views,
     _training_views,
     downloads,
@@ -31,7 +32,18 @@ from exabench.core.parallel import map_unordered
 
 FORMAT = 1
 # Modules whose pages show the whole board come first: each is long work for one process.
-_WHOLE = (downloads, _overview, _costs, _provenance, _compare, _task_views, _training_views, _dataset_views, _reported)
+_WHOLE = (
+    downloads,
+    _overview,
+    _costs,
+    _provenance,
+    _compare,
+    _task_views,
+    _training_views,
+    _dataset_views,
+    _study_views,
+    _reported,
+)
 _TOGETHER = 60  # small pages that a process makes at a time: those of ten results
 _FEWEST = 30  # batches for which a second process is worth its start
 

@@ -31,7 +31,7 @@ ONLY_PRINT = {
         "bench compare",
         "bench verify",
     ),
-    *("bench speed", "bench pending", "board check"),
+    *("bench verify", "bench speed", "bench pending", "board check"),
     "board serve",  # it builds the pages as `board build` does
 }
 QUICK = (

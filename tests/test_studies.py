@@ -109,6 +109,10 @@ def test_two_studies_of_one_page_give_the_same_bytes_and_a_killed_one_ends_as_th
         states.add(len(list(killed.glob("cells/*/results/*.json"))))
     assert len(states) > 2, "it was killed before, between and after cells"
     assert outcome(studied(page, killed)) == whole
+    study = read_study(page)
+    run_study(study, tmp_path / "workers", devices=["cpu"], workers=2)
+    report_study(study, tmp_path / "workers")
+    assert outcome(tmp_path / "workers") == whole
 
 
 def test_what_a_page_changes_alone_is_run(page, tmp_path):
@@ -229,7 +233,7 @@ MISTAKES = {
     "no baseline": (change('baseline = "passages=2"', ""), "lacks the key 'baseline'"),
     "another baseline": (change("passages=2", "passages=9"), "unknown setting 'passages=9'; did you mean passages=4"),
     "no recipe": (change("toy.toml", "tyo"), "setting 'passages=2': unknown train recipe 'tyo'"),
-    "no key of a recipe": (change("train.data.passages", "passages"), "axis 'passages': 'passages' is no key of a"),
+    "no key of a recipe": (change("train.data.passages", "passages"), "axis 'passages': 'passages' is not a key of a"),
     "a key that a recipe has not": (change("data.passages", "data.pasages"), "unknown key 'pasages' in data[0]"),
     "a value of another type": (change("[2, 4]", '[2, "x"]'), "data[0].passages: expected `int`, got `str`"),
     "two seeds alike": (change("[1, 2]", "[1, 1]"), "seeds: a seed is there twice"),

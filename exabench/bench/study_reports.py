@@ -149,7 +149,7 @@ class StudyReport(Record, frozen=True):
 
     @property
     def is_machinery(self) -> bool:
-        """Does it check the machinery alone?"""
+        """Does it only check the machinery?"""
         return self.checks == "machinery"
 
     def table_rows(self) -> list[dict[str, Any]]:
@@ -205,7 +205,7 @@ class StudyReport(Record, frozen=True):
         return (*cells, f"{row.published:.4f}", f"{row.difference:+.4f}")
 
     def remarks(self) -> list[str]:
-        """What is to be said under the table: undecided comparisons, those beside the baseline, and the marking."""
+        """The lines under the table: what is undecided, comparisons other than with the baseline, and the marking."""
         lines = []
         if self.is_machinery:
             lines.append(f"This study {MACHINERY}: it gives no p-value.")

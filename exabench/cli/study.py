@@ -1,4 +1,4 @@
-"""`exabench study`: a question asked of many trainings: run its cells, and compare them in one table."""
+"""`exabench study`: one question, put to many trainings: run its cells, and compare them in one table."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def run(
 ) -> None:
     """Run every cell of STUDY that is not done: build its data, train its model, rerank the lists of every task.
 
-    A cell is a setting with one seed. After an interruption the same command goes on; where the page has changed, what
-    it changes alone is run. --set changes a key of the page: --set seeds=[1].
+    A cell is a setting with one seed. After an interruption the same command resumes; of a changed page only the
+    changed cells are run. --set changes a key of the page: --set seeds=[1].
     """
     from exabench.studies.page import read_study
 

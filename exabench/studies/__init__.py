@@ -1,4 +1,4 @@
-"""Studies: a question asked of many trainings, as one page of TOML; its cells are run, compared and reported.
+"""Studies: one question, put to many trainings, as one page of TOML; its cells are run, compared and reported.
 
 A study's folder holds builds/<key>/ (of data), cells/<key>/ (a training, its runs and its results), lock.json and
 report.json. Keys are fingerprints: cells that read the same data share its build, and what a page changes alone is
@@ -34,7 +34,7 @@ def study(
 
     `recipe` is a study (of recipes/study, or a path), `data` the folder of test collections, `devices` where models are
     trained and run. `workers` (0: one for each GPU) take a cell each, with the `engine` "local" or "ray". With a
-    `board`, the report is filed there, too. Stopped anywhere, the same call goes on. Raises UnknownName, BadInput,
+    `board`, the report is filed there, too. Stopped anywhere, the same call resumes. Raises UnknownName, BadInput,
     CannotWrite, OutsideFailed.
     """
     page = read_study(recipe, overrides)

@@ -214,7 +214,7 @@ def _steps(cell: CellPlan, groups: int | None) -> int | None:
 
 
 def estimate_lines(found: StudyEstimate) -> list[str]:
-    """What is said beside the table: each build, and the rate."""
+    """The lines under the table: each build, and the rate."""
     lines = []
     for build in found.builds:
         what = f"build {build.key} ({build.recipe}): {build.state}"

@@ -41,7 +41,7 @@ class _TaskValues:
 def report_study(study: Study, to: str | Path, *, board: str | Path | None = None) -> StudyReport:
     """Compare the cells of a study in its folder `to`, and write report.json there, and to a `board`'s studies.
 
-    Seeds are averaged for each query first, so that the test is over queries alone: it says nothing of other seeds than
+    Seeds are averaged for each query first, so that the test is only over queries: it says nothing of other seeds than
     these. Raises BadInput for cells that are not done, or that did not rerank the same lists, CannotWrite.
     """
     folder = Path(to)

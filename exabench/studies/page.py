@@ -250,7 +250,7 @@ def _check_page(page: StudyPage, file: Path) -> None:
 def _check_key(what: str, key: str, file: Path) -> None:
     if not re.fullmatch(r"(train|data)(\.[^.=]+)*", key):
         raise BadInput(
-            f"{what}: {key!r} is not a key of a recipe; write train or data, or one of their keys in quotation marks, as in "
+            f"{what}: {key!r} is not a key of a recipe; write train or data, or a quoted key of one, as in "
             '"train.steps.rate" or "data.options.documents"',
             file=file,
         )

@@ -26,6 +26,8 @@ from exabench.core.errors import BadInput
 from exabench.core.recipe import recipes
 from exabench.measure.statistics import holm
 from exabench.studies import read_study, report_study, run_study
+from exabench.studies.estimate import estimate_study
+from exabench.studies.page import builds_of
 
 PAGE = """
 title = "How long the lists should be"
@@ -208,6 +210,26 @@ def test_the_mini_study_says_what_it_would_run_and_loads_no_torch(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hours_are_those_of_the_rate_that_a_page_gives(page, tmp_path):
+    study = read_study(page, ['rate={groups_per_second = 0.5, device = "a CPU", source = "a test"}'])
+    found = estimate_study(study, tmp_path / "study", only=["passages=4@2", "untrained"])
+    assert [(cell.cell, cell.groups, cell.steps) for cell in found.cells] == [
+        ("passages=4@2", 8, 2),
+        ("untrained", 0, 0),
+    ]
+    assert found.cells[0].hours == pytest.approx(2 * 4 / 0.5 / 3600) and "a CPU (a test)" in found.rate
+    assert estimate_study(read_study(page), tmp_path / "study").cells[0].hours is None
+
+
+def test_a_study_under_a_name_that_no_page_could_have_is_refused_before_it_is_written(page, tmp_path):
+    odd = page.rename(tmp_path / "two words.toml")
+    study = read_study(odd, ["seeds=[1]"])
+    run_study(study, tmp_path / "study", devices=["cpu"])
+    with pytest.raises(BadInput, match="cannot be reported: name"):
+        report_study(study, tmp_path / "study")
+    assert not (tmp_path / "study" / "report.json").exists()
+
+
 def test_cells_share_the_build_of_their_data_and_know_it_by_its_fingerprint(tmp_path, page):
     start = tmp_path / "start"
     data = [{"release": "nowhere/nothing", "table": "scored"}]
@@ -216,9 +238,10 @@ def test_cells_share_the_build_of_their_data_and_know_it_by_its_fingerprint(tmp_
     text = PAGE.partition("[[axis]]")[0].replace("passages=2", "k1=3").replace("seeds = [1, 2]", "seeds = [1]")
     page.write_text('data = ["mini-scored"]\nset = { "data.options.queries.count" = 20 }\n' + text + changes)
     study = read_study(page)
-    assert len(study.builds) == 2
+    builds = builds_of(study.cells)
+    assert len(builds) == 2
     to = studied(page, tmp_path / "study")
-    assert sorted(path.name for path in (to / "builds").iterdir()) == sorted(study.builds)
+    assert sorted(path.name for path in (to / "builds").iterdir()) == sorted(builds)
     report = read_study_report(to / "report.json")
     assert [(cell.data[0].name, cell.data[0].table) for cell in report.cells[:2]] == [("exabench-mini", "scored")] * 2
     assert report.cells[0].data[0].content != report.cells[1].data[0].content

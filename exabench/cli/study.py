@@ -111,9 +111,8 @@ def run(
     if dry_run:
         from exabench.studies.estimate import estimate_study
 
-        page.chosen(only)
         with progress("plan") as report:
-            found = estimate_study(page, folder, data=data, progress=report)
+            found = estimate_study(page, folder, data=data, only=only, progress=report)
         _answer_estimate(found)
         return
     from exabench.studies.running import run_study

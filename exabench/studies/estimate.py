@@ -6,7 +6,7 @@ No torch is loaded and nothing is written: what would need a model is left unkno
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from exabench.core.recipe import Recipe
 from exabench.core.rows import Table
 from exabench.data.building import Sources, plan_build
 from exabench.data.releases import MANIFEST, read as read_release
-from exabench.studies.page import CellPlan, Study, key_of
+from exabench.studies.page import CellPlan, Study, builds_of, key_of
 from exabench.studies.running import cell_folder, is_built, is_done, is_trained
 from exabench.training.order import Order
 from exabench.training.recipe import Data, Plan
@@ -76,17 +76,24 @@ class StudyEstimate:
 
 
 def estimate_study(
-    study: Study, to: str | Path, *, data: str | Path | None = None, progress: Progress = silent
+    study: Study,
+    to: str | Path,
+    *,
+    data: str | Path | None = None,
+    only: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> StudyEstimate:
-    """What `run_study` would do in the folder `to`. Raises BadInput."""
+    """What `run_study` would do in the folder `to`. Raises UnknownName, BadInput."""
     folder = Path(to)
+    chosen = study.chosen(only)
+    recipes = builds_of(chosen)
     builds = {}
-    for place, (key, recipe) in enumerate(study.builds.items()):
-        progress(place, len(study.builds), "builds planned")
+    for place, (key, recipe) in enumerate(recipes.items()):
+        progress(place, len(recipes), "builds planned")
         builds[key] = _planned_build(key, recipe, folder, data)
     rate = study.page.rate
     cells = []
-    for cell in study.cells:
+    for cell in chosen:
         groups, at_most = _groups(cell, builds)
         steps = _steps(cell, groups)
         hours = None

@@ -149,15 +149,6 @@ class Study:
             found.setdefault(cell.setting, []).append(cell)
         return found
 
-    @property
-    def builds(self) -> Mapping[str, Recipe]:
-        """The data recipes of all cells by key: cells that read the same data share its build."""
-        found = {}
-        for cell in self.cells:
-            for recipe in cell.builds:
-                found[key_of(recipe.fingerprint)] = recipe
-        return found
-
     def chosen(self, only: Sequence[str]) -> list[CellPlan]:
         """The cells of these names, or of settings of these names; all where none is named. Raises UnknownName."""
         names = [*self.settings, *map(str, self.cells)]
@@ -174,6 +165,15 @@ class Study:
 def key_of(fingerprint: str) -> str:
     """A fingerprint as the name of a folder."""
     return fingerprint.removeprefix("sha256:")[:_KEY]
+
+
+def builds_of(cells: Iterable[CellPlan]) -> dict[str, Recipe]:
+    """The data recipes of cells by key: cells that read the same data share its build."""
+    found = {}
+    for cell in cells:
+        for recipe in cell.builds:
+            found[key_of(recipe.fingerprint)] = recipe
+    return found
 
 
 def release_of(recipe: Recipe) -> str:

@@ -15,7 +15,7 @@ from exabench.bench.study_reports import MEAN, StudyCell, StudyComparison, Study
 from exabench.bench.submissions import read_training
 from exabench.core.errors import BadInput, plural
 from exabench.core.files import digest_of, json_text, only_writer, write
-from exabench.core.records import as_builtins
+from exabench.core.records import as_builtins, read
 from exabench.measure.statistics import ALPHA, PairedTest, holm, mean_intervals, needed_queries, paired_test
 from exabench.studies.page import CellPlan, PrintedFigure, Study, StudyTask
 from exabench.studies.running import CellResult, cell_folder, is_done, read_cell_result
@@ -73,7 +73,9 @@ def report_study(study: Study, to: str | Path, *, board: str | Path | None = Non
         rows=_rows(study, tasks),
         comparisons=_comparisons(study, tasks),
     )
-    text = json_text(as_builtins(report))
+    told = as_builtins(report)
+    read(StudyReport, told, file=study.file, what="cannot be reported:")  # refused now, not when a board is read
+    text = json_text(told)
     with only_writer(folder):
         write(folder / REPORT, text)
     if ledger is not None:

@@ -18,7 +18,7 @@ from exabench.core.records import Record, as_builtins, read
 from exabench.data.building import Sources, build
 from exabench.data.releases import MANIFEST
 from exabench.measure.runs import write_run
-from exabench.studies.page import CellPlan, Study, StudyTask, key_of, task_key
+from exabench.studies.page import CellPlan, Study, StudyTask, builds_of, task_key
 from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import check_data
 from exabench.training import train
@@ -117,12 +117,8 @@ def run_study(
 
 def _build_all(cells: Sequence[CellPlan], data: Path | None, progress: Progress) -> None:
     """Build what the cells read and is not there yet."""
-    recipes = {}
-    for cell in cells:
-        if not is_trained(cell_folder("", cell)):
-            for recipe in cell.builds:
-                recipes[key_of(recipe.fingerprint)] = recipe
-    for key, recipe in recipes.items():
+    untrained = [cell for cell in cells if not is_trained(cell_folder("", cell))]
+    for key, recipe in builds_of(untrained).items():
         if not is_built(Path(), key):
             build(recipe, Path("builds") / key, sources=Sources(data), progress=progress)
 

@@ -101,6 +101,22 @@ def test_a_study_runs_each_cell_once_and_reports_on_all(page, tmp_path, capsys):
     assert len(lines) == 1 + 2 * 4 and all(NOT_AVAILABLE in line for line in lines[1:])
 
 
+def test_a_weight_for_the_first_stage_is_part_of_a_cell(page, tmp_path):
+    page.write_text(PAGE.replace("train.data.passages", "train.interpolate").replace("[2, 4]", "[0.2, 1.0]"))
+    overrides = ["baseline=passages=1.0", "seeds=[1]"]
+    to = studied(page, tmp_path / "study", overrides=overrides)
+    cells = {str(cell): to / "cells" / cell.key for cell in read_study(page, overrides=overrides).cells}
+    models = {name: (folder / "training/model/model.safetensors") for name, folder in cells.items()}
+    assert models["passages=0.2@1"].read_bytes() == models["passages=1.0@1"].read_bytes()
+    runs = {}
+    for name, folder in cells.items():
+        [first, _] = sorted((folder / "runs").iterdir())
+        runs[name] = exabench.read_run(first)
+    assert runs["passages=0.2@1"] != runs["passages=1.0@1"]
+    with pytest.raises(BadInput, match='interpolate = "fit" is done by a training'):
+        read_study(page, overrides=["set={'train.interpolate' = 'fit', 'train.dev' = {task = 'mini'}}"])
+
+
 def test_two_studies_of_one_page_give_the_same_bytes_and_a_killed_one_ends_as_they_do(page, tmp_path):
     whole = outcome(studied(page, tmp_path / "whole"))
     assert len(whole) == 1 + 5 * 2 * 2 + 4

@@ -31,7 +31,7 @@ MOST_CELLS = 1000
 """Of one study. The largest that is shipped has 22; a slip in an axis should not begin a year of work."""
 
 _KEY = 12  # hexadecimal digits of a fingerprint in the name of a folder: enough to tell thousands apart
-_START = ("reranker", "model", "revision", "precision", "options")  # what an untrained model is read by
+_START = ("reranker", "model", "revision", "precision", "options", "interpolate")  # what untrained scores depend on
 
 
 class Axis(Record, frozen=True):
@@ -373,6 +373,8 @@ def _untrained(page: StudyPage, file: Path) -> CellPlan:
     """The model that the page's own training starts from."""
     pairs = _pairs(page.set, "train")
     recipe = train_recipe(_beside(_recipes_named(page, page.set)[0], file), pairs).recipe
+    if recipe.values.get("interpolate") == "fit":
+        raise BadInput('interpolate = "fit" is done by a training, so remove untrained, or give a number')
     model = Path(recipe.values["model"])
     values = dict(recipe.values)
     if model.is_dir():

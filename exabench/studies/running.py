@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, structs
 
+from exabench.bench.submissions import read_training
 from exabench.core.files import json_text, only_writer, read_json, write
 from exabench.core.nouns import Progress, silent
 from exabench.core.parallel import run_items
@@ -130,6 +131,18 @@ def _worker(
     return _CellRunner(tasks, file, data, devices, progress).run
 
 
+def _weight(cell: CellPlan, folder: Path) -> float | None:
+    """The weight by which a cell's scores are mixed with the first stage's: fitted, given, or None."""
+    if cell.seed is None:
+        given = cell.plan.interpolate
+        assert given != "fit", "read_study refuses it"
+        return given
+    told = read_training(folder / "training" / "model").values.get("interpolate")
+    if told is None:
+        return None
+    return float(told["weight"])
+
+
 class _CellRunner:
     """What runs cells in the study's folder, one after the other over the same lists."""
 
@@ -154,7 +167,7 @@ class _CellRunner:
             if model is None:
                 model = self._model(cell, folder)
             evaluator = self._evaluator(task)
-            run, _ = evaluator.rerank(model, str(cell.recipe.name))
+            run, _ = evaluator.rerank(model, cell.recipe.name, interpolate=_weight(cell, folder))
             measured = evaluator.by(task.metric)
             own = measured.result(cell.recipe.name, "model", run)
             listed = measured.result("first-stage", "model", evaluator.run)

@@ -224,12 +224,16 @@ class StudyReport(Record, frozen=True):
 
     def markdown(self) -> str:
         """The table and its remarks as Markdown."""
-        lines = [f"- {line}" for line in self.remarks()]
-        return str(markdown_table(self.header, self.shown_rows())) + "\n" + "".join(f"\n{line}" for line in lines)
+        text = str(markdown_table(self.header, self.shown_rows())) + "\n"
+        for line in self.remarks():
+            text += f"\n- {line}"
+        return text
 
     def latex(self) -> str:
         """The table as LaTeX (it needs the package booktabs)."""
-        rows = [" & ".join(map(latex_text, row)) for row in self.shown_rows()]
+        rows = []
+        for row in self.shown_rows():
+            rows.append(" & ".join(map(latex_text, row)))
         columns = "lll" + "r" * (len(self.header) - 3)
         return latex_table(columns, " & ".join(map(latex_text, self.header)), rows)
 
@@ -245,7 +249,11 @@ def _p_text(value: float | None) -> str:
 def read_study_report(file: str | Path) -> StudyReport:
     """The report of a study in a file. Raises BadInput for what is not one, and for names that do not fit together."""
     report = read(StudyReport, read_json(file), file=file, what="does not contain the report of a study:")
-    settings = {row.setting for row in report.rows}
+    settings = set()
+    places = []
+    for row in report.rows:
+        settings.add(row.setting)
+        places.append((row.setting, row.task))
     named = [report.baseline]
     for one in report.comparisons:
         named += [one.a, one.b]
@@ -253,7 +261,6 @@ def read_study_report(file: str | Path) -> StudyReport:
     for name in named:
         if name not in settings:
             raise BadInput("does not contain the report of a study: it has no row of this setting", file=file, id=name)
-    places = [(row.setting, row.task) for row in report.rows]
     if len(set(places)) < len(places):
         raise BadInput("does not contain the report of a study: a setting has two rows on one task", file=file)
     return report

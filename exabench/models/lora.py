@@ -51,8 +51,11 @@ class LowRank:
             from peft.tuners.lora import LoraLayer
         except ImportError as error:
             raise MissingExtra(f"training a LoRA adapter needs a package: {pip_line('peft')}") from error
-        linear = sorted({name.rpartition(".")[2] for name, layer in model.named_modules() if type(layer) is nn.Linear})
-        advice = f"lora.targets names linear layers of the model: {', '.join(linear)}"
+        linear = set()
+        for name, layer in model.named_modules():
+            if type(layer) is nn.Linear:
+                linear.add(name.rpartition(".")[2])
+        advice = f"lora.targets names linear layers of the model: {', '.join(sorted(linear))}"
         self._config = LoraConfig(
             r=rank,
             lora_alpha=alpha,

@@ -118,7 +118,9 @@ class CellPlan:
     def key(self) -> str:
         """The name of its folder: the same for the same training on the same data, whatever the study says else."""
         if self.seed is None:
-            start = {name: self.recipe.values.get(name) for name in _START}
+            start = {}
+            for name in _START:
+                start[name] = self.recipe.values.get(name)
             return key_of(digest_of({"start": start}))
         return key_of(self.recipe.fingerprint)
 
@@ -261,7 +263,8 @@ def _check_names(study: Study) -> None:
     page = study.page
     names = study.settings
     named = [page.baseline, *itertools.chain.from_iterable(page.comparisons)]
-    named += [one.setting for one in page.published]
+    for one in page.published:
+        named.append(one.setting)
     for name in named:
         if name not in names:
             raise UnknownName("setting", name, names, file=study.file)
@@ -350,7 +353,9 @@ def _cells_of(name: str, page: StudyPage, file: Path, setting: str, changes: Map
 
 def _tables(recipe: Recipe, builds: Sequence[Recipe]) -> list[dict[str, Any]]:
     """The tables that a training reads, each where it is built. Raises BadInput for a build that none of them reads."""
-    made = {build.values.get("table"): release_of(build) for build in builds}
+    made = {}
+    for build in builds:
+        made[build.values.get("table")] = release_of(build)
     tables = []
     for table in recipe.values["data"]:
         release = table["release"]

@@ -170,13 +170,16 @@ def _has_mean(tasks: Sequence[_TaskValues]) -> bool:
 
 def _mean_rows(study: Study, tasks: Sequence[_TaskValues]) -> list[StudyRow]:
     """The mean over tasks of each setting."""
-    systems = [[task.mean_of(setting) for task in tasks] for setting in study.settings]
+    systems = []
+    for setting in study.settings:
+        systems.append([task.mean_of(setting) for task in tasks])
     intervals = mean_intervals(systems)
     rows = []
     for (setting, cells), arrays, (low, high) in zip(study.settings.items(), systems, intervals, strict=True):
         by_seed = []
         for place in range(len(cells)):
-            by_seed.append(float(np.mean([task.of_settings[setting][place].mean() for task in tasks])))
+            of_tasks = [task.of_settings[setting][place].mean() for task in tasks]
+            by_seed.append(float(np.mean(of_tasks)))
         rows.append(
             StudyRow(
                 setting=setting,
@@ -197,14 +200,20 @@ def _mean_rows(study: Study, tasks: Sequence[_TaskValues]) -> list[StudyRow]:
 def _comparisons(study: Study, tasks: Sequence[_TaskValues]) -> list[StudyComparison]:
     """Every setting against the baseline, and the pairs of the page, on each task and on their mean."""
     page = study.page
-    pairs = [(setting, page.baseline) for setting in study.settings if setting != page.baseline]
+    pairs = []
+    for setting in study.settings:
+        if setting != page.baseline:
+            pairs.append((setting, page.baseline))
     for first, second in page.comparisons:
         if (first, second) not in pairs:
             pairs.append((first, second))
     # The mean is a family of its own: it repeats the tasks.
-    families = [[(task.label, [task]) for task in tasks]]
+    single = []
+    for task in tasks:
+        single.append((task.label, [task]))
+    families = [single]
     if _has_mean(tasks):
-        families.append([(MEAN, list(tasks))])
+        families.append([(MEAN, [*tasks])])
     comparisons = []
     for family in families:
         tested = []

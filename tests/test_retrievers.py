@@ -162,7 +162,7 @@ def test_fusion_is_the_same_when_compiled(two_runs):
 def test_fusion_needs_two_runs_and_a_known_method(two_runs):
     with pytest.raises(BadInput, match="at least two runs"):
         Fusion(runs=two_runs[:1])
-    with pytest.raises(BadInput, match='method must be "rrf" or "isr" or "log_isr", not .rff.'):
+    with pytest.raises(BadInput, match='method must be "rrf" or "isr" or "log_isr" or "wsum" or "wmnz", not .rff.'):
         retriever("fusion", (), runs=two_runs, method="rff")
 
 

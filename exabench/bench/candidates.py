@@ -104,7 +104,7 @@ def make_candidates(
     _check_choices(name, retriever, depth, options, credit)
     inputs = _Inputs(task, data, lock, needs=_needs(retriever))
     convention = task.convention
-    given = {"fields": convention.text_fields, "lock": lock, "progress": progress, **options}
+    given = {"fields": convention.text_fields, "lock": lock, "data": data, "progress": progress, **options}
     first_stage = retriever_of(retriever, inputs, task=task, **given)
     qrels = inputs.qrels
     remark = source_note(task, data, inputs.collection)
@@ -368,7 +368,7 @@ def plan_candidates(
         # Making one of these fetches and loads a model, so of it the options alone are checked.
         loads_models = "model" in accepts(part) or getattr(part, "composes", False)
         if not loads_models:
-            given = {"fields": task.convention.text_fields, **options}
+            given = {"fields": task.convention.text_fields, "data": data, **options}
             with contextlib.suppress(_PassagesAsked):  # then all is well that can be told without them
                 made = retriever_of(retriever, _NoPassages(), task=task, **given)
                 system = getattr(made, "system", retriever)
@@ -469,14 +469,16 @@ class RerankEvaluator(CandidateEvaluator):
         """Where the texts are read: measuring a run needs none of them. Raises as `open_collection` does."""
         return open_collection(self.task, self._data, self._lock)
 
-    def rerank(self, reranker: Reranker, name: str, pairs: PairProgress | None = None) -> tuple[Run, dict[str, Usage]]:
-        """The candidates scored by a reranker, which is given texts if it reads them."""
+    def rerank(
+        self, reranker: Reranker, name: str, pairs: PairProgress | None = None, interpolate: float | None = None
+    ) -> tuple[Run, dict[str, Usage]]:
+        """The candidates scored by a reranker, which is given texts if it reads them; `interpolate` is its weight."""
         if pairs is not None:
             pairs.begin(len(self.run.passage_ids), f"pairs of {name} on {self.task.name} ({self.candidates.name})")
         if _reads_texts(reranker):
-            return rerank(reranker, self.run, self._queries, self._passages, name, pairs)
+            return rerank(reranker, self.run, self._queries, self._passages, name, pairs, interpolate)
         # One that needs ids or judgements alone, such as a baseline: the collection's texts need not be read for it.
-        return rerank(reranker, self.run, {}, {}, name, pairs)
+        return rerank(reranker, self.run, {}, {}, name, pairs, interpolate)
 
     def evaluate(
         self,
@@ -485,9 +487,13 @@ class RerankEvaluator(CandidateEvaluator):
         kind: str,
         command: str | None = None,
         pairs: PairProgress | None = None,
+        interpolate: float | None = None,
     ) -> tuple[Result, Run]:
-        """Rerank and measure; the cost lacks the timing, which `time_latency` adds."""
-        run, usages = self.rerank(reranker, submission, pairs)
+        """Rerank and measure; the cost lacks the timing, which `time_latency` adds.
+
+        The weight `interpolate` is part of the result's model.
+        """
+        run, usages = self.rerank(reranker, submission, pairs, interpolate)
         result = self.result(submission, kind, run, command)
         if _reads_texts(reranker):
             remarks = notes.queries_without_text(self.qrels, self._queries.values(), self.source)
@@ -502,6 +508,8 @@ class RerankEvaluator(CandidateEvaluator):
             model = dict(getattr(reranker, "identity", {}))
             measured = replace(measured, notes=(*measured.notes, *notes.on_usages(usages.values(), model)))
             result = replace(result, measurement=measured, model=model, cost=cost)
+        if interpolate is not None:
+            result = replace(result, model={**result.model, "interpolate": interpolate})
         return result, run
 
     def time_latency(self, result: Result, reranker: Reranker) -> Result:

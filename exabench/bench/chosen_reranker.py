@@ -10,6 +10,7 @@ from typing import Any
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Progress, Qrels
+from exabench.measure.interpolation import check_weight
 from exabench.parts.assembly import check_part, check_values, reranker as reranker_of
 from exabench.parts.own_rerankers import as_reranker, reranker_name
 from exabench.parts.recognition import Recognised, check_given, choose_reranker
@@ -21,10 +22,17 @@ class ChosenReranker:
     before `find`.
 
     A text is a model (a Hub id, a folder, `pypi:<package>`), which `part` loads or the part that its files call for;
-    or the name of a part, or "auto", with its `options`. Raises BadInput for what is neither.
+    or the name of a part, or "auto", with its `options`. `interpolate` is the weight of its scores where they are mixed
+    with the first stage's; a model that was fitted with one keeps its own unless another is given. Raises BadInput for
+    what is neither, and for another weight than one above 0 and at most 1.
     """
 
-    def __init__(self, given: Any, options: Mapping[str, Any], part: str = "") -> None:
+    def __init__(
+        self, given: Any, options: Mapping[str, Any], part: str = "", interpolate: float | None = None
+    ) -> None:
+        if interpolate is not None:
+            check_weight(interpolate)
+        self.interpolate = interpolate
         self._given = given
         self._options = dict(options)
         self._part = part
@@ -52,6 +60,8 @@ class ChosenReranker:
         found = choose_reranker(self._given, self._options, self._part)
         check_part(RERANKERS, found.reranker, found.options)
         self.found = found
+        if self.interpolate is None:
+            self.interpolate = found.interpolate
         shown = ""
         for key, value in found.options.items():
             if key != "model":

@@ -14,6 +14,7 @@ import numpy as np
 from exabench.bench.candidates import read_evaluator
 from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.model_evaluation import check_candidates, tasks_of
+from exabench.bench.weight_fitting import given_weight, queries_to_fit_on
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.files import read_json
 from exabench.core.nouns import ModelFolder, Passage, Query, Task
@@ -60,15 +61,18 @@ def estimate(
     retriever_options: Mapping[str, Any] | None = None,
     candidates: str = "",
     board: str | Path | None = None,
+    interpolate: float | str | None = None,
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> list[Estimate]:
     """An estimate, for each task, of what `evaluate` would do with the same arguments.
 
-    For a Hub id, its settings and its tokenizer are fetched. Raises BadInput, OutsideFailed.
+    The queries that a weight is fitted on are not counted. For a Hub id, its settings and its tokenizer are fetched.
+    Raises BadInput, OutsideFailed.
     """
-    chosen = ChosenReranker(reranker, options, part)
+    chosen = ChosenReranker(reranker, options, part, given_weight(interpolate))
     wanted, _ = tasks_of(tasks, data, board)
+    queries_to_fit_on(interpolate, wanted, candidates, data=data, board=board)  # raises where there are none
     ledger = check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     note(chosen.find())
     name = ""

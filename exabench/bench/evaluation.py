@@ -286,7 +286,8 @@ class BoardWorker:
             reranker = self._load(submission)
             command = evaluator.command(submission.slug, trusted=self._trusted)
         started = time.monotonic()  # again: loading a model is not part of reranking
-        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command, self._pairs)
+        weight = submission.interpolate
+        result, run = evaluator.evaluate(reranker, submission.slug, submission.kind, command, self._pairs, weight)
         # A result without its run could not be verified.
         is_new = not run_file.is_file() or not _is_current(file, result)
         work = Work(len(run.passage_ids), time.monotonic() - started, is_new)
@@ -301,6 +302,8 @@ class BoardWorker:
         """
         filed = _read_filed(file)
         if filed is None or filed.format != RESULT_FORMAT or filed.model is None or not run_file.is_file():
+            return False
+        if filed.model.get("interpolate") != submission.interpolate:
             return False
         asked = {**reranker_options(submission), "reranker": submission.reranker}
         if any(filed.model.get(key, value) != value for key, value in asked.items()):
@@ -482,6 +485,7 @@ def _parts(result: Result) -> dict[str, str]:
         "model revision": str(result.model.get("revision", "")),
         "strategy": str(result.model.get("strategy", "")),
         "precision": str(result.model.get("precision", "")),
+        "interpolation": str(result.model.get("interpolate", "")),
         "headline metric": result.measurement.headline,
         **result.versions,
     }

@@ -13,9 +13,10 @@ from exabench.bench.chosen_reranker import ChosenReranker
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger, read_result
 from exabench.bench.result_table import ResultTable
-from exabench.bench.submissions import NAME, submission_text
+from exabench.bench.submissions import NAME, read_submission, submission_text
 from exabench.bench.submitting import BASELINES, add_baselines, check, file_on
 from exabench.bench.suite_means import Suite, suite_of
+from exabench.bench.weight_fitting import FirstStage, fit_on, given_weight, queries_to_fit_on
 from exabench.core.errors import BadInput, ExabenchError, UnknownName, printable
 from exabench.core.files import cache_folder, check_can_hold, only_writer, write
 from exabench.core.nouns import Progress, Submission, Task, silent
@@ -48,6 +49,7 @@ def evaluate(
     candidates: str = "",
     board: str | Path | None = None,
     metrics: str | Sequence[str] = (),
+    interpolate: float | str | None = None,
     progress: Progress = silent,
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
@@ -58,12 +60,14 @@ def evaluate(
     for; the name of a part, or "auto", with its `options` (`model`, `revision`, `strategy`, `precision`, ...); or your
     own object or function (parts/own_rerankers.py). A suite stands for its tasks. The candidates are those of
     `retriever` at `depth`, or the list `candidates` of `board`. `metrics`, the headline first, default to those of the
-    task. `note` is called with the part that was chosen, and why.
+    task. `interpolate` is the weight by which the scores are mixed with the first stage's
+    (`measure.interpolation.mix`), or `<task>/<split>`, the queries on which it is fitted: none that is tested. `note`
+    is called with the part that was chosen, and why.
 
     Everything is checked before the first query is reranked. Raises BadInput, OutsideFailed; where one of several
     tasks fails, the error names those that are done and holds their results as `done`.
     """
-    chosen = ChosenReranker(reranker, options, part)
+    chosen = ChosenReranker(reranker, options, part, given_weight(interpolate))
     wanted, table = tasks_of(tasks, data, board)
     if isinstance(metrics, str):
         metrics = [metrics]
@@ -76,12 +80,19 @@ def evaluate(
     wanted = [pin_task(task, None) for task in wanted]  # all that is read of a repository is of one commit
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data), lock)
+    to_fit_on = queries_to_fit_on(interpolate, wanted, candidates, data=data, board=board)
     note(chosen.find())
 
     def tell(line: str) -> None:  # of the task whose turn it is in the loop below
         note(f"note: {task.name}: {line}")
 
     pairs = PairProgress(progress)
+    if to_fit_on is not None:
+        first_stage = FirstStage(retriever, depth, retriever_options or {})
+        fit_on(to_fit_on, chosen, first_stage, data=data, pairs=pairs, progress=progress, note=note)
+    weighted = ""
+    if chosen.interpolate is not None:
+        weighted = f", interpolate={chosen.interpolate}"
     for task in wanted:
         try:
             if ledger is not None:
@@ -94,8 +105,8 @@ def evaluate(
             own = chosen.make(evaluator.qrels, pairs)
             # From here on: the first stage and the loading of the model are not part of what reranking took.
             started = time.perf_counter()
-            command = f"exabench.evaluate({chosen.label!r}, {task.name!r})"
-            result, ranking = evaluator.evaluate(own, chosen.label, "model", command, pairs)
+            command = f"exabench.evaluate({chosen.label!r}, {task.name!r}{weighted})"
+            result, ranking = evaluator.evaluate(own, chosen.label, "model", command, pairs, chosen.interpolate)
             seconds = time.perf_counter() - started
             table.add(evaluator.time_latency(result, own), ranking, seconds)
         except ExabenchError as error:
@@ -121,6 +132,7 @@ def evaluate_on_board(
     data: str | Path | None = None,
     retriever_options: Mapping[str, Any] | None = None,
     candidates: str = "",
+    interpolate: float | str | None = None,
     progress: Progress = silent,
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
@@ -131,7 +143,7 @@ def evaluate_on_board(
     made. The submission is the submission.toml of the model's folder; without one it says what is known: the Hub id
     and its licence, or "local/<folder>". Raises as `evaluate` does, and CannotWrite.
     """
-    chosen = ChosenReranker(reranker, options, part)
+    chosen = ChosenReranker(reranker, options, part, given_weight(interpolate))
     wanted, table = tasks_of(tasks, data, board)
     ledger = Ledger(Path(board))
     is_new = ledger.is_new()
@@ -140,8 +152,14 @@ def evaluate_on_board(
     check_candidates(wanted, retriever, depth, candidates, board, retriever_options)
     for task in wanted:
         read_checked_qrels(task, open_collection(task, data), ledger.lock)
+    to_fit_on = queries_to_fit_on(interpolate, wanted, candidates, data=data, board=board)
     note(chosen.find())
     assert chosen.found is not None, "a reranker by name or model"
+    if interpolate is not None and chosen.found.reranker in BASELINES:
+        raise BadInput(f"{chosen.found.reranker} is a baseline of every board, whose scores are not mixed")
+    if to_fit_on is not None:
+        first_stage = FirstStage(retriever, depth, retriever_options or {})
+        fit_on(to_fit_on, chosen, first_stage, data=data, pairs=PairProgress(progress), progress=progress, note=note)
     slug = f"exabench--{chosen.found.reranker}"
     # Every board has the baselines as submissions of exabench: there is nothing to submit.
     checked = None
@@ -192,6 +210,12 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
     model = str(options.pop("model", ""))
     beside = Path(model) / "submission.toml"
     if beside.is_file():
+        said = read_submission(beside).interpolate
+        if chosen.interpolate not in (None, said):
+            raise BadInput(
+                f"says interpolate = {said}, and the weight of this call is {chosen.interpolate}; change one of them",
+                file=beside,
+            )
         return beside
     known = Path(model)
     if is_repo(model) and not known.is_dir():
@@ -224,6 +248,7 @@ def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
         model=model,
         revision=str(options.pop("revision", "")),
         options=options,
+        interpolate=chosen.interpolate,
     )
     file = folder / "submission.toml"
     write(file, submission_text(submission))

@@ -28,13 +28,15 @@ def rerank(
     depth: int = 0,
     data: str | Path | None = None,
     board: str | Path | None = None,
+    interpolate: float | None = None,
     progress: Progress = silent,
     note: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> Run:
     """Rerank a run, any file that `read_run` takes, with a reranker as `evaluate` takes it.
 
-    With a `depth` only the best `depth` passages of each query are reranked, and the others are dropped. The run is
+    With a `depth` only the best `depth` passages of each query are reranked, and the others are dropped. With the
+    weight `interpolate` the scores are mixed with those of the input run (`measure.interpolation.mix`). The run is
     written to the file `to`, whole or not at all, and replaces an existing file. `note` is called with the part that
     was chosen. Raises BadInput, with its id, for a query or a passage without a text in the task, and where `to` is the
     run itself; OutsideFailed, CannotWrite.
@@ -48,7 +50,7 @@ def rerank(
         check_can_hold(to)
     if depth:
         check_depth(depth)
-    chosen = ChosenReranker(reranker, options, part)
+    chosen = ChosenReranker(reranker, options, part, interpolate)
     task = single_task(task, data=data, board=board)
     ranking = run if isinstance(run, Run) else read_run(run)
     if depth:
@@ -66,7 +68,7 @@ def rerank(
     pairs = PairProgress(progress)
     made = chosen.make(qrels, pairs)
     pairs.begin(len(ranking.passage_ids), f"pairs of {chosen.label} on {task.name}")
-    reranked, _ = rerank_candidates(made, ranking, queries, passages, chosen.label, pairs)
+    reranked, _ = rerank_candidates(made, ranking, queries, passages, chosen.label, pairs, chosen.interpolate)
     if to is not None:
         write_run(reranked, to)
     return reranked

@@ -20,6 +20,7 @@ from exabench.core.files import from_json, from_toml, read_toml, toml_text
 from exabench.core.licences import as_licence
 from exabench.core.nouns import Credit, Submission
 from exabench.core.records import Record, read
+from exabench.measure.interpolation import is_weight
 
 KINDS = ("run", "model", "api", "baseline")
 EXTERNAL_RUN_KINDS = ("run", "api")
@@ -210,6 +211,13 @@ FIELDS = (
         "be a table of texts, finite numbers, true, false, lists and tables (no dates)",
         _is_options,
         allowed=_RUN_HERE,
+    ),
+    Field(
+        "interpolate",
+        "the weight of its scores where they are mixed with the first stage's, which are part of the system then",
+        "be a number above 0 and at most 1",
+        is_weight,
+        allowed=("model",),
     ),
     Field(
         "endpoint",

@@ -159,7 +159,8 @@ def _entry(board: Board, summary: ResultSummary, benchmark: str, commit: str, co
 
 def _is_on_the_hub(submission: Submission) -> bool:
     is_model = submission.kind == "model" and not submission.withdrawn
-    return is_model and is_repo(submission.model)
+    # A number that the first stage has a share in is the system's, and not the model's.
+    return is_model and submission.interpolate is None and is_repo(submission.model)
 
 
 @dataclass

@@ -27,7 +27,7 @@ from exabench.cli._command import (
     table,
     to_option,
 )
-from exabench.core.errors import BadInput, ExabenchError, plural
+from exabench.core.errors import BadInput, ExabenchError, plural, printable
 from exabench.core.recipe import override
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ def reranker_options(pairs: tuple[str, ...], devices: tuple[str, ...], precision
 @click.option("--depth", type=DEPTH, default=100, show_default=True, help="Passages for each query.")
 @click.option("--candidates", default="", help="Rerank this frozen list of --board instead.")
 @click.option("--metric", "metrics", multiple=True, help="nDCG@10, RR@10, ...; repeatable.")
+@click.option(
+    "--interpolate",
+    metavar="WEIGHT",
+    help="Mix the scores with the first stage's: the weight of MODEL, or <task>/<split> to fit it on.",
+)
 @device_option
 @precision_option
 @click.option("--save-run", type=PATH, help="Write the run to this file; with several tasks use {task} in the name.")
@@ -97,6 +102,7 @@ def evaluate(
     to: Path | None,
     dry_run: bool,
     board: Path,
+    interpolate: str | None,
     **choices: Any,
 ) -> None:
     """Rerank a first stage's candidates with MODEL; print score, first-stage score and ceiling for each task.
@@ -112,7 +118,7 @@ def evaluate(
     if not isinstance(first_stage, dict):
         raise BadInput("name the first stage with --retriever; --set retriever.KEY=VALUE sets its options")
     wanted, _ = tasks_of(tasks, choices["data"], to or board)
-    given = {"retriever_options": first_stage, "note": note, **choices, **options}
+    given = {"retriever_options": first_stage, "note": note, "interpolate": _weight(interpolate), **choices, **options}
     files = {}
     if save_run is not None:
         files = run_files(save_run, wanted)
@@ -149,6 +155,18 @@ def evaluate(
     for task, result in results.items():
         remarks += [f"note: {task}: {text}" for text in result.measurement.notes]
     answer(_as_json(results, files), _table_of(results, metrics), *remarks, *saved)
+
+
+def _weight(text: str | None) -> float | str | None:
+    """The number that was given, or else the queries to fit it on as text."""
+    if text is None or "/" in text:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInput(
+            f"--interpolate must be a number or <task>/<split>, as in 0.7 or scifact/train, not {printable(text)!r}"
+        ) from None
 
 
 def _table_of(results: ResultTable, metrics: tuple[str, ...]) -> str:
@@ -233,6 +251,7 @@ def _answer_estimates(found: list[Estimate]) -> None:
 @click.option("-o", "--output", type=PATH, required=True, help="TREC run file to write; an existing file is replaced.")
 @reranker_option
 @click.option("--depth", type=DEPTH, help="Passages for each query.")
+@click.option("--interpolate", type=float, help="Mix the scores with those of the run: the weight of MODEL.")
 @device_option
 @precision_option
 @set_option
@@ -245,6 +264,7 @@ def rerank(
     output: Path,
     part: str,
     depth: int | None,
+    interpolate: float | None,
     pairs: tuple[str, ...],
     devices: tuple[str, ...],
     precision: str | None,
@@ -269,6 +289,7 @@ def rerank(
             depth=depth or 0,
             data=data,
             board=board,
+            interpolate=interpolate,
             progress=report,
             note=note,
             **options,

@@ -400,7 +400,8 @@ class Submission:
     machine. `family`, `strategy`, `template`, `precision` describe the run; `training_data` and
     `synthetic_data` name data sets, or are "unknown", and `teacher` is who wrote the synthetic ones. `type` is the kind
     of system, such as cross-encoder. Runs of one system that differ only by chance are its samples: each is a
-    submission of the same `system` with its own `sample` number, from 1. `notes` say, by task and candidate list
+    submission of the same `system` with its own `sample` number, from 1. `interpolate` is the weight of a model whose
+    scores are mixed with the first stage's, None where they are not. `notes` say, by task and candidate list
     ("mini.bm25-100"), what was odd when its endpoint was called. `withdrawn` is the reason why it no longer counts,
     empty while it does. `sender` is the Hub account that sent it, where a queue has seen that.
     """
@@ -431,6 +432,7 @@ class Submission:
     system: str = ""
     sample: int = 0
     sender: str = ""
+    interpolate: float | None = None
 
     @cached_property
     def slug(self) -> str:

@@ -103,14 +103,16 @@ def retriever(
     lock: str | Path | None = None,
     progress: Progress = silent,
     task: Task | None = None,
+    data: str | Path | None = None,
     **options: Any,
 ) -> Retriever:
     """The first stage called `name` over `passages`, ready to search; those made of two stages get both.
 
     Options that are not given are filled in from the `task`: its language, its names, its id and its place on the Hub.
+    `data` holds the collections that a first stage is tuned on.
     """
     part = RETRIEVERS[name]
-    given: dict[str, Any] = {"lock": lock, "progress": progress}
+    given: dict[str, Any] = {"lock": lock, "data": data, "progress": progress}
     if task is not None:
         given |= _options_of_task(part, task, options)
     if getattr(part, "composes", False):
@@ -118,7 +120,7 @@ def retriever(
             passages = list(passages)
         check_part(RETRIEVERS, name, options)  # before the first of the two is made
         first_stage, own = name_and_options(options["first_stage"], "first_stage")
-        own = {"fields": fields, "lock": lock, "progress": progress, "task": task, **own}
+        own = {"fields": fields, "lock": lock, "data": data, "progress": progress, "task": task, **own}
         options["first_stage"] = retriever(first_stage, passages, **own)
         second_stage, own = name_and_options(options["reranker"], "reranker")
         own = {"lock": lock, "progress": progress, **own}
@@ -149,7 +151,7 @@ SLOTS = {"teacher": TEACHERS, "reranker": RERANKERS, "first_stage": RETRIEVERS, 
 # Parameters that no recipe fills in, by kind of part; builders and sources of data have those of builds.
 _FILLED_IN = {
     "reranker": {"qrels", "lock", "scores", "progress"},
-    "retriever": {"passages", "fields", "lock", "progress", "names"},
+    "retriever": {"passages", "fields", "lock", "data", "progress", "names"},
     "teacher": {"lock"},
 }
 _FILLED_IN_BY_BUILDS = {"collection", "data", "lock", "teacher"}

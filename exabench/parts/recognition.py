@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, NoReturn
 from exabench.core.errors import BadInput, UnknownName, printable
 from exabench.core.files import read_json
 from exabench.hub.client import ADAPTER, check_described, local_model, settings_of
+from exabench.measure.interpolation import is_weight
 from exabench.models.adapters import check_adapter
 from exabench.models.families import families, family_named, family_of_config, family_of_id, family_of_name
 from exabench.models.flops import shape_of
@@ -57,11 +58,15 @@ _CLASSIFIER = "ForSequenceClassification"
 
 
 class Recognised(NamedTuple):
-    """The reranker of a model, the options that its folder asks for, and why it is this one."""
+    """The reranker of a model, the options that its folder asks for, and why it is this one.
+
+    `interpolate` is the weight that it was fitted with, where its scores are mixed with the first stage's.
+    """
 
     reranker: str
     options: Mapping[str, Any]
     why: str
+    interpolate: float | None = None
 
 
 def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") -> Recognised:
@@ -87,7 +92,7 @@ def choose_reranker(given: str, options: Mapping[str, Any], reranker: str = "") 
     if isinstance(family, str) and family:
         return Recognised(family_named(family).reranker, options, f"family {family} was named")
     found = recognise(options["model"], str(options.get("revision", "")))
-    return Recognised(found.reranker, {**found.options, **options}, found.why)
+    return found._replace(options={**found.options, **options})
 
 
 def check_given(given: str, options: Mapping[str, Any]) -> None:
@@ -190,7 +195,14 @@ def _trained_here(folder: Path) -> Recognised | None:
     if not isinstance(options, Mapping):
         return None
     name = str(values["reranker"])
-    return Recognised(name, dict(options), f"training.json says that it was trained as {name}")
+    why = f"training.json says that it was trained as {name}"
+    mixed = values.get("interpolate")
+    if not isinstance(mixed, Mapping):
+        return Recognised(name, dict(options), why)
+    weight = mixed.get("weight")
+    if not is_weight(weight):
+        raise BadInput("interpolate.weight must be a number above 0 and at most 1", file=report)
+    return Recognised(name, dict(options), f"{why}, mixed with the first stage, weight {weight}", weight)
 
 
 def _with_logit_score(folder: Path) -> Recognised | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from exabench.core.errors import BadInput
 from exabench.core.nouns import Passage, Progress, Query, Run, Usage, silent
+from exabench.measure.interpolation import mix
 from exabench.measure.runs import run_of
 from exabench.parts.own_rerankers import refuse_failures, scores_of
 from exabench.parts.rerankers import Job, Reranker, score_jobs
@@ -60,11 +61,14 @@ def rerank(
     passages: Mapping[str, Passage],
     name: str,
     pairs: PairProgress | None = None,
+    interpolate: float | None = None,
 ) -> tuple[Run, dict[str, Usage]]:
     """The candidates in the order of a reranker's scores, and what each query took, where the reranker counts it.
 
-    `pairs` has begun the list. Raises BadInput for an answer that is not one finite number for each passage, where the
-    reranker raises anything, and where more than MOST_UNREAD of a language model's answers could not be read.
+    `interpolate` is the weight of the reranker where its scores are mixed with those of the candidates
+    (`measure.interpolation.mix`). `pairs` has begun the list. Raises BadInput for an answer that is not one finite
+    number for each passage, where the reranker raises anything, and where more than MOST_UNREAD of a language model's
+    answers could not be read.
     """
     pairs = pairs or PairProgress()
     jobs = (job_of(query_id, candidates, queries, passages) for query_id in candidates.query_ids)
@@ -90,7 +94,10 @@ def rerank(
             f"{name}: {share:.0%} of the model's answers could not be read, so that its ranking would not be the "
             "model's; look at its replies: is the prompt one for this model, and has it tokens enough to answer?"
         )
-    return run_of(name, scores), usages
+    run = run_of(name, scores)
+    if interpolate is not None:
+        run = mix(run, candidates, interpolate)
+    return run, usages
 
 
 def unread_share(usages: Iterable[Usage]) -> float:

@@ -152,8 +152,11 @@ def test_a_weight_is_fitted_on_other_queries_and_is_then_a_number(
         ("evaluate random --task mini --interpolate 1.5", "above 0 and at most 1, not 1.5"),
         ("evaluate random --task mini --interpolate nan", "above 0 and at most 1, not nan"),
         ("evaluate random --task mini --interpolate half", "must be a number or <task>/<split>, as in 0.7 or"),
-        ("evaluate random --task mini --interpolate mini/test", "mini/test has a query that is tested here"),
-        ("evaluate random --task mini --interpolate mini/test --dry-run", "mini/test has a query that is tested here"),
+        ("evaluate random --task mini --interpolate mini/test", "mini/test has only queries that are tested here"),
+        (
+            "evaluate random --task mini --interpolate mini/test --dry-run",
+            "mini/test has only queries that are tested here",
+        ),
         ("evaluate random --task mini --interpolate mini/tran", "tran"),
         ("evaluate random --task mini --interpolate minni/train", "did you mean mini?"),
         ("evaluate random --task mini --interpolate 0.5 --to board", "random is a baseline of every board"),

@@ -94,11 +94,18 @@ def test_queries_that_are_tested_are_never_tuned_on(capsys: pytest.CaptureFixtur
     options = ["--set", f"runs={runs}", "--set", "method=wsum", "--set", "tune_on=mini/test"]
     assert main(["bench", "candidates", "mini", "--retriever", "fusion", *options, "--board", "board"]) == 2
     said = capsys.readouterr().err
-    assert "mini/test has a query that is tested here; tune on other queries" in said.splitlines()[-1]
+    assert "mini/test has only queries that are tested here; name others" in said.splitlines()[-1]
     assert contents(Path.cwd()) == before
-    by_id = [Query(next(iter(held_out("mini/train").qrels)), "")]  # of a collection without texts
-    with pytest.raises(BadInput, match="is tested here"):
-        Fusion(runs=runs_of("train"), method="wsum", tune_on="mini/train").search(by_id, 10)
+
+
+def test_single_queries_that_are_tested_are_left_out_by_their_texts_or_ids() -> None:
+    held = held_out("mini/train")
+    first, second, *others = held.queries
+    left = held.apart_from([Query("elsewhere", f" {first.text} "), Query(second.id, ""), Query(others[0].id, "other")])
+    assert left.queries == tuple(others) and [*left.qrels] == [query.id for query in others]
+    stage = Fusion(runs=runs_of("train"), method="wsum", tune_on="mini/train")
+    stage.search([first, second], 10)
+    assert stage.parameters["tuned"]["queries"] == len(others)
 
 
 @pytest.mark.parametrize(

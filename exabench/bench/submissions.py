@@ -502,6 +502,18 @@ class _Check(Record, frozen=True):
     published: _Published | None
 
 
+class _Weight(Record, frozen=True):
+    weight: Annotated[float, Meta(gt=0, le=1)]
+    on: str = ""
+    queries: _Count = 0
+    metric: str = ""
+    curve: list[tuple[_Number, _Number]] = []
+
+
+class _Interpolation(_Weight, frozen=True):
+    start: _Weight | None = None
+
+
 class _Report(Record, frozen=True):
     format: Literal[1]
     name: str
@@ -525,6 +537,7 @@ class _Report(Record, frozen=True):
     data: list[_Data]
     dev: _Dev
     checks: list[_Check]
+    interpolate: _Interpolation | None = None
 
 
 def read_training(folder: str | Path) -> Training:

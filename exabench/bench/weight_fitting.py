@@ -43,7 +43,8 @@ def queries_to_fit_on(
 ) -> HeldOut | None:
     """The queries that `interpolate` names as `<task>/<split>`; None where it is a weight, or nothing is mixed.
 
-    Raises BadInput for queries that a task of `tested` tests on, and next to a frozen list, which has no others.
+    Those that a task of `tested` tests on are left out. Raises BadInput where no other is left, and next to a frozen
+    list, which has no others.
     """
     if not isinstance(interpolate, str):
         return None
@@ -55,7 +56,7 @@ def queries_to_fit_on(
     queries = held_out(interpolate, data, board)
     for task in tested:
         collection = open_collection(task, data, needs="judgements")
-        queries.check_apart(judged_queries(collection, read_checked_qrels(task, collection)))
+        queries = queries.apart_from(judged_queries(collection, read_checked_qrels(task, collection)))
     return queries
 
 
@@ -84,7 +85,7 @@ def fit_on(
     evaluator = RerankEvaluator(queries.task, made, run, data, None)
     reranked, _ = evaluator.rerank(chosen.make(evaluator.qrels, pairs), chosen.label, pairs)
     threshold = queries.task.convention.relevance_threshold
-    fitted = fit_weight(reranked, evaluator.run, evaluator.qrels, queries.name, threshold)
+    fitted = fit_weight(reranked, evaluator.run, queries.qrels, queries.name, threshold)
     best = fitted.curve[fitted.weight]
     alone = fitted.curve[1.0]
     note(

@@ -98,6 +98,8 @@ def run(
     if trained.best == 0:
         weights += "; no step was better than the starting model, which is kept"
     lines = [weights]
+    if trained.interpolate is not None:
+        lines.append(f"mixed with the first stage, weight {trained.interpolate}")
     rows = []
     for check in trained.checks:
         row = [f"{check.task} ({check.candidates})", check.metric, f"{check.value:.4f}"]

@@ -21,20 +21,27 @@ class HeldOut:
     queries: tuple[Query, ...]
     qrels: Qrels
 
-    def check_apart(self, tested: Iterable[Query]) -> None:
-        """Raise BadInput where one of these queries is tested: what is tuned on it would be too good there.
+    def apart_from(self, tested: Iterable[Query]) -> HeldOut:
+        """These without the queries that are tested: what is tuned on one would be too good on it.
 
-        Queries are the same by their texts, and by their ids where they have no texts here.
+        Queries are the same by their texts, and by their ids where they have no texts here. Raises BadInput where none
+        is left.
         """
-        texts = {query.text.strip() for query in self.queries}
         ids = {query.id for query in self.queries}
+        tested_texts = set()
+        tested_ids = set()
         for query in tested:
+            tested_texts.add(query.text.strip())
+            if query.id in ids and not query.text.strip():
+                tested_ids.add(query.id)
+        kept = []
+        for query in self.queries:
             text = query.text.strip()
-            if text in texts if text else query.id in ids:
-                raise BadInput(
-                    f"{self.name} has a query that is tested here; tune on other queries, as in scifact/train",
-                    id=query.id,
-                )
+            if query.id not in tested_ids and not (text and text in tested_texts):
+                kept.append(query)
+        if not kept:
+            raise BadInput(f"{self.name} has only queries that are tested here; name others, as in scifact/train")
+        return replace(self, queries=tuple(kept), qrels={query.id: self.qrels[query.id] for query in kept})
 
 
 def held_out(name: str, data: str | Path | None = None, board: str | Path | None = None) -> HeldOut:

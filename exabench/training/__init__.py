@@ -47,7 +47,7 @@ class Trained:
 
     The best step is 0 where none did better on dev than the model that the run began with, which is then kept.
     `skipped` names checkpoints that were not whole when the run was resumed. Of several processes, only that of `rank`
-    0 has the checks.
+    0 has the checks. `interpolate` is the weight of the model where its scores are mixed with the first stage's.
     """
 
     folder: Path
@@ -57,6 +57,7 @@ class Trained:
     checks: Sequence[CheckResult]
     skipped: tuple[str, ...]
     rank: int
+    interpolate: float | None = None
 
 
 def train(
@@ -86,7 +87,14 @@ def train(
         single_task(from_recipe(task, plan.recipe.file), data=data)
     # These load torch: a recipe that is refused need not wait for it.
     from exabench.training.distributed import Ranks
-    from exabench.training.evaluation import make_evaluation, run_checks
+    from exabench.training.evaluation import (
+        dev_lists,
+        fit_interpolation,
+        fixed_interpolation,
+        make_evaluation,
+        run_checks,
+        without_tested,
+    )
     from exabench.training.gradients import Gradient
     from exabench.training.loop import Fit
     from exabench.training.start_model import LOCK, load_start, trainable_class
@@ -128,6 +136,8 @@ def train(
         gradient = Gradient(learner, loss, plan.steps, ranks, plan.seed)
         with ranks.first_rank_first():
             dev = make_evaluation(plan, held_out, loader, gradient, collections)
+            if plan.interpolate == "fit" and ranks.first:  # before the training, so that no hour is lost for a refusal
+                lists = without_tested(plan, dev_lists(plan, groups.query_texts, collections), collections)
         versions = {"python": platform.python_version()}
         for name in LIBRARIES:
             with suppress(PackageNotFoundError):  # what is not installed has no version
@@ -175,10 +185,19 @@ def train(
             write_model({**report, "checks": []})  # checks take long, and a kill among them must not cost the model
         ranks.wait_for_all()  # for the model alone: the first rank runs the checks without the others
         checks = []
+        interpolation = None
+        if ranks.first and plan.interpolate is not None:
+            if plan.interpolate == "fit":
+                interpolation = fit_interpolation(plan, model, lock, lists)
+            else:
+                interpolation = fixed_interpolation(plan.interpolate)
+            report["interpolate"] = interpolation.report
+            write_model({**report, "checks": []})
         if ranks.first and plan.checks:
-            checks = run_checks(plan, model, lock, collections, progress)
+            checks = run_checks(plan, model, lock, collections, progress, interpolation)
             write_model({**report, "checks": [asdict(check) for check in checks]})
-    return Trained(model, fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank)
+    weight = None if interpolation is None else interpolation.weight
+    return Trained(model, fit.steps, fit.best, fit.journal.values, checks, fit.skipped, ranks.rank, weight)
 
 
 def _check_sources(plan: Plan) -> None:

@@ -7,7 +7,7 @@ candidates, against the first stage and against the model that it began as.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,20 @@ import torch
 
 from exabench.bench.candidates import RerankEvaluator, make_candidates, search
 from exabench.core.errors import BadInput, ExabenchError, printable
-from exabench.core.nouns import Progress, Result
+from exabench.core.nouns import Passage, Progress, Result, Run
+from exabench.measure.interpolation import fit_weight
 from exabench.measure.metric_values import MetricName, mean, measure
-from exabench.measure.runs import run_of
+from exabench.measure.runs import run_of, select_queries
 from exabench.measure.statistics import holm, paired_test
 from exabench.models.batches import batches, budget_of
 from exabench.models.learner import Learner
 from exabench.models.templates import ModelInput
 from exabench.parts.assembly import reranker, retriever
+from exabench.parts.reranking import rerank
 from exabench.parts.retrievers import RETRIEVERS
 from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import Passages, SelectedTexts, open_collection, passages_of
+from exabench.tasks.held_out import HeldOut, judged_queries
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
 from exabench.training.recipe import Check, Plan
@@ -54,7 +57,7 @@ def make_evaluation(
     if not dev.every:
         return None
     if dev.task:
-        return _ranking_of_task(plan, loader.learner, loader.groups.query_texts, data)
+        return _ranking_of_task(plan, loader.learner, dev_lists(plan, loader.groups.query_texts, data))
     if not len(held_out):
         raise BadInput(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
@@ -87,10 +90,20 @@ def held_out_ndcg(metric: str, learner: Learner, groups: Sequence[EncodedGroup])
     return Evaluation(f"held-out {name}", value)
 
 
-def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path | None) -> Evaluation:
-    """A task's metric over a first stage's candidates, on a split that is not the one that boards test on.
+@dataclass(frozen=True)
+class DevLists:
+    """A first stage's candidates of the queries that dev names, with the texts of their passages."""
 
-    Queries whose text is `fitted` are left out: of those a higher value would say nothing.
+    queries: HeldOut
+    run: Run
+    passages: Mapping[str, Passage]
+
+
+def dev_lists(plan: Plan, fitted: set[str], data: Path | None) -> DevLists:
+    """The candidates of dev's queries, of a split that is not the one that boards test on.
+
+    Queries whose text is `fitted` are left out: of those a higher value would say nothing. Raises BadInput for the
+    split that is tested, and where no query is left.
     """
     dev = plan.dev
     task = single_task(from_recipe(dev.task, plan.recipe.file), data=data)
@@ -99,7 +112,6 @@ def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path 
         raise BadInput(
             f"split {dev.split} of {task.name} is what boards test on; use another one for dev", file=plan.recipe.file
         )
-    metric = str(MetricName.parse(dev.metric or task.headline))
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.
     collection = open_collection(task, data, None)
@@ -117,6 +129,19 @@ def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path 
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
     wanted = set(run.passage_ids.to_pylist())
     passages = SelectedTexts(passages_of(collection, wanted), wanted, convention.text_fields)
+    held = HeldOut(f"{task.name}/{dev.split}", task, tuple(queries.values()), qrels)
+    return DevLists(held, run, passages)
+
+
+def _ranking_of_task(plan: Plan, learner: Learner, lists_of_dev: DevLists) -> Evaluation:
+    """A task's metric over the first stage's candidates of dev."""
+    dev = plan.dev
+    task = lists_of_dev.queries.task
+    metric = str(MetricName.parse(dev.metric or task.headline))
+    queries = {query.id: query for query in lists_of_dev.queries.queries}
+    qrels = lists_of_dev.queries.qrels
+    run = lists_of_dev.run
+    passages = lists_of_dev.passages
 
     rankings = {query_id: run.ranking(query_id) for query_id in run.query_ids}
     lists = []
@@ -128,7 +153,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, fitted: set[str], data: Path 
         reranked = {}
         for (query_id, ids), scores in zip(rankings.items(), scores_of(learner, lists, sizes), strict=True):
             reranked[query_id] = dict(zip(ids, scores.tolist(), strict=True))
-        _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=convention.relevance_threshold)
+        _, values = measure(qrels, run_of("dev", reranked), [metric], threshold=task.convention.relevance_threshold)
         return mean(values[metric].tolist())
 
     over = f"{len(queries)} queries of {dev.split}, best {dev.depth} of {dev.retriever}"
@@ -241,13 +266,72 @@ def check_result_of(result: Result, start: Result, published: Mapping[str, Any] 
     )
 
 
-def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress: Progress) -> list[CheckResult]:
+@dataclass(frozen=True)
+class Interpolation:
+    """The weights by which scores are mixed with the first stage's: of the trained model, and of the one it began as.
+
+    `report` is what training.json says of them.
+    """
+
+    weight: float
+    start: float
+    report: Mapping[str, Any]
+
+
+def fit_interpolation(plan: Plan, folder: Path, lock: Path, lists: DevLists) -> Interpolation:
+    """The weights that rank dev's queries best: of the model in `folder`, and of its start, which gets one of its own.
+
+    A gain over the start is then what the training gave, and not what the first stage did.
+    """
+    held = lists.queries
+    queries = {query.id: query for query in held.queries}
+    fitted = []
+    for model in _models(plan, folder, lock):
+        reranked, _ = rerank(model, lists.run, queries, lists.passages, plan.recipe.name)
+        threshold = held.task.convention.relevance_threshold
+        fitted.append(fit_weight(reranked, lists.run, held.qrels, held.name, threshold))
+    own, start = fitted
+    return Interpolation(own.weight, start.weight, {**own.as_json(), "start": start.as_json()})
+
+
+def fixed_interpolation(weight: float) -> Interpolation:
+    """A weight that the recipe gives."""
+    return Interpolation(weight, weight, {"weight": weight})
+
+
+def without_tested(plan: Plan, lists: DevLists, data: Path | None) -> DevLists:
+    """The lists without the queries of a check or of the task's own test. Raises BadInput where none is left."""
+    held = lists.queries
+    tested = [held.task]
+    tested += [single_task(from_recipe(check.task, plan.recipe.file), data=data) for check in plan.checks]
+    for task in tested:
+        try:
+            collection = open_collection(task, data, needs="judgements")
+            queries = judged_queries(collection, collection.qrels(task.split))
+        except ExabenchError:  # what cannot be read here is not measured either
+            continue
+        held = held.apart_from(queries)
+    return replace(lists, queries=held, run=select_queries(lists.run, set(held.qrels)))
+
+
+def run_checks(
+    plan: Plan,
+    folder: Path,
+    lock: Path,
+    data: Path | None,
+    progress: Progress,
+    interpolation: Interpolation | None = None,
+) -> list[CheckResult]:
     """Every check of the plan on the model in `folder`, read as others will read it; p-values corrected over all.
 
-    Checks that differ only in their metric share one ranking. One whose collection is not available is left out, which
-    `progress` says: a finished training is not lost for it.
+    With an `interpolation` the scores of the model and of its start are mixed with the first stage's. Checks that
+    differ only in their metric share one ranking. One whose collection is not available is left out, which `progress`
+    says: a finished training is not lost for it.
     """
     models: list[Any] = []
+    weights: list[float | None] = [None, None]
+    if interpolation is not None:
+        weights = [interpolation.weight, interpolation.start]
     rankings: dict[tuple[str, str, int], Any] = {}
     results = []
     for done, check in enumerate(plan.checks, 1):
@@ -259,8 +343,10 @@ def run_checks(plan: Plan, folder: Path, lock: Path, data: Path | None, progress
                 progress(done, len(plan.checks), f"check on {check.task} left out: {error}")
                 continue
             if not models:  # only now: where every check is left out, nothing is loaded
-                models = [reranker(plan.reranker, model=str(folder), **plan.options), _start_model(plan, lock)]
-            runs = [evaluator.rerank(model, plan.recipe.name)[0] for model in models]
+                models = _models(plan, folder, lock)
+            runs = []
+            for model, weight in zip(models, weights, strict=True):
+                runs.append(evaluator.rerank(model, plan.recipe.name, interpolate=weight)[0])
             rankings[over] = (evaluator, *runs)
         evaluator, run, run_of_start = rankings[over]
         measured = evaluator.by(check.metric)
@@ -294,6 +380,11 @@ def _evaluator_of(check: Check, file: Path, data: Path | None, lock: Path) -> Re
         )
     candidates, run = make_candidates(task, first_stage, check.depth, data=data, lock=lock, options=options)
     return RerankEvaluator(task, candidates, run, data, lock)
+
+
+def _models(plan: Plan, folder: Path, lock: Path) -> list[Any]:
+    """The trained reranker, and the one that the training began with."""
+    return [reranker(plan.reranker, model=str(folder), **plan.options), _start_model(plan, lock)]
 
 
 def _start_model(plan: Plan, lock: Path) -> Any:

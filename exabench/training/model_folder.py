@@ -65,6 +65,7 @@ def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], 
             model=".",
             revision=model_folder(str(folder)).revision,
             options=training["options"],
+            interpolate=training.get("interpolate", {}).get("weight"),
         )
         write(folder / "submission.toml", submission_text(submission))
         read_submission(folder / "submission.toml")  # raises here what a board would refuse later

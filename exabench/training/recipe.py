@@ -116,6 +116,8 @@ class Settings(Record, frozen=True):
     note: str = ""
     seed: int = 0
     options: dict[str, Any] = {}
+    # The weight by which the model's scores are mixed with the first stage's, or "fit": chosen on the queries of dev.
+    interpolate: Annotated[float, Meta(gt=0, le=1)] | Literal["fit"] | None = None
     steps: Steps = Steps()
     dev: DevPlan = DevPlan()
     checks: list[Check] = field(name="check", default_factory=list)
@@ -152,6 +154,11 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
         raise BadInput(
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",
+            file=place,
+        )
+    if settings.interpolate == "fit" and not settings.dev.task:
+        raise BadInput(
+            'interpolate = "fit" needs dev.task, and dev.split, to name the queries that the weight is chosen on',
             file=place,
         )
     metrics = [settings.dev.metric]

@@ -348,6 +348,7 @@ def model_card(
             "kept": dict(training["dev"]["values"]).get(training["best"]),
             "teachers": dict.fromkeys(map(_teacher, training["data"])),
             "against": _against,
+            "interpolate": training.get("interpolate"),
             "teacher_of": _teacher,
         }
         text = fill(template_body, values)

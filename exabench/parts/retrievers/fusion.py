@@ -33,8 +33,8 @@ class Fusion:
     weights of the runs that hold the passage. All but rrf are computed by ranx.
 
     With `tune_on`, `<task>/<split>`, ranx chooses k (10, 20, ..., 100) or the weights (tenths with the sum 1) that give
-    the best nDCG@10 on these queries, none of which may be searched for. `tune_runs` are the files of the same systems
-    in the same order that answer them; without these, `runs` do.
+    the best nDCG@10 on these queries, without those that are searched for. `tune_runs` are the files of the same
+    systems, in the same order, that answer them; without these, `runs` do.
 
     The parameters hold each file's path from the working folder on, its digest, and what was tuned.
     """
@@ -80,11 +80,10 @@ class Fusion:
     def search(self, queries: Sequence[Query], depth: int) -> Run:
         """The fused ranking of every query that at least one run answers; of a single one its own.
 
-        Raises BadInput where one of the queries is among those that are tuned on.
+        Queries that are searched for are not tuned on. Raises BadInput where no other is left.
         """
         if self._held_out is not None:
-            self._held_out.check_apart(queries)
-            self._tune(self._held_out)
+            self._tune(self._held_out.apart_from(queries))
         scores = {}
         for query in queries:
             places = [place for place, run in enumerate(self._runs) if run.rows(query.id)]

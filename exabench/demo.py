@@ -413,7 +413,10 @@ def _is_trained(model: Path, recipe: Recipe, ledger: Ledger) -> bool:
     if not (model / "submission.toml").is_file():  # it is written last
         return False
     training = read_training(model).values
-    if not _is_same_plan(train_recipe(recipe), training["recipe"]):
+    plan = train_recipe(recipe)
+    if not _is_same_plan(plan, training["recipe"]):
+        return False
+    if plan.interpolate is not None and not training.get("interpolate"):  # stopped before its weight was fitted
         return False
     for release in training["data"]:
         folder = ledger.datasets / release["name"]

@@ -100,9 +100,9 @@ def test_queries_that_are_tested_are_never_tuned_on(capsys: pytest.CaptureFixtur
 
 def test_single_queries_that_are_tested_are_left_out_by_their_texts_or_ids() -> None:
     held = held_out("mini/train")
-    first, second, *others = held.queries
+    first, second, *others = held.queries.values()
     left = held.apart_from([Query("elsewhere", f" {first.text} "), Query(second.id, ""), Query(others[0].id, "other")])
-    assert left.queries == tuple(others) and [*left.qrels] == [query.id for query in others]
+    assert [*left.queries.values()] == others and [*left.qrels] == [*left.queries]
     stage = Fusion(runs=runs_of("train"), method="wsum", tune_on="mini/train")
     stage.search([first, second], 10)
     assert stage.parameters["tuned"]["queries"] == len(others)

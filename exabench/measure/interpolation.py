@@ -35,7 +35,7 @@ class FittedWeight:
 
     def as_json(self) -> dict[str, Any]:
         """Every field and the metric, as JSON holds them: the curve as pairs of weight and mean."""
-        curve = [[weight, value] for weight, value in self.curve.items()]
+        curve = list(map(list, self.curve.items()))
         return {"weight": self.weight, "on": self.on, "queries": self.queries, "metric": METRIC, "curve": curve}
 
 
@@ -61,10 +61,11 @@ def mix(reranked: Run, first_stage: Run, weight: float) -> Run:
         return reranked
     scores = {}
     for query_id in reranked:
-        given = first_stage[query_id]
         own = reranked[query_id]
-        before = _normalised([given[passage_id] for passage_id in own])
-        mixed = weight * _normalised([*own.values()]) + (1 - weight) * before
+        before = first_stage[query_id]
+        z_own = _normalised(list(own.values()))
+        z_before = _normalised(list(map(before.__getitem__, own)))  # in the order of the other
+        mixed = weight * z_own + (1 - weight) * z_before
         scores[query_id] = dict(zip(own, mixed.tolist(), strict=True))
     return run_of(reranked.name, scores)
 

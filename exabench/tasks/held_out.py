@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from exabench.tasks.collections import Collection, open_collection, read_checked
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The judged queries of a split under the `name` that was given, and their `task`, whose split it is."""
+    """The judged queries of a split by id, under the `name` that was given, and their `task`, whose split it is."""
 
     name: str
     task: Task
-    queries: tuple[Query, ...]
+    queries: Mapping[str, Query]
     qrels: Qrels
 
     def apart_from(self, tested: Iterable[Query]) -> HeldOut:
@@ -27,21 +27,25 @@ class HeldOut:
         Queries are the same by their texts, and by their ids where they have no texts here. Raises BadInput where none
         is left.
         """
-        ids = {query.id for query in self.queries}
-        tested_texts = set()
-        tested_ids = set()
+        texts = set()
+        ids = set()
+        ids_without_text = set()
         for query in tested:
-            tested_texts.add(query.text.strip())
-            if query.id in ids and not query.text.strip():
-                tested_ids.add(query.id)
-        kept = []
-        for query in self.queries:
+            ids.add(query.id)
+            if query.text.strip():
+                texts.add(query.text.strip())
+            else:
+                ids_without_text.add(query.id)
+        kept = {}
+        for query in self.queries.values():
             text = query.text.strip()
-            if query.id not in tested_ids and not (text and text in tested_texts):
-                kept.append(query)
+            if text in texts or query.id in ids_without_text or (not text and query.id in ids):
+                continue
+            kept[query.id] = query
         if not kept:
             raise BadInput(f"{self.name} has only queries that are tested here; name others, as in scifact/train")
-        return replace(self, queries=tuple(kept), qrels={query.id: self.qrels[query.id] for query in kept})
+        qrels = {query_id: self.qrels[query_id] for query_id in kept}
+        return replace(self, queries=kept, qrels=qrels)
 
 
 def held_out(name: str, data: str | Path | None = None, board: str | Path | None = None) -> HeldOut:
@@ -59,11 +63,12 @@ def held_out(name: str, data: str | Path | None = None, board: str | Path | None
         )
     collection = open_collection(task, data, needs="judgements")
     qrels = read_checked_qrels(task, collection)
-    return HeldOut(name, task, tuple(judged_queries(collection, qrels)), qrels)
+    queries = {query.id: query for query in judged_queries(collection, qrels)}
+    return HeldOut(name, task, queries, qrels)
 
 
 def judged_queries(collection: Collection, qrels: Qrels) -> list[Query]:
-    """The queries that are judged; of a collection that holds judgements alone, without texts."""
+    """The queries that are judged; of a collection that holds only judgements, without texts."""
     if not collection.is_available():
         return [Query(query_id, "") for query_id in sorted(qrels)]
     return [query for query in collection.queries() if query.id in qrels]

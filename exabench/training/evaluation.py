@@ -129,7 +129,7 @@ def dev_lists(plan: Plan, fitted: set[str], data: Path | None) -> DevLists:
     run = search(first_stage, list(queries.values()), dev.depth, convention, "dev")
     wanted = set(run.passage_ids.to_pylist())
     passages = SelectedTexts(passages_of(collection, wanted), wanted, convention.text_fields)
-    held = HeldOut(f"{task.name}/{dev.split}", task, tuple(queries.values()), qrels)
+    held = HeldOut(f"{task.name}/{dev.split}", task, queries, qrels)
     return DevLists(held, run, passages)
 
 
@@ -138,7 +138,7 @@ def _ranking_of_task(plan: Plan, learner: Learner, lists_of_dev: DevLists) -> Ev
     dev = plan.dev
     task = lists_of_dev.queries.task
     metric = str(MetricName.parse(dev.metric or task.headline))
-    queries = {query.id: query for query in lists_of_dev.queries.queries}
+    queries = lists_of_dev.queries.queries
     qrels = lists_of_dev.queries.qrels
     run = lists_of_dev.run
     passages = lists_of_dev.passages
@@ -279,15 +279,14 @@ class Interpolation:
 
 
 def fit_interpolation(plan: Plan, folder: Path, lock: Path, lists: DevLists) -> Interpolation:
-    """The weights that rank dev's queries best: of the model in `folder`, and of its start, which gets one of its own.
+    """The weights that rank dev's queries best: of the model in `folder`, and of its start, which gets another one.
 
     A gain over the start is then what the training gave, and not what the first stage did.
     """
     held = lists.queries
-    queries = {query.id: query for query in held.queries}
     fitted = []
     for model in _models(plan, folder, lock):
-        reranked, _ = rerank(model, lists.run, queries, lists.passages, plan.recipe.name)
+        reranked, _ = rerank(model, lists.run, held.queries, lists.passages, plan.recipe.name)
         threshold = held.task.convention.relevance_threshold
         fitted.append(fit_weight(reranked, lists.run, held.qrels, held.name, threshold))
     own, start = fitted
@@ -302,9 +301,11 @@ def fixed_interpolation(weight: float) -> Interpolation:
 def without_tested(plan: Plan, lists: DevLists, data: Path | None) -> DevLists:
     """The lists without the queries of a check or of the task's own test. Raises BadInput where none is left."""
     held = lists.queries
-    tested = [held.task]
-    tested += [single_task(from_recipe(check.task, plan.recipe.file), data=data) for check in plan.checks]
-    for task in tested:
+    tested = [from_recipe(plan.dev.task, plan.recipe.file)]
+    for check in plan.checks:
+        tested.append(from_recipe(check.task, plan.recipe.file))
+    for name in tested:
+        task = single_task(name, data=data)
         try:
             collection = open_collection(task, data, needs="judgements")
             queries = judged_queries(collection, collection.qrels(task.split))

@@ -86,19 +86,27 @@ class Fusion:
             self._tune(self._held_out.apart_from(queries))
         scores = {}
         for query in queries:
-            places = [place for place, run in enumerate(self._runs) if run.rows(query.id)]
-            rankings = [self._runs[place].ranking(query.id) for place in places]
+            rankings = []
+            given = []
+            weights = []
+            for place, run in enumerate(self._runs):
+                if run.rows(query.id) is None:
+                    continue
+                ranking = run.ranking(query.id)
+                rankings.append(ranking)
+                if self._method in WEIGHTED:
+                    given.append(run[query.id])
+                    weights.append(self._weights[place])
+                else:  # ranx sorts by scores, so it gets falling ones that agree with the ranks
+                    given.append(rank_scores(ranking))
             if len(rankings) == 1:
                 scores[query.id] = rank_scores(rankings[0])
             elif rankings and self._method == "rrf":
                 scores[query.id] = fuse(rankings, self._k)
             elif rankings and self._method in WEIGHTED:
-                given = [{"query": self._runs[place][query.id]} for place in places]
-                params = {"weights": [self._weights[place] for place in places]}
-                scores[query.id] = _fused(given, self._method, NORM, params)
+                scores[query.id] = _fused(given, self._method, NORM, {"weights": weights})
             elif rankings:
-                # ranx sorts by scores, so it gets falling ones that agree with the ranks.
-                scores[query.id] = _fused([{"query": rank_scores(ids)} for ids in rankings], self._method, None, {})
+                scores[query.id] = _fused(given, self._method, None, {})
         return top(run_of("fusion", scores), depth)
 
     def _tune(self, queries: HeldOut) -> None:
@@ -108,18 +116,20 @@ class Fusion:
         """
         import ranx
 
-        answered = [query.id for query in queries.queries if all(run.rows(query.id) for run in self._tuning_runs)]
-        if not answered:
-            raise BadInput(f"the runs answer no query of {queries.name} together; name those that do in tune_runs")
         # ranx takes no grade below 0, which is a judged passage that is not relevant.
         judged = {}
-        for query_id in answered:
-            judged[query_id] = {passage_id: max(0, grade) for passage_id, grade in queries.qrels[query_id].items()}
+        for query_id in queries.queries:
+            if all(run.rows(query_id) for run in self._tuning_runs):
+                judged[query_id] = {id: max(0, grade) for id, grade in queries.qrels[query_id].items()}
+        if not judged:
+            raise BadInput(f"the runs answer no query of {queries.name} together; name those that do in tune_runs")
         given = []
         for number, run in enumerate(self._tuning_runs):
-            scores = {query_id: run[query_id] for query_id in answered}
-            if self._method == "rrf":  # the order as it is ranked here, also of equal scores
-                scores = {query_id: rank_scores(run.ranking(query_id)) for query_id in answered}
+            scores = {}
+            for query_id in judged:
+                scores[query_id] = run[query_id]
+                if self._method == "rrf":  # the order as it is ranked here, also of equal scores
+                    scores[query_id] = rank_scores(run.ranking(query_id))
             given.append(ranx.Run(scores, name=str(number)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba on integer casts inside ranx
@@ -130,7 +140,7 @@ class Fusion:
             self._k = self.parameters["k"] = int(found["k"])
         else:
             self._weights = self.parameters["weights"] = [round(float(weight), 3) for weight in found["weights"]]
-        self.parameters["tuned"]["queries"] = len(answered)
+        self.parameters["tuned"]["queries"] = len(judged)
 
 
 def _check_options(runs: int, method: str, weights: Sequence[float], tune_on: str, tune_runs: Sequence[str]) -> None:
@@ -168,12 +178,14 @@ def _read_runs(files: Sequence[str]) -> tuple[list[Run], dict[str, str]]:
 
 
 def _fused(
-    rankings: Sequence[Mapping[str, Mapping[str, float]]], method: str, norm: str | None, params: Mapping[str, Any]
+    rankings: Sequence[Mapping[str, float]], method: str, norm: str | None, params: Mapping[str, Any]
 ) -> dict[str, float]:
-    """The fused scores of the one query "query", by ranx."""
+    """The fused scores of one query, by ranx."""
     import ranx
 
-    runs = [ranx.Run(dict(ranking), name=str(number)) for number, ranking in enumerate(rankings)]
+    runs = []
+    for number, ranking in enumerate(rankings):
+        runs.append(ranx.Run({"query": dict(ranking)}, name=str(number)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba on integer casts inside ranx
         fused = ranx.fuse(runs, norm=norm, method=method, params=dict(params))

@@ -79,7 +79,7 @@ def test_checks_submission_card_and_evaluate_use_it(trained: Any, place: Path) -
 
 
 def test_a_board_runs_the_submission_as_it_was_checked(
-    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     table = exabench.evaluate(str(trained.folder), "mini", depth=10)
@@ -93,8 +93,11 @@ def test_a_board_runs_the_submission_as_it_was_checked(
     assert main(["board", "build", "--board", "board", "--to", "site"]) == 0
     [page] = [path for path in Path("site/models").glob("*.html") if path.stem.startswith("local--")]
     assert f"with the first stage, weight {trained.interpolate}" in page.read_text(encoding="utf-8")
-    other = ["--interpolate", "0.99"]
-    assert main(["evaluate", str(trained.folder), "--task", "mini", "--depth", "10", "--to", "board", *other]) == 2
+    for other, told in (("0.99", "the weight of this call is 0.99"), ("mini/train", "says the weight itself")):
+        command = ["evaluate", str(trained.folder), "--task", "mini", "--depth", "10", "--to", "board"]
+        assert main([*command, "--interpolate", other]) == 2
+        said = capsys.readouterr().err
+        assert told in said and " fitted on " not in said
 
 
 def test_the_same_training_gives_the_same_curve_and_a_weight_may_be_given(trained: Any, place: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_weight_is_never_chosen_on_what_is_tested(place: Path, tmp_path: Path)
         ({"dev": {}}, 'interpolate = "fit" needs dev.task, and dev.split'),
         ({"interpolate": 0}, "interpolate: expected `float` > 0.0"),
         ({"interpolate": 1.5}, "interpolate: expected `float` <= 1.0"),
-        ({"interpolate": "best"}, "interpolate: invalid enum value 'best'"),
+        ({"interpolate": "best"}, "interpolate: invalid enum value 'best'; write a number or"),
     ],
 )
 def test_what_is_no_weight_is_refused_where_the_recipe_is_read(place: Path, changes: dict[str, Any], told: str) -> None:

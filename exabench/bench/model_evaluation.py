@@ -158,6 +158,10 @@ def evaluate_on_board(
     if interpolate is not None and chosen.found.reranker in BASELINES:
         raise BadInput(f"{chosen.found.reranker} is a baseline of every board, whose scores are not mixed")
     if to_fit_on is not None:
+        beside = _own_submission(chosen)
+        if beside.is_file():  # told now, and not after hours of fitting
+            wrong = "says the weight itself, and one that is fitted here may be another"
+            raise BadInput(f"{wrong}; give interpolate as a number, or remove the file", file=beside)
         first_stage = FirstStage(retriever, depth, retriever_options or {})
         fit_on(to_fit_on, chosen, first_stage, data=data, pairs=PairProgress(progress), progress=progress, note=note)
     slug = f"exabench--{chosen.found.reranker}"
@@ -203,12 +207,18 @@ def evaluate_on_board(
     return table
 
 
+def _own_submission(chosen: ChosenReranker) -> Path:
+    """Where a model's folder has its submission, if it has one."""
+    assert chosen.found is not None
+    return Path(str(chosen.found.options.get("model", ""))) / "submission.toml"
+
+
 def _submission_file(chosen: ChosenReranker, folder: Path) -> Path:
     """The file that submits the reranker: the one next to its model, else one in `folder` of what is known of it."""
     assert chosen.found is not None
     options = dict(chosen.found.options)
     model = str(options.pop("model", ""))
-    beside = Path(model) / "submission.toml"
+    beside = _own_submission(chosen)
     if beside.is_file():
         said = read_submission(beside).interpolate
         if chosen.interpolate not in (None, said):

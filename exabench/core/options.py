@@ -104,7 +104,7 @@ def table(part: Callable[..., Any]) -> dict[str, Option]:
         if name not in NOT_OPTIONS:
             required = default is _MISSING
             shown = None if required else default
-            options[name] = Option(name, _in_words(annotation), required, shown, _meaning(name, text))
+            options[name] = Option(name, type_in_words(annotation), required, shown, _meaning(name, text))
     return options
 
 
@@ -154,7 +154,7 @@ def _check(
             msgspec.convert(as_toml, annotations[name], strict=True)
         except msgspec.ValidationError:
             shown = printable(repr(value))
-            wanted = _in_words(annotations[name])
+            wanted = type_in_words(annotations[name])
             raise BadInput(f"{what}: {name} must be {wanted}, not {shown}; {_choices(names)}") from None
     refuse_missing(what, names, options, given)
 
@@ -175,9 +175,9 @@ def refuse_missing(
     what: str, known: Mapping[str, str], options: Mapping[str, Any], given: Collection[str] = ()
 ) -> None:
     """Raise BadInput for an option that must be given and is not; `known` as in `refuse_unknown`."""
-    for name, type_in_words in known.items():
-        if type_in_words and name not in options and name not in given:
-            raise BadInput(f"{what} needs {name} ({type_in_words}); {_choices(known)}")
+    for name, typetype_in_words in known.items():
+        if typetype_in_words and name not in options and name not in given:
+            raise BadInput(f"{what} needs {name} ({typetype_in_words}); {_choices(known)}")
 
 
 def _choices(known: Collection[str]) -> str:
@@ -199,7 +199,7 @@ def _names_of(declared: Mapping[str, tuple[Any, bool]]) -> dict[str, str]:
     names = {}
     for option, (annotation, is_required) in declared.items():
         if option not in NOT_OPTIONS:
-            names[option] = _in_words(annotation) if is_required else ""
+            names[option] = type_in_words(annotation) if is_required else ""
     return names
 
 
@@ -320,20 +320,20 @@ def _evaluate(annotation: Any, *modules: types.ModuleType) -> Any:
     return eval(annotation, {}, names)
 
 
-def _in_words(annotation: Any) -> str:
+def type_in_words(annotation: Any) -> str:
     """A type as a person says it."""
     if annotation in _PLAIN:
         return _PLAIN[annotation]
     origin = typing.get_origin(annotation)
     inside = typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_in_words(one) for one in inside))
+        return " or ".join(dict.fromkeys(type_in_words(one) for one in inside))
     if origin is typing.Literal:
         return " or ".join(f'"{one}"' for one in inside)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return "a table"
     if isinstance(origin, type) and issubclass(origin, Collection):
-        return f"a list of {_in_words(inside[0]).removeprefix('a ')}s"
+        return f"a list of {type_in_words(inside[0]).removeprefix('a ')}s"
     return "a part"
 
 

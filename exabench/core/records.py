@@ -12,6 +12,7 @@ import msgspec
 
 from exabench.core.errors import REASON, BadInput, nearest, printable
 from exabench.core.files import lines
+from exabench.core.options import type_in_words
 
 T = TypeVar("T")
 Line = TypeVar("Line", bound=msgspec.Struct)
@@ -96,6 +97,8 @@ def _message(problem: str, kind: Any, what: str) -> str:
         return f"{table}lacks the key {missing[1]!r}{inside}"
     if problem.startswith("Invalid enum value") and get_origin(expected) is Literal:
         problem += f"; choose from: {', '.join(str(choice) for choice in get_args(expected) if choice)}"
+    elif problem.startswith("Invalid enum value"):  # a word, where one word or a number is wanted
+        problem += f"; write {type_in_words(expected).removesuffix(' or none')}"
     problem = printable(problem, REASON)  # the value that is wrong may be part of it
     if not key:
         return f"{table}is wrong: {problem}"

@@ -244,33 +244,23 @@ def standings(systems: Sequence[Sequence[np.ndarray]], reference: int | None = N
     return found
 
 
-def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float | None:
-    """How many more queries of the same kind would show the difference that these show, an array for each task.
-
-    Then a two-sided paired test at 0.05 would find it with power 0.8: n is (z(0.975) + z(0.8))^2 variances of the
-    difference over its square (Webber, Moffat and Zobel, "Statistical Power in Retrieval Experimentation", CIKM 2008).
-    Over several tasks their shares stay as they are. None for no difference, and where these queries are enough.
-    """
-    lengths = [len(values) for values in a]
-    differences = differences_of(np.concatenate(a), np.concatenate(b), ROUNDING)
-    means, variances, _ = _mean_difference(differences[None], lengths, ROUNDING)
-    mean = float(means[0])
-    variance = float(variances[0])
-    if abs(mean) <= ROUNDING or variance == 0:
+def more_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> int | None:
+    """How many queries `needed_queries` asks for beyond those that there are; None where these are enough."""
+    needed = needed_queries(a, b)
+    queries = sum(map(len, a))
+    if needed is None or needed <= queries:
         return None
-    reach = NormalDist().inv_cdf(1 - ALPHA / 2) + NormalDist().inv_cdf(POWER)
-    queries = sum(lengths)
-    needed = queries * reach**2 * variance / mean**2
-    return needed - queries if needed > queries else None
+    return needed - queries
 
 
 def needed_queries(a: Sequence[np.ndarray], b: Sequence[np.ndarray], alpha: float = ALPHA) -> int | None:
     """How many queries of the same kind a two-sided paired t-test at `alpha` needs to find, with power 0.8, what these
     show: an array for each task, whose shares stay as they are.
 
-    (z(1 - alpha / 2) + z(0.8))^2 variances of a query's difference over its squared mean, as in `more_queries`, and
-    z(1 - alpha / 2)^2 / 2 more, because the t-test must estimate the variance (Guenther, "Sample Size Formulas for
-    Normal Theory T Tests", The American Statistician 35(4), 1981). None where there is no difference, or no variance.
+    (z(1 - alpha / 2) + z(0.8))^2 variances of a query's difference over its squared mean (Webber, Moffat and Zobel,
+    "Statistical Power in Retrieval Experimentation", CIKM 2008), and z(1 - alpha / 2)^2 / 2 more, because the t-test
+    must estimate the variance (Guenther, "Sample Size Formulas for Normal Theory T Tests", The American Statistician
+    35(4), 1981). None where there is no difference, or no variance.
     """
     lengths = [len(values) for values in a]
     differences = differences_of(np.concatenate(a), np.concatenate(b), ROUNDING)

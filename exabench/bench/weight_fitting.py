@@ -54,6 +54,7 @@ def queries_to_fit_on(
             "and give it here as a number"
         )
     queries = held_out(interpolate, data, board)
+    # Task by task: two may share queries with one split.
     for task in tested:
         collection = open_collection(task, data, needs="judgements")
         queries = queries.apart_from(judged_queries(collection, read_checked_qrels(task, collection)))
@@ -83,9 +84,11 @@ def fit_on(
         progress=progress,
     )
     evaluator = RerankEvaluator(queries.task, made, run, data, None)
+    # Once, by its own scores alone: every weight is tried on these.
     reranked, _ = evaluator.rerank(chosen.make(evaluator.qrels, pairs), chosen.label, pairs)
     threshold = queries.task.convention.relevance_threshold
     fitted = fit_weight(reranked, evaluator.run, queries.qrels, queries.name, threshold)
+    # Both are told, so that a gain that is only the first stage's own can be seen.
     best = fitted.curve[fitted.weight]
     alone = fitted.curve[1.0]
     note(

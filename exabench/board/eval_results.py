@@ -158,6 +158,7 @@ def _entry(board: Board, summary: ResultSummary, benchmark: str, commit: str, co
 
 
 def _is_on_the_hub(submission: Submission) -> bool:
+    # A run has no page of its own on the Hub, and what was withdrawn is no claim any more.
     is_model = submission.kind == "model" and not submission.withdrawn
     # A number that the first stage has a share in is the system's, and not the model's.
     return is_model and submission.interpolate is None and is_repo(submission.model)

@@ -243,6 +243,7 @@ def _type_of(annotation: ast.expr | None) -> Any:
     if annotation is None:
         return Any
     names = _PlainTypes({**vars(builtins), **vars(collections.abc), **vars(typing), "Path": str})
+    # Only the text of exabench's own parts is read so, never one that a user gives.
     return eval(ast.unparse(annotation), {}, names)
 
 

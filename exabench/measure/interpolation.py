@@ -87,5 +87,6 @@ def fit_weight(reranked: Run, first_stage: Run, qrels: Qrels, on: str, threshold
     for weight in WEIGHTS:
         _, values = measure(qrels, mix(reranked, first_stage, weight), [METRIC], threshold=threshold)
         curve[weight] = round(mean(values[METRIC].tolist()), _DECIMALS)
+    # Of equal ones the largest, which depends on the first stage the least.
     best = max(curve, key=lambda weight: (curve[weight], weight))
     return FittedWeight(best, on, len(qrels), curve)

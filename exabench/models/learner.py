@@ -100,6 +100,7 @@ class Learner:
         model = self._head.model
         whole = []
         if isinstance(self._head, Classifier):
+            # A head that is drawn anew has nothing yet that a low-rank change could keep.
             for name, layer in model.named_children():
                 if name != model.base_model_prefix and any(True for _ in layer.parameters()):
                     whole.append(name)

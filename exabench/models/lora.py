@@ -64,6 +64,7 @@ class LowRank:
             exclude_modules=list(whole) or None,
         )
         self._whole = list(whole)
+        # Asked for before layers are replaced: afterwards it would be the adapter's.
         output = model.get_output_embeddings()
         try:
             inject_adapter_in_model(self._config, model, NAME)
@@ -89,6 +90,7 @@ class LowRank:
         with torch.no_grad():
             for name, layer in self._layers.items():
                 place = f"{prefix}{name}.weight"
+                # In the precision of the weights that it is added to, as peft merges it.
                 found[place] = found[place] + layer.get_delta_weight(NAME).to(found[place].dtype)
         return found
 
@@ -99,6 +101,7 @@ class LowRank:
         """
         tensors = {}
         for name, tensor in weights.items():
+            # In peft's files no weight has the name of its adapter, so that it can be loaded under another.
             tensors[INSIDE + name.replace(f".{NAME}.", ".")] = tensor.detach().contiguous()
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
@@ -107,6 +110,7 @@ class LowRank:
             "base_model_name_or_path": base,
             "revision": revision,
             "task_type": TASK_TYPES[kind],
+            # What was excluded learnt whole, and is among the modules that are saved.
             "exclude_modules": None,
             "modules_to_save": self._whole or None,
             "inference_mode": True,

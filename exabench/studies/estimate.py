@@ -98,6 +98,7 @@ def estimate_study(
         steps = _steps(cell, groups)
         hours = None
         if rate is not None and steps is not None:
+            # The rate is of groups, for the groups to a step may be what a study varies.
             hours = steps * cell.plan.steps.groups / rate.groups_per_second / 3600
         keys = tuple(key_of(recipe.fingerprint) for recipe in cell.builds)
         cells.append(PlannedCell(str(cell), cell.key, _state(study, folder, cell), keys, groups, at_most, steps, hours))
@@ -125,6 +126,7 @@ def _planned_build(key: str, recipe: Recipe, folder: Path, data: str | Path | No
         table = read_release(folder / "builds" / key / "release").tables[recipe.values["table"]]
         return PlannedBuild(key, recipe.name, "built", rows=_rows_of(table, "train"))
     told = f"exabench data build {recipe.name} --dry-run tells it"
+    # Planning would load them, which takes minutes for nothing but a count.
     if _loads_models(recipe.values):
         asked = _asked_for(recipe.values.get("options", {}))
         return PlannedBuild(key, recipe.name, "new", items=asked, why=f"its parts are models; {told}")
@@ -146,6 +148,7 @@ def _planned_build(key: str, recipe: Recipe, folder: Path, data: str | Path | No
 
 def _asked_for(options: Mapping[str, Any]) -> int | None:
     """How many items a data recipe asks for, itself or of its pairs or queries; None where it does not say."""
+    # The builder's own count, or that of the part that it draws from.
     for table in (options, options.get("pairs"), options.get("queries")):
         if isinstance(table, Mapping) and isinstance(table.get("count"), int):
             return int(table["count"])
@@ -171,6 +174,7 @@ def _groups(cell: CellPlan, builds: Mapping[str, PlannedBuild]) -> tuple[int | N
     """The groups that a cell's training is fitted to, and whether they may turn out fewer. None where not known."""
     if cell.seed is None:
         return 0, False
+    # A table is read from the build that makes it, whatever release the recipe names.
     made = {build.values["table"]: builds[key_of(build.fingerprint)] for build in cell.builds}
     total = 0
     at_most = False
@@ -217,6 +221,7 @@ def _steps(cell: CellPlan, groups: int | None) -> int | None:
         return plan.steps.steps
     if not groups:
         return None
+    # As the training counts them: the last step of an epoch may be smaller, and is one all the same.
     return Order(groups, plan.seed, plan.steps.groups).steps(plan.steps.epochs)
 
 

@@ -242,6 +242,7 @@ def _check_page(page: StudyPage, file: Path) -> None:
                 _check_key(what, key, file)
     for key in page.set:
         _check_key("set", key, file)
+    # Before any cell is made: crossed axes may be millions by a slip.
     count = len(page.seeds)
     for axis in page.axes:
         count *= len(axis.values) + len(axis.settings)
@@ -320,6 +321,7 @@ def _recipes_named(page: StudyPage, changes: Mapping[str, Any]) -> tuple[str, li
 def _beside(name: str, file: Path) -> str:
     """A recipe as the page in `file` names it: the path of a file begins at the page, if it is there."""
     path, sign, variant = name.partition("#")
+    # As the parts of a recipe, so that a folder with both can be moved.
     if path.endswith(".toml") and (file.parent / path).is_file():
         return f"{(file.parent / path).resolve()}{sign}{variant}"
     return name
@@ -342,7 +344,9 @@ def _cells_of(name: str, page: StudyPage, file: Path, setting: str, changes: Map
     cells = []
     for seed in page.seeds:
         recipe = train_recipe(_beside(train, file), [*_pairs(changes, "train"), f"seed={seed}"]).recipe
+        # The name of a training is one of a model, and has no spaces.
         plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{name} {setting} {seed}").strip("-")
+        # Without the recipe's checks: a study measures every model itself, over its own lists.
         values = {**recipe.values, "data": _tables(recipe, builds), "check": []}
         model = Path(values["model"])
         if model.is_dir():  # trainings run in the study's folder

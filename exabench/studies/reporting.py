@@ -105,6 +105,7 @@ def _values(study: Study, folder: Path) -> tuple[list[_TaskValues], dict[str, di
                     )
                 of_seeds.append([result.queries[query] for query in sorted(first.queries)])
                 runs[str(cell)][label] = result.run
+            # Seeds stay apart here: the table shows them, and only tests take their mean.
             of_settings[setting] = np.array(of_seeds)
         assert first is not None, "a study has cells"
         own = np.array([first.first_stage[query] for query in sorted(first.queries)])
@@ -237,6 +238,7 @@ def _told(test: PairedTest, p_holm: float, needed: int | None) -> dict[str, Any]
     """What a study that asks a question says of a test; how many queries would do only where these did not."""
     low, high = test.interval
     told: dict[str, Any] = {"low": low, "high": high, "p": test.p, "p_holm": p_holm}
+    # Where these queries have decided, no number of others is of interest.
     if p_holm >= ALPHA:
         told["needed"] = needed
     return told

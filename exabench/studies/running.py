@@ -100,6 +100,7 @@ def run_study(
     folder = Path(to)
     file = study.file.resolve()
     with only_writer(folder):
+        # Under the lock, for another call may have finished some.
         todo = [cell for cell in chosen if not is_done(cell_folder(folder, cell), study.page.tasks)]
         if not todo:
             return []
@@ -137,6 +138,7 @@ def _weight(cell: CellPlan, folder: Path) -> float | None:
         given = cell.plan.interpolate
         assert given != "fit", "read_study refuses it"
         return given
+    # The training chose it, or took the recipe's: its report is what the submission of this model says, too.
     told = read_training(folder / "training" / "model").values.get("interpolate")
     if told is None:
         return None
@@ -166,6 +168,7 @@ class _CellRunner:
                 continue
             if model is None:
                 model = self._model(cell, folder)
+            # Lists are kept between cells: searching and reading texts takes longer than a small model's scores.
             evaluator = self._evaluator(task)
             run, _ = evaluator.rerank(model, cell.recipe.name, interpolate=_weight(cell, folder))
             measured = evaluator.by(task.metric)

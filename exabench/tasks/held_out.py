@@ -39,6 +39,7 @@ class HeldOut:
         kept = {}
         for query in self.queries.values():
             text = query.text.strip()
+            # Splits share queries: two of SciFact's train split are in its test.
             if text in texts or query.id in ids_without_text or (not text and query.id in ids):
                 continue
             kept[query.id] = query

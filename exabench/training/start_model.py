@@ -92,6 +92,7 @@ def _keep_label(model: Any, wanted: str, folder: Path) -> None:
         names = ", ".join(printable(name) for name in places)
         raise BadInput(f"has no label {wanted}; choose the relevant one by start_label: {names}", file=folder)
     place = places[wanted.lower()]
+    # Whatever a library calls it, the last linear layer is the one with a row for each label.
     last = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     last.weight = nn.Parameter(last.weight[place : place + 1].clone())
     if last.bias is not None:

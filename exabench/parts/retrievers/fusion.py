@@ -95,6 +95,7 @@ class Fusion:
                 ranking = run.ranking(query.id)
                 rankings.append(ranking)
                 if self._method in WEIGHTED:
+                    # ranx wants a weight for each of its runs: of those that answer this query.
                     given.append(run[query.id])
                     weights.append(self._weights[place])
                 else:  # ranx sorts by scores, so it gets falling ones that agree with the ranks
@@ -139,6 +140,7 @@ class Fusion:
         if self._method == "rrf":
             self._k = self.parameters["k"] = int(found["k"])
         else:
+            # ranx tries steps of 0.1, and what it adds up has rounding errors.
             self._weights = self.parameters["weights"] = [round(float(weight), 3) for weight in found["weights"]]
         self.parameters["tuned"]["queries"] = len(judged)
 

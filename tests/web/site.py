@@ -15,15 +15,19 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from exabench.bench.candidates import freeze_candidates
 from exabench.bench.evaluation import run_board
 from exabench.bench.ledger import Ledger
+from exabench.bench.study_reports import StudyCell, StudyComparison, StudyData, StudyReport, StudyRow
 from exabench.bench.submissions import submission_text
 from exabench.bench.submitting import add_baselines, submit
 from exabench.board.pages import render
 from exabench.board.ranking import Board
+from exabench.core.files import json_text
 from exabench.core.nouns import Timing, Usage
+from exabench.core.records import as_builtins
 from exabench.data.building import Sources, build
 from exabench.data.publishing import publish
 from exabench.data.releases import read as read_release
@@ -118,6 +122,9 @@ def main(folder: Path) -> None:
     _dataset(hostile, "mini-listwise")
     _trained(plain, "tester/small")
     _trained(hostile, "tester/model", DESCRIPTION)
+    _study(plain, "losses")
+    _study(plain, "mini-losses", checks="machinery")
+    _study(hostile, "losses", words=DESCRIPTION)
     for board in (plain, gaps, hostile):
         render(Board.read(board), board / "site")
 
@@ -200,6 +207,54 @@ def _trained(board: Path, name: str, words: str = "") -> None:
             report.write_text(json.dumps(values), encoding="utf-8")
             sent = replace(Ledger(board).submissions()[name.replace("/", "--")], options=options)
             (board / "submissions" / f"{sent.slug}.toml").write_text(submission_text(sent), encoding="utf-8")
+
+
+def _study(board: Path, name: str, *, checks: Literal["claim", "machinery"] = "claim", words: str = "") -> None:
+    """File the report of a study that never was; every text of it may be an attack."""
+    settings = (words[:300] or "lce", "a setting with a long name of several words, passages=30")
+    rows = []
+    cells = []
+    tested = []
+    for task in ("mini", "scifact"):
+        about = {"task": task, "candidates": "bm25-100", "metric": words[:300] or "nDCG@10", "queries": 24}
+        listed = {"value": 0.6, "low": 0.5, "high": 0.7, "by_seed": [0.6]}
+        rows.append(StudyRow(setting="first stage: bm25", first_stage=True, **about, **listed))
+        for place, setting in enumerate(settings):
+            value = 0.7 + place / 20
+            got = {"value": value, "low": value - 0.1, "high": value + 0.1, "by_seed": [value - 0.01, value + 0.01]}
+            printed = {"published": 0.71, "system": words or "Toy", "source": words or "a paper"} if place else {}
+            rows.append(StudyRow(setting=setting, **about, **got, **printed))
+        told = {}
+        if checks == "claim":
+            told = {"low": -0.02, "high": 0.12, "p": 0.1, "p_holm": 0.2, "needed": 120}
+        tested.append(StudyComparison(a=settings[1], b=settings[0], task=task, queries=24, difference=0.05, **told))
+    digest = "sha256:" + "4f" * 32
+    data = [StudyData(name=words[:300] or "exabench-mini", table=words[:300] or "listwise", content=digest)]
+    for seed, setting in enumerate(settings):
+        made = {
+            "fingerprint": digest,
+            "steps": 1200,
+            "best": 1000,
+            "data": data,
+            "runs": {words[:300] or "mini": digest},
+        }
+        cells.append(StudyCell(setting=setting, seed=seed, key="4f" * 6, **made))
+    report = StudyReport(
+        name=name,
+        title=words[:300] or "Losses on the embedded collection",
+        question=words,
+        note=words,
+        baseline=settings[0],
+        seeds=[0, 1],
+        checks=checks,
+        fingerprint=digest,
+        cells=cells,
+        rows=rows,
+        comparisons=tested,
+    )
+    file = Ledger(board).study_report(name)
+    file.parent.mkdir(parents=True)
+    file.write_text(json_text(as_builtins(report)), encoding="utf-8")
 
 
 def _hostile_tables(folder: Path) -> None:

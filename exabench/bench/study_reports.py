@@ -15,7 +15,6 @@ from exabench.core.errors import BadInput
 from exabench.core.files import read_json
 from exabench.core.records import Record, read
 from exabench.core.tables import csv_text, latex_table, latex_text
-from exabench.hub.cards.markdown import table as markdown_table
 from exabench.measure.statistics import ALPHA
 
 NOT_AVAILABLE = "not available"
@@ -224,6 +223,9 @@ class StudyReport(Record, frozen=True):
 
     def markdown(self) -> str:
         """The table and its remarks as Markdown."""
+        # Loads Jinja, which an installation for scoring has not: boards read reports there, too.
+        from exabench.hub.cards.markdown import table as markdown_table
+
         text = str(markdown_table(self.header, self.shown_rows())) + "\n"
         for line in self.remarks():
             text += f"\n- {line}"

@@ -168,7 +168,7 @@ def _answer_estimate(found: StudyEstimate) -> None:
 @click.option(
     "--format", "form", type=click.Choice(FORMS), default="text", show_default=True, help="The form of the table."
 )
-@click.option("--board", type=EXISTING_FOLDER, help="File the report on this leaderboard, too.")
+@click.option("--board", type=EXISTING_FOLDER, help="Leaderboard folder.")
 @set_option
 @key_option
 def report(study: str, to: Path | None, form: str, board: Path | None, pairs: tuple[str, ...]) -> None:

@@ -91,11 +91,15 @@ def scores(key: str, lists: Sequence[ListScores], title: str, about: str) -> Mar
             middle = y + row / 2
             start, end = (x_of(bound) for bound in point.interval)
             kind = "hollow" if point.hollow else "own"
-            drawn = _text(left - 12, middle + 4, point.label, "lab end", limit=40)
+            shown = _short(point.label, 40)
+            drawn = _text(left - 12, middle + 4, shown, "lab end")
             drawn += _line("interval", f"M{start:.1f} {middle:.1f}H{end:.1f}") + _dot(
                 kind, x_of(point.value), middle, 4.5
             )
-            said = f"{point.label} over {one.label}: {score(point.value)}"
+            name = point.label
+            if shown != name:  # who speaks to a page says what it shows, and must be understood
+                name = f"{shown} ({name})"
+            said = f"{name} over {one.label}: {score(point.value)}"
             parts.append(_link(point.page, said, drawn))
         y += row + 8
     return _svg(key, right + 24, bottom + 26, title, about, parts, role="group")

@@ -217,17 +217,23 @@ class DualTemplate:
         self._tokenizer = tokenizer
         self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
 
-    def inputs(self, query: str, passages: Sequence[str], limit: int) -> list[ModelInput]:
-        """The query's input, then that of each passage, each cut at its end to `limit` tokens."""
+    def inputs(self, query: str, passages: Sequence[str], limit: int, query_limit: int = 0) -> list[ModelInput]:
+        """The query's input, then that of each passage, each cut at its end to `limit` tokens.
+
+        `query_limit` is another limit for the query.
+        """
         start, end = self._ends
-        room = limit - len(start) - len(end)
+        own_tokens = len(start) + len(end)
         texts = [self.prompts["query"] + query]
         for passage in passages:
             texts.append(self.prompts["passage"] + passage)
         inputs = []
         for place, ids in enumerate(bare_ids(self._tokenizer, texts)):
-            cut = len(ids) > room
             is_query = place == 0
+            room = limit - own_tokens
+            if is_query and query_limit:
+                room = query_limit - own_tokens
+            cut = len(ids) > room
             row = np.concatenate([start, ids[:room], end])
             inputs.append(ModelInput(row, None, cut and not is_query, cut and is_query))
         return inputs

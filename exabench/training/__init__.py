@@ -75,9 +75,10 @@ def train(
     """Fit the reranker that `recipe` describes in the work folder `to`; `to`/model is the result.
 
     `data` holds the test collections that dev and checks read; `devices` is the one to fit on (default: a GPU where
-    there is one), `owner` the account that the submission names. `track` sends every step to "trackio" or "wandb". Started by torchrun, every process fits its share of
-    each step. Run again after any stop it continues from its newest whole checkpoint. Raises BadInput where the folder
-    holds another run, CannotWrite, OutsideFailed.
+    there is one), `owner` the account that the submission names. `track` sends every step to "trackio" or "wandb" as
+    well. Started by torchrun, every process fits its share of each step. Run again after any stop it continues from its
+    newest whole checkpoint. Raises BadInput where the folder holds another run, MissingExtra, CannotWrite,
+    OutsideFailed.
     """
     plan = train_recipe(recipe, overrides)
     _check_sources(plan)
@@ -110,9 +111,9 @@ def train(
     own_devices = tuple(devices) or (ranks.device,)
     if plan.precision == "float16" and own_devices[0].startswith("cpu"):
         raise BadInput('a CPU does not train in float16; write precision = "float32"', file=plan.recipe.file)
-    for name, asked in {"negatives.every": plan.negatives.every, "steps.clip_each": plan.steps.clip_each}.items():
+    for key, asked in {"negatives.every": plan.negatives.every, "steps.clip_each": plan.steps.clip_each}.items():
         if asked and ranks.count > 1:
-            raise BadInput(f"{name} is for one process; remove it, or start without torchrun", file=plan.recipe.file)
+            raise BadInput(f"{key} is for one process; remove it, or start without torchrun", file=plan.recipe.file)
     collections = Path(data) if data else None
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         loss = _loss(plan)

@@ -60,9 +60,8 @@ def make_evaluation(
     if not dev.every:
         return None
     if dev.task:
-        return _ranking_of_task(
-            plan, loader.learner, dev_lists(plan.dev, loader.groups.query_texts, data, plan.recipe.file)
-        )
+        lists = dev_lists(dev, loader.groups.query_texts, data, plan.recipe.file)
+        return _ranking_of_task(plan, loader.learner, lists)
     if not len(held_out):
         raise BadInput(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file

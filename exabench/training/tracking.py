@@ -23,8 +23,8 @@ PROJECT = "exabench"
 class Tracker:
     """A run of a tracker, opened where a training begins or goes on.
 
-    `name` is one of TRACKERS, `run` what the run is called, `settings` its recipe. Raises UnknownName, MissingExtra where
-    the package is not installed, and OutsideFailed where it does not open a run.
+    `name` is one of TRACKERS, `run` what the run is called, `settings` its recipe. Raises UnknownName, MissingExtra
+    where the package is not installed, and OutsideFailed where it does not open a run.
     """
 
     def __init__(self, name: str, run: str, settings: Mapping[str, Any]) -> None:

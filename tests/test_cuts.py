@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import transformers
-from models import classifier_folder, t5_folder, t5_tokenizer
+from models import classifier_folder, decoder_folder, t5_folder, t5_tokenizer
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
@@ -78,8 +78,10 @@ def test_a_cut_changes_what_a_score_is_known_by_and_the_default_does_not(bert: s
     assert apart != plain.score(query, passages)
 
 
-def test_a_cut_that_is_none_is_one_line(bert: str, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="cut 'start'"):
-        reranker("cross_encoder", model=bert, cut="start")
+def test_a_cut_that_is_none_is_one_line(bert: str) -> None:
+    with pytest.raises(UnknownName, match="unknown cut 'start'; choose from: end, longest, passage"):
+        reranker("cross_encoder", model="acme/nowhere", cut="start")
+    with pytest.raises(BadInput, match="are for a template of one query and one passage"):
+        reranker("query_likelihood", model=str(decoder_folder(Path(bert).with_name("decoder"))), cut="end")
     with pytest.raises(BadInput, match="numbers of tokens, not -1"):
         reranker("cross_encoder", model=bert, query_length=-1)

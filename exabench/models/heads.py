@@ -525,7 +525,7 @@ class Options(TypedDict, total=False):
     `revision` is as in hub.model_folder, one worker runs on each of `devices`; `backend` is who computes the model
     (one of values.MODEL_BACKENDS); `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds),
     `batch_tokens` for each forward, `scores`: folder of the score store, `progress`: called with pairs as they are
-    scored. `cut` says where an input that is too long loses tokens ("passage", "longest", "end": templates.CUTS);
+    scored. `cut` says where an input that is too long loses tokens ("passage", "longest", "end": values.CUTS);
     `query_length` and `passage_length` cut these two before they are put together (0: not).
     """
 

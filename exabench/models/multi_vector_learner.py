@@ -54,10 +54,11 @@ class MultiVectorHead(Head):
         assert types is not None
         filled = mask & (types == FILLED)
         attended = mask
-        if not self.attends:
+        if not self.attends:  # as in ColBERT: what is filled in reads the text, and is read by nothing
             attended = mask & ~filled
         states = self.model(input_ids=ids, attention_mask=attended).last_hidden_state
         is_passage = types[:, 0] == IN_PASSAGE
+        # The modules compute in float32, as they rank.
         with torch.autocast(states.device.type, enabled=False):
             found = states.new_empty((*ids.shape, self.width + 1), dtype=torch.float32)
             for task, rows in (("query", ~is_passage), ("document", is_passage)):
@@ -65,6 +66,7 @@ class MultiVectorHead(Head):
                 features = {"token_embeddings": states[rows].float(), "attention_mask": attended[rows]}
                 features |= {"input_ids": ids[rows], "query_expansion_positions": filled[rows]}
                 for module in self.modules:
+                    # A mask leaves out tokens of one side alone.
                     told = {"task": task} if "task" in getattr(module, "forward_kwargs", ()) else {}
                     features = module(features, **told)
                 compared = features["attention_mask"].float()[..., None]
@@ -111,6 +113,7 @@ class MultiVectorLearner(Learner):
     def _filled_up(self, query: ModelInput) -> ModelInput:
         types = np.full(len(query.ids), IN_QUERY, np.int8)
         filling = self._encoder.filling
+        # A query that is longer already is filled up with nothing.
         if filling is None or len(query.ids) >= filling.length:
             return replace(query, types=types)
         missing = filling.length - len(query.ids)
@@ -119,6 +122,7 @@ class MultiVectorLearner(Learner):
 
     def joined(self, outputs: Sequence[Tensor]) -> Tensor:
         """The outputs as one tensor, shorter texts filled up with vectors that are not compared."""
+        # Each batch was padded to its own longest text.
         longest = max(output.shape[1] for output in outputs)
         rows = []
         for output in outputs:
@@ -163,6 +167,7 @@ def multi_vector_learner(
     if hasattr(model, "pooler"):
         model.pooler = None  # it has no part in any vector
     filling = encoder.filling
+    # What was asked for in place of the folder's own stays with the weights that learnt with it.
     lengths: dict[str, Any] = {"document_length": encoder.limits["passage"], "query_length": encoder.limits["query"]}
     if filling is not None:
         token = encoder.tokenizer.convert_ids_to_tokens(filling.token)

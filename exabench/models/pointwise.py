@@ -14,8 +14,8 @@ from exabench.models.engine import Engine, ScoredItem
 from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
-from exabench.models.templates import CUTS, PASSAGE, PASSAGE_FIRST, QUERY, Template, WritingTemplate
-from exabench.models.values import TORCH
+from exabench.models.templates import PASSAGE, QUERY, Template, WritingTemplate
+from exabench.models.values import CUTS, PASSAGE_FIRST, TORCH
 
 
 class Pointwise:

@@ -21,15 +21,10 @@ import numpy as np
 
 from exabench.core.errors import REASON, BadInput, printable
 from exabench.models.tokens import bare_ids
+from exabench.models.values import LONGEST_FIRST, PASSAGE_FIRST
 
 QUERY = 0
 PASSAGE = 1
-PASSAGE_FIRST = "passage"
-LONGEST_FIRST = "longest"
-WHOLE_END = "end"
-CUTS = (PASSAGE_FIRST, LONGEST_FIRST, WHOLE_END)
-"""Where an input that is too long loses tokens: in the passage; in the longer one of query and passage, as tokenizers of
-pairs do ("longest_first"); or at the end of the whole input, whatever stands there, as tokenizers of one text do."""
 FIELDS = ("query", "passage", "passage_b")
 _FIELD = r"\{(query|passage_b|passage)\}"
 _NO_FIELD = r"(?!\{(?:query|passage_b|passage)\})"
@@ -181,9 +176,11 @@ class Template:
 
     def _cut_longest(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
         """Query and passage in `room` ids: the shorter one stays where it has no more than half, as tokenizers cut."""
-        shorter, longer = QUERY, PASSAGE
+        shorter = QUERY  # also of two that are as long: a token that is left over is the passage's
+        longer = PASSAGE
         if len(fields[QUERY]) > len(fields[PASSAGE]):
-            shorter, longer = PASSAGE, QUERY
+            shorter = PASSAGE
+            longer = QUERY
         kept = list(fields)
         size = min(len(fields[shorter]), room // 2)
         kept[shorter] = self._cut_field(shorter, fields[shorter], size)

@@ -30,6 +30,7 @@ def mine(plan: Plan, loader: GroupLoader, begin: int, end: int, progress: Progre
     numbers: list[int] = []
     for step in range(begin, end):
         numbers += loader.order.groups(step)
+    # Where an epoch is shorter than that, a group comes more than once, with the same choice.
     distinct = list(dict.fromkeys(numbers))
     chosen = {}
     for start in range(0, len(distinct), AT_ONCE):
@@ -38,7 +39,7 @@ def mine(plan: Plan, loader: GroupLoader, begin: int, end: int, progress: Progre
         lists = [loader.learner.items(group.query, group.passages) for group in groups]
         scores = scores_of(loader.learner, lists, [len(group.passages) for group in groups])
         for number, group, own in zip(some, groups, scores, strict=True):
-            most = loader.groups.data_of(number).passages - 1
+            most = loader.groups.data_of(number).passages - 1  # one of the passages is the positive
             relevant = loader.groups.positives_of(number)
             key = f"{plan.seed} {begin} {group.id}"
             places = hardest(group, own, relevant, most=most, depth=plan.negatives.depth, key=key)
@@ -57,6 +58,7 @@ def hardest(group: Group, scores: np.ndarray, relevant: set[str], *, most: int, 
     for place, passage in enumerate(group.passages[1:]):
         if passage.id not in relevant:
             places.append(place)
+    # `sorted` keeps the order of equal ones, so that the choice is the same everywhere.
     best = sorted(places, key=lambda place: -scores[1 + place])[: max(depth, most)]
 
     def drawn_by(place: int) -> bytes:

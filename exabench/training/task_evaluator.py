@@ -45,7 +45,7 @@ class TaskEvaluator(BaseEvaluator):  # type: ignore[misc]  # sentence-transforme
     ) -> None:
         super().__init__()
         dev = DevPlan(task=task, split=split, retriever=retriever, depth=depth, queries=queries)
-        texts = {text.strip() for text in fitted}
+        texts = {text.strip() for text in fitted}  # compared as those of the collection
         self._lists = dev_lists(dev, texts, Path(data) if data else None)
         held = self._lists.queries
         self._metrics = [str(MetricName.parse(metric)) for metric in metrics or [held.task.headline]]
@@ -65,6 +65,7 @@ class TaskEvaluator(BaseEvaluator):  # type: ignore[misc]  # sentence-transforme
         held = self._lists.queries
         fields = held.task.convention.text_fields
         scores = {}
+        # One query at a time: of a late-interaction model the vectors of all lists would fill the memory.
         for query_id in self._lists.run.query_ids:
             ids = self._lists.run.ranking(query_id)
             texts = [self._lists.passages[id].flat(fields) for id in ids]

@@ -44,7 +44,7 @@ class Tracker:
             return ""
         values = asdict(point)
         step = values.pop("step")
-        if point.dev is None:
+        if point.dev is None:  # not measured behind this step
             del values["dev"]
         try:
             self._library.log(values, step=step)

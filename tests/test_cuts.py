@@ -11,7 +11,8 @@ from models import classifier_folder, decoder_folder, t5_folder, t5_tokenizer
 
 from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query
-from exabench.parts.assembly import reranker
+from exabench.parts.assembly import check_options, reranker
+from exabench.parts.rerankers import RERANKERS
 
 SHORT = "why is the sky blue"
 LONG = " ".join(["light waves scatter in the air, and short ones more than long ones."] * 6)
@@ -80,7 +81,7 @@ def test_a_cut_changes_what_a_score_is_known_by_and_the_default_does_not(bert: s
 
 def test_a_cut_that_is_none_is_one_line(bert: str) -> None:
     with pytest.raises(UnknownName, match="unknown cut 'start'; choose from: end, longest, passage"):
-        reranker("cross_encoder", model="acme/nowhere", cut="start")
+        check_options(RERANKERS, "cross_encoder", {"model": "acme/nowhere", "cut": "start"})
     with pytest.raises(BadInput, match="are for a template of one query and one passage"):
         reranker("query_likelihood", model=str(decoder_folder(Path(bert).with_name("decoder"))), cut="end")
     with pytest.raises(BadInput, match="numbers of tokens, not -1"):

@@ -169,7 +169,7 @@ class Head(ABC):
             write(file, json_text({**read_json(file), "tie_word_embeddings": False}))
 
     def save_model(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the model alone with those of these `weights` that are its own, without the layers next to it."""
+        """Write the model with those of these `weights` that are its own, without the layers next to it."""
         own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
         self.model.save_pretrained(folder, state_dict=own)
 

@@ -26,7 +26,7 @@ from exabench.models.multi_vector_encoder import TokenVectors
 from exabench.models.templates import DualTemplate, ModelInput
 
 LEARNABLE = ("Dense", "MultiVectorMask", "Normalize")
-"""Modules behind the transformer through which a gradient goes as it does for one text alone."""
+"""Modules behind the transformer through which each text has its own gradient."""
 
 IN_QUERY, IN_PASSAGE, FILLED = range(3)
 """The types of an item's tokens: of a query's text, of a passage, and what a query is filled up with."""
@@ -34,7 +34,7 @@ IN_QUERY, IN_PASSAGE, FILLED = range(3)
 
 @dataclass(frozen=True)
 class MultiVectorHead(Head):
-    """The vectors of each text's tokens. `modules` stand behind the model; `attends`: does it read what is filled in?
+    """The vectors of each text's tokens. `modules` follow the model; `attends`: does it read what is filled in?
 
     `settings` is the content of the two files by which sentence-transformers reads such a folder.
     """

@@ -158,7 +158,7 @@ class Template:
         return built
 
     def _without_end(self, whole: ModelInput, kept: Sequence[np.ndarray], limit: int) -> ModelInput:
-        """An input that lost its end, whatever stands there, but for the `last` ids."""
+        """An input that lost its end, whatever that is, but for the `last` ids."""
         stays = np.arange(len(whole.ids))
         stays = np.concatenate([stays[: limit - self.last], stays[len(stays) - self.last :]])
         types = whole.types

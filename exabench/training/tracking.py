@@ -21,7 +21,7 @@ PROJECT = "exabench"
 
 
 class Tracker:
-    """A run of a tracker, opened where a training begins or goes on.
+    """A run of a tracker, opened where a training begins or resumes.
 
     `name` is one of TRACKERS, `run` what the run is called, `settings` its recipe. Raises UnknownName, MissingExtra
     where the package is not installed, and OutsideFailed where it does not open a run.
@@ -39,7 +39,7 @@ class Tracker:
             ) from error
 
     def add(self, point: Point) -> str:
-        """Send a step. A line where the tracker fails for the first time: the training goes on without it."""
+        """Send a step. A line where the tracker fails for the first time: the training continues without it."""
         if not self._works:
             return ""
         values = asdict(point)

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from exabench.studies import study as study
     from exabench.training import train as train
     from exabench.training.publishing import publish_model as publish_model
+    from exabench.training.task_evaluator import TaskEvaluator as TaskEvaluator
 
 
 @functools.cache

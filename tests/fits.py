@@ -14,6 +14,7 @@ from models import (
     classifier_folder,
     decoder_folder,
     encoder_folder,
+    late_folder,
     modular_folder,
     rankt5_folder,
     t5_folder,
@@ -140,11 +141,15 @@ def recipe(file: Path, data: Sequence[Mapping[str, Any]], **changes: Any) -> Pat
     return file
 
 
+FILLED_UP = {"strategy": "min", "length": 8}
+"""Queries of a late-interaction model have at least so many tokens."""
+
 KINDS = {
     "bert": ("cross_encoder", classifier_folder),
     "t5": ("monot5", lambda folder: t5_folder(folder, t5_tokenizer())),
     "rankt5": ("rankt5", lambda folder: rankt5_folder(folder, t5_tokenizer())),
     "bi_encoder": ("bi_encoder", encoder_folder),
+    "late_interaction": ("late_interaction", lambda folder: late_folder(folder, expansion=FILLED_UP)),
     "decoder": ("yes_no", decoder_folder),
     "head on a decoder": ("cross_encoder", lambda folder: classifier_folder(folder, "qwen3")),
     "modules": ("cross_encoder", modular_folder),

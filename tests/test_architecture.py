@@ -35,7 +35,7 @@ KNOWS = {  # each of these outside libraries is known to the folders that name i
     "models": "faiss sentence_transformers torch transformers",
     "parts": "bm25s faiss jinja2 jnius pyserini ranx scipy torch transformers vllm",
     "tasks": "ir_datasets",
-    "training": "accelerate torch transformers",
+    "training": "accelerate sentence_transformers torch transformers",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from models import MINILM, colbert_folder, encoder_folder, late_folder, pylate_folder
 from safetensors.torch import load_file, save_file
 from sentence_transformers import MultiVectorEncoder
@@ -152,6 +153,35 @@ def test_a_passage_scores_alike_alone_and_in_any_company(late: str) -> None:
     assert alone == pytest.approx(together, abs=1e-5)
     twins = [Passage(f"{place}", "Paint it blue.") for place in range(5)]
     assert len(set(part.score(QUERIES[0], [*twins, *PASSAGES])[:5])) == 1
+
+
+LEARNT = [form for form in FORMS if form != "tokens are pooled"]
+
+
+@pytest.mark.parametrize("form", LEARNT)
+def test_a_model_that_learnt_scores_as_it_did_and_as_sentence_transformers_reads_it(form: str, tmp_path: Path) -> None:
+    """Every form is saved as sentence-transformers does, whatever its own was; a given width is kept."""
+    options = {"query_length": 14} if form in ("queries of one width", "ColBERT") else {}
+    learner = reranker("late_interaction", model=str(FORMS[form](tmp_path / "model")), **options).learner()
+    with torch.no_grad():
+        for weight in learner.module.parameters():
+            weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(4))
+    learner.save(tmp_path / "saved", learner.module.state_dict())
+    learner.module.eval()
+    queries = QUERIES[:4]
+    saved = reranker("auto", model=str(tmp_path / "saved"))
+    for query, expected in zip(queries, their_scores(tmp_path / "saved", queries, PASSAGES), strict=True):
+        items = learner.items(query, PASSAGES)
+        with torch.no_grad():
+            while_learning = learner.scores(learner.module(*learner.inputs(items)), [len(PASSAGES)])
+        assert saved.score(query, PASSAGES) == pytest.approx(while_learning.tolist(), abs=1e-4, rel=1e-5)
+        assert saved.score(query, PASSAGES) == pytest.approx(expected.tolist(), abs=1e-4, rel=1e-5)
+
+
+def test_vectors_that_are_pooled_cannot_be_learnt(tmp_path: Path) -> None:
+    part = reranker("late_interaction", model=str(FORMS["tokens are pooled"](tmp_path / "model")))
+    with pytest.raises(BadInput, match="can be trained, not HierarchicalTokenPooling"):
+        part.learner()
 
 
 def test_a_passage_without_any_vector_comes_last(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import fits
 import pytest
 import torch
 import transformers
-from models import bert_tokenizer, bpe_tokenizer, real_t5_tokenizer, t5_tokenizer
+from models import bert_tokenizer, bpe_tokenizer, late_folder, real_t5_tokenizer, t5_tokenizer
 
 from exabench.core.nouns import Passage, Query
 from exabench.parts.losses import LOSSES
@@ -63,6 +63,10 @@ def encoder(folder: Path, _: Path | None) -> Path:
     return written(folder, "", bert_tokenizer(), "bert", **WIDE, initializer_range=0.2)
 
 
+def late(folder: Path, _: Path | None) -> Path:
+    return late_folder(folder, "bert", expansion={"strategy": "fixed", "length": 8})
+
+
 def decoder(folder: Path, _: Path | None) -> Path:
     own = {"num_key_value_heads": 2, "pad_token_id": 0, "initializer_range": 0.1}
     return written(folder, "ForCausalLM", bpe_tokenizer(), "llama", **WIDE, **own)
@@ -80,6 +84,7 @@ MODELS: Mapping[str, tuple[str, Callable[[Path, Path | None], Path], float, Mapp
     "bert": ("cross_encoder", bert, 3e-3, {}),
     "t5": ("monot5", t5, 3e-3, {"strategy": "difference"}),
     "bi_encoder": ("bi_encoder", encoder, 3e-3, {"similarity": "dot"}),
+    "late_interaction": ("late_interaction", late, 3e-3, {}),
     "decoder": ("yes_no", decoder, 3e-3, {}),
 }
 """Reranker, folder, learning rate and options of each kind."""
@@ -111,7 +116,8 @@ def written_right(learner: Any, rows: Sequence[Any]) -> bool:
     return bool(((logits.argmax(-1) == targets) | (targets < 0)).all())
 
 
-OTHERS = [("t5", "ranknet"), ("bi_encoder", "ranknet"), ("decoder", "ranknet"), ("t5", "lm"), ("decoder", "lm")]
+OTHERS = [("t5", "ranknet"), ("bi_encoder", "ranknet"), ("late_interaction", "ranknet"), ("decoder", "ranknet")]
+OTHERS += [("t5", "lm"), ("decoder", "lm")]
 
 
 @pytest.mark.parametrize(("kind", "loss"), [*(("bert", loss) for loss in GROUP_LOSSES), *OTHERS])
@@ -120,7 +126,7 @@ def test_every_loss_and_every_kind_of_model_learns_32_groups_to_an_ndcg_of_1_or_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5", "bi_encoder", "decoder"])
+@pytest.mark.parametrize("kind", ["t5", "bi_encoder", "late_interaction", "decoder"])
 @pytest.mark.parametrize("loss", GROUP_LOSSES)
 def test_every_kind_of_model_learns_them_with_every_loss(tmp_path, kind, loss):
     assert learnt(kind, loss, tmp_path)

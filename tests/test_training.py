@@ -18,6 +18,10 @@ from hub_double import HubDouble
 from models import CLASSIFIERS, classifier_folder, encoder_folder, rankt5_folder, t5_folder, t5_tokenizer
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from transformers import (
+    get_cosine_schedule_with_warmup as cosine_of_transformers,
+    get_linear_schedule_with_warmup as linear_of_transformers,
+)
 
 from exabench.core.errors import BadInput, CannotWrite
 from exabench.core.files import json_text, only_writer, read_json
@@ -264,6 +268,16 @@ def test_rates_are_those_worked_out_by_hand():
 
     assert rates() == [8.0] * 8
     assert rates(warmup=4) == rates(warmup=0.5) == rates(warmup=0.45) == [2, 4, 6, 8, 8, 8, 8, 8]
+    assert rates(warmup=4, warmup_from_zero=True) == [0, 2, 4, 6, 8, 8, 8, 8]
+    for warmup, kind, get in ((3, "linear", linear_of_transformers), (2, "cosine", cosine_of_transformers)):
+        theirs = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=8.0)
+        schedule = get(theirs, warmup, 8)
+        expected = []
+        for _ in range(8):
+            expected += schedule.get_last_lr()
+            theirs.step()
+            schedule.step()
+        assert rates(warmup=warmup, warmup_from_zero=True, schedule=kind) == pytest.approx(expected)
     assert rates(schedule="linear") == [8, 7, 6, 5, 4, 3, 2, 1]
     assert rates(schedule="linear", warmup=4) == [2, 4, 6, 8, 8, 6, 4, 2]
     cosine = [8, 8 * (1 + math.sqrt(0.5)) / 2, 4, 8 * (1 - math.sqrt(0.5)) / 2]
@@ -300,6 +314,44 @@ def test_gradients_are_clipped_to_their_norm_and_the_curve_holds_the_norm_before
         (point,) = Curves(tmp_path / str(clip) / "curves.csv")
         assert point.gradient_norm > 0.5
         assert norm == pytest.approx(min(point.gradient_norm, clip or math.inf), rel=1e-4)
+
+
+def test_clipped_after_each_group_a_step_is_that_of_a_loop_over_single_queries(place, tmp_path):
+    """As RankGPT's and TWOLAR's code: one query back at a time, and the sum so far is clipped after each."""
+    told = {"steps": 1, "groups": 4, "clip": 0.05, "clip_each": True, "dropout": False}
+    for gradients in ("plain", "cached"):
+        steps = {**told, "gradients": gradients}
+        run = fits.parts(made(place, tmp_path / "r.toml", dev={}, steps=steps), tmp_path / gradients)
+        loading = GroupLoader(run.learner, run.groups, Order(len(run.groups), run.plan.seed, 4), False, 0)
+        gradient = fits.Gradient(run.learner, run.loss, run.plan.steps, Ranks(), run.plan.seed)
+        [groups] = loading.steps(0, 1, Ranks())
+        value = gradient(1, groups)
+        found = fits.gradients(run.learner)
+        run.learner.module.zero_grad()
+        losses = []
+        for group in groups:
+            outputs = run.learner.module(*run.learner.inputs(group.items))
+            scores = run.learner.scores(outputs, [len(group.labels)])
+            mask = torch.ones(1, len(group.labels), dtype=torch.bool)
+            loss = run.loss(scores[None], torch.tensor(group.labels)[None], mask).sum() / len(groups)
+            loss.backward()
+            losses.append(float(loss))
+            torch.nn.utils.clip_grad_norm_(run.learner.module.parameters(), 0.05)
+        assert value == pytest.approx(sum(losses), rel=1e-5)
+        assert fits.apart(fits.gradients(run.learner), found) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ({"clip_each": True, "clip": 0.0}, "steps.clip_each clips the gradient after one group at a time"),
+        ({"clip_each": True, "sharded": True}, "goes with neither in_batch nor sharded"),
+        ({"warmup_from_zero": True}, "steps.warmup_from_zero needs steps.warmup"),
+    ],
+)
+def test_clipping_and_warm_up_that_mean_nothing_are_refused(place, tmp_path, steps, said):
+    with pytest.raises(BadInput, match=said):
+        train_recipe(made(place, tmp_path / "r.toml", steps=steps))
 
 
 def test_an_epoch_may_be_cut_and_steps_win_over_epochs(place, tmp_path):
@@ -490,7 +542,7 @@ def test_every_kind_of_model_comes_back_from_its_folder_as_it_was_fitted(place, 
 
 
 def test_in_batch_negatives_need_a_dual_encoder_and_passages_without_a_teachers_score(place, tmp_path):
-    with pytest.raises(BadInput, match="steps.in_batch is only for reranker bi_encoder"):
+    with pytest.raises(BadInput, match="steps.in_batch is only for rerankers bi_encoder and late_interaction"):
         train(made(place, tmp_path / "cross.toml", steps={"in_batch": True}), tmp_path / "cross")
     model = encoder_folder(tmp_path / "bert", "bert")
     changes = {"reranker": "bi_encoder", "model": str(model), "steps": {"in_batch": True}, "loss": {"part": "kl"}}

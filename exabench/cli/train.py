@@ -63,6 +63,7 @@ def list_() -> None:
 @to_option("Work folder.  [default: exabench-train/<recipe>]")
 @click.option("--device", help="cpu, cuda:1, ...  [default: a GPU if there is one]")
 @click.option("--owner", default="local", show_default=True, help="Owner (Hub account) named in the submission.")
+@click.option("--track", type=click.Choice(["trackio", "wandb"]), help="Send loss and other curves there as well.")
 @dry_run_option
 @set_option
 @key_option
@@ -72,6 +73,7 @@ def run(
     to: Path | None,
     device: str | None,
     owner: str,
+    track: str | None,
     dry_run: bool,
     pairs: tuple[str, ...],
     data: Path | None,
@@ -92,7 +94,9 @@ def run(
     # torchrun's name for this process. The first speaks for all: their lines would be the same.
     is_first = os.environ.get("RANK", "0") == "0"
     with progress(plan.recipe.name) if is_first else nullcontext(silent) as report:
-        trained = train(plan.recipe, folder, data=data, devices=devices, owner=owner, progress=report)
+        trained = train(
+            plan.recipe, folder, data=data, devices=devices, owner=owner, track=track or "", progress=report
+        )
     if trained.rank != 0:
         return
     for checkpoint in trained.skipped:

@@ -37,7 +37,16 @@ from exabench.models.loading import (
     tokenizer_of,
     weights_of,
 )
-from exabench.models.modules import PairSettings, is_modular, load_modules, pair_settings, save_modules, scores_of
+from exabench.models.modules import (
+    BEHIND,
+    PairSettings,
+    is_modular,
+    load_modules,
+    pair_settings,
+    save_modules,
+    scores_of,
+    with_weights,
+)
 from exabench.models.templates import ModelInput
 from exabench.models.values import INT8, PRECISIONS, TORCH
 
@@ -158,6 +167,11 @@ class Head(ABC):
             # transformers 5 writes of every T5 that the two are tied, and version 4 then reads one for both.
             file = folder / "config.json"
             write(file, json_text({**read_json(file), "tie_word_embeddings": False}))
+
+    def save_model(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the model with those of these `weights` that are its own, without the layers next to it."""
+        own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+        self.model.save_pretrained(folder, state_dict=own)
 
 
 @dataclass(frozen=True)
@@ -380,7 +394,7 @@ class Modular(Classifier):
     @property
     def layers(self) -> Mapping[str, nn.Module]:
         """The modules."""
-        return {"modules_behind": self.modules}
+        return {BEHIND: self.modules}
 
     def on(self, device: str) -> Any:
         """This head, or a replica of it, on another device."""
@@ -397,14 +411,8 @@ class Modular(Classifier):
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write model and modules with these `weights`, as sentence-transformers lays them out."""
-        own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
-        self.model.save_pretrained(folder, state_dict=own)
-        modules = copy.deepcopy(self.modules)  # those that learn stay as they are
-        inside = "modules_behind."
-        modules.load_state_dict(
-            {name.removeprefix(inside): tensor for name, tensor in weights.items() if name.startswith(inside)}
-        )
-        save_modules(folder, modules, self.settings, self.limit)
+        self.save_model(folder, weights)
+        save_modules(folder, with_weights(self.modules, weights), self.settings, self.limit)
 
 
 @dataclass(frozen=True)
@@ -517,9 +525,13 @@ class Options(TypedDict, total=False):
     `revision` is as in hub.model_folder, one worker runs on each of `devices`; `backend` is who computes the model
     (one of values.MODEL_BACKENDS); `fields` of a passage, `max_length` in tokens (0: 512 or what the model holds),
     `batch_tokens` for each forward, `scores`: folder of the score store, `progress`: called with pairs as they are
-    scored.
+    scored. `cut` says where an input that is too long loses tokens ("passage", "longest", "end": values.CUTS);
+    `query_length` and `passage_length` cut these two before they are put together (0: not).
     """
 
+    cut: str
+    query_length: int
+    passage_length: int
     revision: str
     precision: str
     devices: Sequence[str]

@@ -64,7 +64,7 @@ class Scorer(nn.Module):  # type: ignore[misc]  # torch is not typed for mypy he
 
 class Learner:
     """A reranker's model while it learns, on one device. `kind` is how transformers loads what `save` writes:
-    classifier, seq2seq, decoder, encoder, bi_encoder.
+    classifier, seq2seq, decoder, encoder, bi_encoder, late_interaction.
 
     A query and its passages become `items`, the inputs of `module`; `scores` makes the passages' scores of its outputs.
     """
@@ -129,6 +129,10 @@ class Learner:
     def scores(self, outputs: Tensor, sizes: Sequence[int]) -> Tensor:
         """The scores `[passages]` of groups with these numbers of passages, of the outputs for all of their items."""
         return outputs
+
+    def joined(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The outputs for batches of items as one tensor, a row for each item."""
+        return torch.cat(list(outputs))
 
     def target_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids int64 `[<= 512]` of each text that the model learns to write, the end token included.

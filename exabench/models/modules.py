@@ -6,6 +6,7 @@ A table says which modules and activations are loaded; a dotted path of a folder
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ PLACES = {
 """The modules that are loaded, and where sentence-transformers keeps the class of each."""
 
 _WITH_WEIGHTS = ("Dense", "LayerNorm")
+BEHIND = "modules_behind"
+"""The name of such modules in what learns, next to the model."""
+
 _SCORES = "scores"
 """The feature that holds the scores, behind the last module."""
 
@@ -184,12 +188,21 @@ def scores_of(modules: Any, states: Tensor, mask: Tensor) -> Tensor:
     return features[_SCORES]
 
 
-def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int) -> None:
-    """Write modules and settings of a cross-encoder next to its encoder, as sentence-transformers lays them out.
+def with_weights(modules: Any, weights: Mapping[str, Tensor]) -> Any:
+    """A copy of modules with those of the `weights` whose names begin with BEHIND; the modules that learn stay."""
+    inside = f"{BEHIND}."
+    own = {}
+    for name, tensor in weights.items():
+        if name.startswith(inside):
+            own[name.removeprefix(inside)] = tensor
+    copied = copy.deepcopy(modules)
+    copied.load_state_dict(own)
+    return copied
 
-    Without modules it is a model with a classification head.
-    """
-    listed = [{"idx": 0, "name": "0", "path": "", "type": f"{PLACES['Transformer']}.Transformer"}]
+
+def write_modules(folder: Path, modules: Any) -> list[dict[str, Any]]:
+    """Write modules next to their encoder, and modules.json, whose entries are returned."""
+    listed: list[dict[str, Any]] = [{"idx": 0, "name": "0", "path": "", "type": f"{PLACES['Transformer']}.Transformer"}]
     for place, module in enumerate(modules, start=1):
         kind = type(module).__name__
         path = f"{place}_{kind}"
@@ -197,6 +210,15 @@ def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int)
         module.save(str(folder / path))
         listed.append({"idx": place, "name": str(place), "path": path, "type": f"{PLACES[kind]}.{kind}"})
     write(folder / "modules.json", json_text(listed))
+    return listed
+
+
+def save_modules(folder: Path, modules: Any, settings: PairSettings, limit: int) -> None:
+    """Write modules and settings of a cross-encoder next to its encoder, as sentence-transformers lays them out.
+
+    Without modules it is a model with a classification head.
+    """
+    listed = write_modules(folder, modules)
 
     # How sentence-transformers loads the first module: with its head, or only the encoder for the modules behind it.
     task = "sequence-classification"

@@ -44,7 +44,7 @@ _TASKS = {"query": "query", "passage": "document"}
 
 
 @dataclass(frozen=True)
-class _Filling:
+class Filling:
     """How a query is filled up: with `token`, to `length` tokens, which all queries have where that `is_width`.
 
     What is filled in is compared as other tokens are; the encoder may attend to it or not.
@@ -115,16 +115,16 @@ class TokenVectors:
             self.modules.eval().requires_grad_(False)
             self.width = int(self.modules.get_embedding_dimension())
             self.tokenizer = transformer.tokenizer
-            self._filling = _filling_of(transformer, query_length, folder.path)
+            self.filling = _filling_of(transformer, query_length, folder.path)
 
             # Lengths. A query that is filled up has one at least; where each is as wide as the others, one at most too.
             wanted = {"query": query_length or transformer.query_length or 0}
             wanted["passage"] = max_length or transformer.document_length or 0
             self.shortest = {"query": 0, "passage": 0}
-            if self._filling is not None:
-                least = self._filling.length
+            if self.filling is not None:
+                least = self.filling.length
                 self.shortest["query"] = least
-                if self._filling.is_width:
+                if self.filling.is_width:
                     wanted["query"] = least
                 elif wanted["query"]:
                     wanted["query"] = max(wanted["query"], least)
@@ -159,8 +159,8 @@ class TokenVectors:
         Batches that are in `store` are not computed, and those that are computed are kept there.
         """
         batches = padded_batches(self.tokenizer, rows, self._batch_tokens)
-        if side == "query" and self._filling is not None:
-            batches = map(self._filling.fill_up, batches)
+        if side == "query" and self.filling is not None:
+            batches = map(self.filling.fill_up, batches)
 
         def encode(modules: Any, features: Mapping[str, Any]) -> torch.Tensor:
             encoded = modules(dict(features), task=_TASKS[side])
@@ -208,7 +208,7 @@ class TokenVectors:
         best = torch.segment_reduce(products, "max", lengths=lengths, axis=0)
         of_queries = torch.from_numpy(query_counts).to(passages.device)
         scores = torch.segment_reduce(best.T.contiguous(), "sum", lengths=of_queries, axis=0)
-        scores[:, lengths == 0] = NO_MATCH
+        scores = scores.masked_fill(lengths == 0, NO_MATCH)
         if self.similarity == "meanmaxsim":
             scores = scores / of_queries.clamp(min=1)[:, None]
         return scores
@@ -256,7 +256,7 @@ def _projection(place: Path) -> torch.Tensor:
     raise BadInput("has no linear.weight, the last matrix: the folder is not a whole ColBERT", file=place)
 
 
-def _filling_of(transformer: Any, query_length: int, place: Path) -> _Filling | None:
+def _filling_of(transformer: Any, query_length: int, place: Path) -> Filling | None:
     """How queries are filled up, None where they are not; `query_length` is a width that was asked for, or 0."""
     own = transformer.query_expansion
     if own is None:
@@ -274,4 +274,4 @@ def _filling_of(transformer: Any, query_length: int, place: Path) -> _Filling | 
         token = tokenizer.convert_tokens_to_ids(own["token"])
     elif token is None:
         token = tokenizer.eos_token_id
-    return _Filling(int(length), int(token), is_attended=own["attend"], is_width=is_width)
+    return Filling(int(length), int(token), is_attended=own["attend"], is_width=is_width)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Unpack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Unpack
 
-from exabench.core.errors import BadInput
+from exabench.core.errors import BadInput, UnknownName
 from exabench.core.nouns import Passage, Query, Usage
 from exabench.models.adapters import has_adapter
 from exabench.models.costs import usage_of
@@ -13,8 +14,8 @@ from exabench.models.engine import Engine, ScoredItem
 from exabench.models.heads import Loaded, Options
 from exabench.models.learner import Learner
 from exabench.models.strategies import STRATEGIES
-from exabench.models.templates import Template
-from exabench.models.values import TORCH
+from exabench.models.templates import PASSAGE, QUERY, Template, WritingTemplate
+from exabench.models.values import CUTS, PASSAGE_FIRST, TORCH
 
 
 class Pointwise:
@@ -58,6 +59,10 @@ class Pointwise:
             scored_by["adapter"] = "merged"
         if loaded.backend != TORCH:  # which earlier versions, where all was torch, left out
             scored_by["backend"] = loaded.backend
+        asked = cut_as_asked(template, loaded.tokenizer, options)
+        if asked is not template:  # which is the default of earlier versions
+            scored_by["cut"] = [asked.cut, *asked.most]
+            template = asked
         self.identity = {**scored_by, "model": loaded.folder.name, "fields": list(fields)}
         function = STRATEGIES[strategy]()
         self._engine = Engine(
@@ -116,3 +121,28 @@ class Pointwise:
 
     def _texts(self, query: Query, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
         return [(query.text, passage.flat(self._fields)) for passage in passages]
+
+
+def cut_as_asked(template: Template, tokenizer: Any, options: Mapping[str, Any]) -> Template:
+    """The template with the `cut`, `query_length` and `passage_length` of the options; itself where there are none.
+
+    Raises UnknownName for another cut, BadInput for a length below 0 and for what does not fit the template.
+    """
+    cut = options.get("cut") or PASSAGE_FIRST
+    if cut not in CUTS:
+        raise UnknownName("cut", cut, CUTS)
+    most = (options.get("query_length") or 0, options.get("passage_length") or 0)
+    if min(most) < 0:
+        raise BadInput(f"query_length and passage_length are numbers of tokens, not {min(most)}")
+    if cut == PASSAGE_FIRST and not any(most):
+        return template
+    if isinstance(template, WritingTemplate) or sorted(template.fields) != [QUERY, PASSAGE]:
+        raise BadInput("cut, query_length and passage_length are for a template of one query and one passage")
+    # The tokens that a tokenizer puts behind a text, such as </s>, are not cut by it.
+    special = set(tokenizer.all_special_ids)
+    last = 0
+    for id in reversed(template.literals[-1].tolist()):
+        if id not in special:
+            break
+        last += 1
+    return replace(template, cut=cut, most=most, last=last)

@@ -21,6 +21,7 @@ import numpy as np
 
 from exabench.core.errors import REASON, BadInput, printable
 from exabench.models.tokens import bare_ids
+from exabench.models.values import LONGEST_FIRST, PASSAGE_FIRST
 
 QUERY = 0
 PASSAGE = 1
@@ -103,6 +104,8 @@ class Template:
 
     `literals` are the ids before the first field, between fields, and behind the last one, int32 each. Where the model
     has token types, `literal_types` (int8) are theirs and `field_types` those of the fields. `edges` are by field.
+    `cut` is one of CUTS; a cut of the whole input keeps the `last` ids at its very end. `most` are the tokens of
+    query and passage at most, before they are put between the literals (0: any number).
     """
 
     text: str
@@ -111,6 +114,9 @@ class Template:
     literal_types: Sequence[np.ndarray] | None
     field_types: Sequence[int]
     edges: Sequence[Edges]
+    cut: str = PASSAGE_FIRST
+    last: int = 0
+    most: tuple[int, int] = (0, 0)
 
     def wrap(self, texts: Sequence[str]) -> list[str]:
         """The fields' texts ready for the tokenizer, one by one and without special tokens."""
@@ -119,15 +125,21 @@ class Template:
     def build(self, fields: Sequence[np.ndarray], limit: int) -> ModelInput:
         """The input of at most `limit` tokens for the ids of the fields, which were tokenised as `wrap` gives them.
 
-        The passage is cut first, at its end; two passages to the same length. A query is cut only where it would leave
-        less than a quarter of the room to passages that could fill it (all candidates would look alike); it loses its
-        beginning, since its end is next to the cue. Literals are never cut. Raises BadInput where they are already
-        longer than `limit`.
+        By the default `cut` the passage is cut first, at its end; two passages to the same length. A query is cut only
+        where it would leave less than a quarter of the room to passages that could fill it (all candidates would look
+        alike); it loses its beginning, since its end is next to the cue. Literals are not cut, but by the cut "end".
+        Raises BadInput where they are already longer than `limit`.
         """
         kept = list(fields)
-        if self.own_tokens + sum(len(fields[field]) for field in self.fields) > limit:
+        for field, most in zip((QUERY, PASSAGE), self.most, strict=True):
+            if most:
+                kept[field] = self._cut_field(field, fields[field], most + self.edges[field].size)
+        if self.own_tokens + sum(len(kept[field]) for field in self.fields) > limit:
             self._check(limit)
-            kept = self._cut(fields, limit - self.own_tokens)
+            if self.cut == LONGEST_FIRST:
+                kept = self._cut_longest(kept, limit - self.own_tokens)
+            elif self.cut == PASSAGE_FIRST:
+                kept = self._cut(kept, limit - self.own_tokens)
         ids = [self.literals[0]]
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
             ids.append(kept[field])
@@ -140,7 +152,47 @@ class Template:
                 parts.append(literal)
             types = np.concatenate(parts)
         cut = [len(after) < len(before) for before, after in zip(fields, kept, strict=True)]
-        return ModelInput(np.concatenate(ids), types, any(cut[PASSAGE:]), cut[QUERY])
+        built = ModelInput(np.concatenate(ids), types, any(cut[PASSAGE:]), cut[QUERY])
+        if len(built.ids) > limit:
+            return self._without_end(built, kept, limit)
+        return built
+
+    def _without_end(self, whole: ModelInput, kept: Sequence[np.ndarray], limit: int) -> ModelInput:
+        """An input that lost its end, whatever that is, but for the `last` ids."""
+        stays = np.arange(len(whole.ids))
+        stays = np.concatenate([stays[: limit - self.last], stays[len(stays) - self.last :]])
+        types = whole.types
+        if types is not None:
+            types = types[stays]
+        # Which of the fields reached over the cut?
+        over = []
+        end = 0
+        for field, literal in zip(self.fields, self.literals, strict=False):
+            end += len(literal) + len(kept[field])
+            if end > limit - self.last:
+                over.append(field)
+        cut_query = whole.cut_query or QUERY in over
+        return ModelInput(whole.ids[stays], types, whole.cut_passage or any(over), cut_query)
+
+    def _cut_longest(self, fields: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
+        """Query and passage in `room` ids: the shorter one stays where it has no more than half, as tokenizers cut."""
+        shorter = QUERY  # also of two that are as long: a token that is left over is the passage's
+        longer = PASSAGE
+        if len(fields[QUERY]) > len(fields[PASSAGE]):
+            shorter = PASSAGE
+            longer = QUERY
+        kept = list(fields)
+        size = min(len(fields[shorter]), room // 2)
+        kept[shorter] = self._cut_field(shorter, fields[shorter], size)
+        kept[longer] = self._cut_field(longer, fields[longer], room - size)
+        return kept
+
+    def _cut_field(self, field: int, ids: np.ndarray, length: int) -> np.ndarray:
+        """The ids of a field without its end, but with what closes it in the template."""
+        if len(ids) <= length:
+            return ids
+        tail = np.array(self.edges[field].tail, np.int32)
+        return np.concatenate([ids[: length - len(tail)], tail])
 
     @cached_property
     def own_tokens(self) -> int:
@@ -172,15 +224,10 @@ class Template:
         own_sizes = {field: len(fields[field]) - self.edges[field].size for field in passages}
         room -= sum(self.edges[field].size for field in passages)
         for done, field in enumerate(sorted(passages, key=lambda field: own_sizes[field])):
-            edges = self.edges[field]
             share = room // (len(passages) - done)
             length = max(0, min(own_sizes[field], share))
             room -= length
-            length += edges.size
-            if len(fields[field]) > length:
-                tail = np.array(edges.tail, np.int32)
-                start = fields[field][: length - len(tail)]
-                kept[field] = np.concatenate([start, tail])
+            kept[field] = self._cut_field(field, fields[field], length + self.edges[field].size)
         return kept
 
 
@@ -217,17 +264,23 @@ class DualTemplate:
         self._tokenizer = tokenizer
         self._ends = text_template("{query}", tokenizer, needs=("query",)).literals
 
-    def inputs(self, query: str, passages: Sequence[str], limit: int) -> list[ModelInput]:
-        """The query's input, then that of each passage, each cut at its end to `limit` tokens."""
+    def inputs(self, query: str, passages: Sequence[str], limit: int, query_limit: int = 0) -> list[ModelInput]:
+        """The query's input, then that of each passage, each cut at its end to `limit` tokens.
+
+        `query_limit` is another limit for the query.
+        """
         start, end = self._ends
-        room = limit - len(start) - len(end)
+        own_tokens = len(start) + len(end)
         texts = [self.prompts["query"] + query]
         for passage in passages:
             texts.append(self.prompts["passage"] + passage)
         inputs = []
         for place, ids in enumerate(bare_ids(self._tokenizer, texts)):
-            cut = len(ids) > room
             is_query = place == 0
+            room = limit - own_tokens
+            if is_query and query_limit:
+                room = query_limit - own_tokens
+            cut = len(ids) > room
             row = np.concatenate([start, ids[:room], end])
             inputs.append(ModelInput(row, None, cut and not is_query, cut and is_query))
         return inputs

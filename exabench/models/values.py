@@ -19,3 +19,10 @@ TORCH = "torch"
 
 MODEL_BACKENDS = (TORCH, "openvino", "onnx")
 """Who computes a model."""
+
+PASSAGE_FIRST = "passage"
+LONGEST_FIRST = "longest"
+WHOLE_END = "end"
+CUTS = (PASSAGE_FIRST, LONGEST_FIRST, WHOLE_END)
+"""Where an input that is too long loses tokens: in the passage; in the longer one of query and passage, as tokenizers
+of pairs do ("longest_first"); or at the end of the whole input, whatever that is, as those of one text do."""

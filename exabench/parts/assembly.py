@@ -20,6 +20,7 @@ from exabench.models.strategies import STRATEGIES
 from exabench.models.templates import FIELDS, fields_named
 from exabench.models.values import (
     BACKENDS,
+    CUTS,
     INT8,
     MODEL_BACKENDS,
     POOLINGS,
@@ -163,6 +164,7 @@ _CHOICES: Mapping[str, Collection[str]] = {
     "pooling": POOLINGS,
     "similarity": SIMILARITIES,
     "vectors": VECTORS,
+    "cut": CUTS,
 }
 _BACKENDS: Mapping[str, Collection[str]] = {"reranker": MODEL_BACKENDS, "retriever": BACKENDS}
 """The choices of `backend`, by kind of part: a first stage says by it who compares vectors."""

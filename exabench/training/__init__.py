@@ -31,9 +31,10 @@ from exabench.parts.rerankers import RERANKERS
 from exabench.tasks.catalogue import from_recipe, single_task
 from exabench.tasks.collections import check_data
 from exabench.training.groups import GroupLoader, groups_of
-from exabench.training.model_folder import write_folder
+from exabench.training.model_folder import portable, write_folder
 from exabench.training.order import Order
 from exabench.training.recipe import Plan as Plan, train_recipe as train_recipe
+from exabench.training.tracking import Tracker, tracker_library
 
 if TYPE_CHECKING:
     from exabench.training.evaluation import CheckResult
@@ -68,17 +69,21 @@ def train(
     data: str | Path | None = None,
     devices: Sequence[str] = (),
     owner: str = "local",
+    track: str = "",
     progress: Progress = silent,
 ) -> Trained:
     """Fit the reranker that `recipe` describes in the work folder `to`; `to`/model is the result.
 
     `data` holds the test collections that dev and checks read; `devices` is the one to fit on (default: a GPU where
-    there is one), `owner` the account that the submission names. Started by torchrun, every process fits its share of
-    each step. Run again after any stop it continues from its newest whole checkpoint. Raises BadInput where the folder
-    holds another run, CannotWrite, OutsideFailed.
+    there is one), `owner` the account that the submission names. `track` sends every step to "trackio" or "wandb" as
+    well. Started by torchrun, every process fits its share of each step. Run again after any stop it continues from its
+    newest whole checkpoint. Raises BadInput where the folder holds another run, MissingExtra, CannotWrite,
+    OutsideFailed.
     """
     plan = train_recipe(recipe, overrides)
     _check_sources(plan)
+    if track:
+        tracker_library(track)
     check_data(data)
     tasks = [check.task for check in plan.checks]
     if plan.dev.task:
@@ -106,6 +111,9 @@ def train(
     own_devices = tuple(devices) or (ranks.device,)
     if plan.precision == "float16" and own_devices[0].startswith("cpu"):
         raise BadInput('a CPU does not train in float16; write precision = "float32"', file=plan.recipe.file)
+    for key, asked in {"negatives.every": plan.negatives.every, "steps.clip_each": plan.steps.clip_each}.items():
+        if asked and ranks.count > 1:
+            raise BadInput(f"{key} is for one process; remove it, or start without torchrun", file=plan.recipe.file)
     collections = Path(data) if data else None
     with ranks.together(), only_writer(folder) if ranks.first else nullcontext():
         loss = _loss(plan)
@@ -139,12 +147,19 @@ def train(
         with ranks.first_rank_first():
             dev = make_evaluation(plan, held_out, loader, gradient, collections)
             if plan.interpolate == "fit" and ranks.first:  # before the training, so that no hour is lost for a refusal
-                lists = without_tested(plan, dev_lists(plan, groups.query_texts, collections), collections)
+                lists = without_tested(
+                    plan, dev_lists(plan.dev, groups.query_texts, collections, plan.recipe.file), collections
+                )
         versions = {"python": platform.python_version()}
         for name in [*LIBRARIES, *(["peft"] if plan.lora.rank else [])]:
             with suppress(PackageNotFoundError):  # what is not installed has no version
                 versions[name] = version(name)
-        fit = Fit(plan, learner, gradient, folder, ranks).run(loader, dev, progress)
+        tracker = None
+        if track and ranks.first:
+            tracker = Tracker(track, plan.recipe.name, portable(plan.recipe.values))
+        fit = Fit(plan, learner, gradient, folder, ranks, tracker).run(loader, dev, progress)
+        if tracker is not None:
+            tracker.close()
 
         model = folder / "model"
         saves_adapter = plan.lora.rank > 0 and plan.lora.save == "adapter"
@@ -184,6 +199,11 @@ def train(
             "hardware": hardware(),
             "versions": versions,
         }
+
+        if plan.negatives.every:
+            mined = plan.negatives
+            times = (fit.steps - 1) // mined.every  # not after the last step
+            report["negatives"] = {"every": mined.every, "depth": mined.depth, "times": times}
 
         write_model = partial(
             write_folder,
@@ -244,6 +264,8 @@ def _loss(plan: Plan) -> Any:
     options = dict(plan.loss)
     name = options.pop("part")
     part = LOSSES[name]
+    if plan.steps.clip_each and part.needs == "targets":
+        raise BadInput(f"steps.clip_each is for losses on lists of scores, not {name}", file=plan.recipe.file)
     try:
         return make(f"loss {name}", part, {}, options)
     except BadInput as error:

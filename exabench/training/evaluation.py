@@ -35,7 +35,7 @@ from exabench.tasks.collections import Passages, SelectedTexts, open_collection,
 from exabench.tasks.held_out import HeldOut, judged_queries
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader, Groups
-from exabench.training.recipe import Check, Plan
+from exabench.training.recipe import Check, DevPlan, Plan
 from exabench.training.start_model import has_many_labels
 
 SAMPLED_GROUPS = 20  # held-out groups, to see whether any has an order
@@ -60,7 +60,8 @@ def make_evaluation(
     if not dev.every:
         return None
     if dev.task:
-        return _ranking_of_task(plan, loader.learner, dev_lists(plan, loader.groups.query_texts, data))
+        lists = dev_lists(dev, loader.groups.query_texts, data, plan.recipe.file)
+        return _ranking_of_task(plan, loader.learner, lists)
     if not len(held_out):
         raise BadInput(
             "dev asks for evaluations, but no rows are held out; give dev.groups or dev.task", file=plan.recipe.file
@@ -102,19 +103,17 @@ class DevLists:
     passages: Mapping[str, Passage]
 
 
-def dev_lists(plan: Plan, fitted: set[str], data: Path | None) -> DevLists:
+def dev_lists(dev: DevPlan, fitted: set[str], data: Path | None, file: Path | None = None) -> DevLists:
     """The candidates of dev's queries, of a split that is not the one that boards test on.
 
-    Queries whose text is `fitted` are left out: of those a higher value would say nothing. Raises BadInput for the
-    split that is tested, and where no query is left.
+    Queries whose text is `fitted` are left out: of those a higher value would say nothing. `file` is the recipe, which
+    errors name. Raises BadInput for the split that is tested, and where no query is left.
     """
-    dev = plan.dev
-    task = single_task(from_recipe(dev.task, plan.recipe.file), data=data)
+    named = from_recipe(dev.task, file) if file else dev.task
+    task = single_task(named, data=data)
     convention = task.convention
     if dev.split == task.split:
-        raise BadInput(
-            f"split {dev.split} of {task.name} is what boards test on; use another one for dev", file=plan.recipe.file
-        )
+        raise BadInput(f"split {dev.split} of {task.name} is what boards test on; use another one for dev", file=file)
 
     # Candidates are searched and inputs built once: between evaluations only the weights change.
     collection = open_collection(task, data, None)
@@ -125,7 +124,7 @@ def dev_lists(plan: Plan, fitted: set[str], data: Path | None) -> DevLists:
             fresh[query.id] = query
     if not fresh:
         wrong = f"split {dev.split} of {task.name} has only queries that are trained on; use another one for dev"
-        raise BadInput(wrong, file=plan.recipe.file)
+        raise BadInput(wrong, file=file)
     queries = dict(sorted(fresh.items())[: dev.queries])  # sorted: the same queries everywhere
     qrels = {query_id: judged[query_id] for query_id in queries}
     first_stage = retriever(dev.retriever, Passages(collection), fields=convention.text_fields, task=task)
@@ -189,9 +188,13 @@ def scores_of(learner: Learner, lists: Sequence[Sequence[ModelInput]], sizes: Se
             outputs.append(learner.module(*inputs).float().cpu())
             order.append(batch)
         back = np.argsort(np.concatenate(order))[wanted]  # batches are cut by length
-        scores = learner.scores(torch.cat(outputs)[torch.from_numpy(back)], sizes)
+        together = learner.joined(outputs)
+        scores = []
+        # One list at a time: the vectors of all tokens of all lists are not copied at once.
+        for rows, size in zip(torch.from_numpy(back).split([len(items) for items in lists]), sizes, strict=True):
+            scores.append(learner.scores(together[rows], [size]).numpy())
     learner.module.train(trains)
-    return [part.numpy() for part in scores.split(list(sizes))]
+    return scores
 
 
 def gains_of(labels: Sequence[float]) -> np.ndarray:

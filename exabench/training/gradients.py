@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from exabench.core.errors import BadInput
 from exabench.models.batches import batches, budget_of
 from exabench.models.learner import DualLearner, Learner
 from exabench.models.loading import out_of_memory
+from exabench.models.multi_vector_learner import MultiVectorLearner
 from exabench.models.templates import ModelInput
 from exabench.parts.losses import Loss
 from exabench.training.distributed import Ranks
@@ -170,7 +171,7 @@ class MicroBatches:
     def outputs(self, step: int, part: int, items: Sequence[ModelInput], chunks: Sequence[np.ndarray]) -> Tensor:
         """The outputs float32 of items in their order, which go through the model by `chunks`."""
         rows = [self.forward((step, part, number), items, chunk) for number, chunk in enumerate(chunks)]
-        outputs = torch.cat(rows)
+        outputs = self.learner.joined(rows)
         back = torch.from_numpy(np.argsort(np.concatenate(chunks)))  # chunks are cut by length
         return outputs[back.to(outputs.device)]
 
@@ -196,11 +197,16 @@ class ListBatches(MicroBatches):
         if mode == "auto":
             longest = max((sum(map(_tokens, part)) for part in parts), default=0)
             mode = "cached" if longest > self.tokens_in_memory else "plain"
-        if mode == "cached":
-            return self._cached(step, groups, weight)
+        if self.steps.clip_each:
+            parts = [[group] for group in groups]
+        elif mode == "cached":
+            parts = [list(groups)]
+        backward = self._cached if mode == "cached" else self._plain
         value = 0.0
         for number, part in enumerate(parts):
-            value += self._plain(step, number, part, weight)
+            value += backward(step, number, part, weight)
+            if self.steps.clip_each:  # all that has come together so far, as a loop over single queries does
+                nn.utils.clip_grad_norm_(self.learner.module.parameters(), self.steps.clip)
         return value
 
     def _plain(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float) -> float:
@@ -210,13 +216,13 @@ class ListBatches(MicroBatches):
         value.backward()
         return float(value.detach())
 
-    def _cached(self, step: int, groups: Sequence[EncodedGroup], weight: float) -> float:
+    def _cached(self, step: int, part: int, groups: Sequence[EncodedGroup], weight: float) -> float:
         """The same with the graph of one micro-batch at a time, each computed twice."""
         items, chunks = self.chunks_of(groups)
         if not chunks:  # a rank without groups, where the others do not wait for its forwards
             return 0.0
         with torch.no_grad():
-            outputs = self.outputs(step, 0, items, chunks)
+            outputs = self.outputs(step, part, items, chunks)
         outputs.requires_grad_()  # a leaf: the loss's gradient stops here, and is what continues below
         value = outputs.sum()  # 0, of a rank without groups, which only keeps in step with the others
         if groups:
@@ -225,8 +231,11 @@ class ListBatches(MicroBatches):
         assert outputs.grad is not None
         for number, chunk in enumerate(chunks):
             rows = torch.from_numpy(chunk).to(outputs.device)
-            again = self.forward((step, 0, number), items, chunk)  # the same place, so the same masks as above
-            again.backward(outputs.grad[rows])
+            again = self.forward((step, part, number), items, chunk)  # the same place, so the same masks as above
+            gradient = outputs.grad[rows]
+            if again.ndim == 3:  # the vectors of tokens, of which another micro-batch may have had more
+                gradient = gradient[:, : again.shape[1]]
+            again.backward(gradient)
         return float(value.detach())
 
     def value(self, groups: Sequence[EncodedGroup]) -> float:
@@ -242,7 +251,7 @@ class ListBatches(MicroBatches):
         """The sum of the losses of groups, given the outputs for all of their items: a row of the loss is a group."""
         sizes = [len(group.labels) for group in groups]
         if self.steps.in_batch:
-            assert isinstance(self.learner, DualLearner)
+            assert isinstance(self.learner, DualLearner | MultiVectorLearner)
             rows = self.learner.scores_of_all(outputs, sizes)
             labels, mask = _labels_of_all(groups)
         else:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from exabench.core.errors import BadInput
@@ -91,10 +93,18 @@ class _Table:
             return len(self.rows)
         return len(self.lists)
 
-    def read(self, number: int, epoch: int) -> Group:
-        """Group `number` as it is learnt in an epoch."""
+    @cached_property
+    def positives(self) -> dict[str, set[str]]:
+        """Of a contrastive table the ids of all positives of each query id."""
+        found: dict[str, set[str]] = {}
+        for query_id, positive in zip(self.rows["query_id"], self.rows["positive_id"], strict=True):
+            found.setdefault(query_id, set()).add(positive)
+        return found
+
+    def read(self, number: int, epoch: int, chosen: Sequence[int] | None = None) -> Group:
+        """Group `number` as it is learnt in an epoch, with the `chosen` ones of its negatives where these are given."""
         if self.lists is None:
-            return _group(self.rows[number], self.data, epoch)
+            return _group(self.rows[number], self.data, epoch, chosen)
         return _judged_list([self.rows[place] for place in self.lists[number]])
 
 
@@ -118,11 +128,32 @@ class Groups:
             texts.update(query.strip() for query in table.rows["query"])
         return texts
 
-    def read(self, number: int, epoch: int) -> Group:
-        """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list."""
+    def read(self, number: int, epoch: int, chosen: Sequence[int] | None = None) -> Group:
+        """Group `number` as it is learnt in an epoch: where a table says so, each draws its own passages of a list.
+
+        `chosen` are the places of the negatives of a contrastive row, where others have chosen them.
+        """
+        table, place = self._place_of(number)
+        return table.read(place, epoch, chosen)
+
+    def whole(self, number: int) -> Group:
+        """Group `number` with all of its passages."""
+        table, place = self._place_of(number)
+        return replace(table, data=msgspec.structs.replace(table.data, passages=0)).read(place, 0)
+
+    def data_of(self, number: int) -> Data:
+        """What the recipe says of the table of group `number`."""
+        return self._place_of(number)[0].data
+
+    def positives_of(self, number: int) -> set[str]:
+        """The ids of the positives that the table has for the query of contrastive group `number`."""
+        table, place = self._place_of(number)
+        return table.positives[table.rows[place]["query_id"]]
+
+    def _place_of(self, number: int) -> tuple[_Table, int]:
         for table in self.tables:
             if 0 <= number < len(table):
-                return table.read(number, epoch)
+                return table, number
             number -= len(table)
         raise IndexError("there is no group with this number")  # also for negative ones; it ends a loop over all groups
 
@@ -150,6 +181,14 @@ def groups_of(plan: Plan, needs: str, lock: Path | None = None) -> tuple[Groups,
             families = " or ".join(FAMILIES_FOR[needs])
             raise BadInput(
                 f"table {data.table} has the family {table.family}, but loss {plan.loss['part']} needs {families}",
+                file=plan.recipe.file,
+            )
+        if plan.negatives.every and (table.family != "contrastive" or data.passages < 2):
+            wrong = f"table {data.table} is of the family {table.family}"
+            if table.family == "contrastive":
+                wrong = f"data.passages of table {data.table} is {data.passages}, so nothing is chosen"
+            raise BadInput(
+                f"negatives.every chooses among the negatives of contrastive rows, down to data.passages, and {wrong}",
                 file=plan.recipe.file,
             )
         if plan.steps.in_batch and table.family == "scored":
@@ -276,7 +315,7 @@ def _problem(row: Row, data: Data, needs: str) -> str:
     return ""
 
 
-def _group(row: Row, data: Data, epoch: int) -> Group:
+def _group(row: Row, data: Data, epoch: int, chosen: Sequence[int] | None = None) -> Group:
     query = Query(row["query_id"], row["query"])
     if "target" in row:  # explanations
         passage = Passage(row["passage_id"], row["passage"], row["title"])
@@ -290,7 +329,9 @@ def _group(row: Row, data: Data, epoch: int) -> Group:
         passages = [Passage(row["positive_id"], row["positive"], row["positive_title"])]
         labels = [1.0]
         targets = [WORDS[0]]
-        for place in _places(row, len(negatives), data.passages - 1, data, epoch):  # the positive is one of `passages`
+        if chosen is None:
+            chosen = _places(row, len(negatives), data.passages - 1, data, epoch)  # the positive is one of `passages`
+        for place in chosen:
             passages.append(Passage(*negatives[place]))
             labels.append(0.0)
             targets.append(WORDS[1])
@@ -340,7 +381,7 @@ class GroupLoader:
     """The groups of each step as token ids, in the order of an Order.
 
     `loaders` threads encode steps ahead (0: none ahead), which moves nothing but time.
-    `written`: the texts to write are encoded, too.
+    `written`: the texts to write are encoded, too. `chosen` are the places of the negatives that were mined, by group.
     """
 
     learner: Learner
@@ -348,6 +389,7 @@ class GroupLoader:
     order: Order
     written: bool
     loaders: int
+    chosen: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def encode(self, group: Group) -> EncodedGroup:
         """One group as token ids."""
@@ -365,7 +407,10 @@ class GroupLoader:
         def encode_step(step: int) -> list[EncodedGroup]:
             epoch = step // self.order.steps_per_epoch
             numbers = self.order.rank_share(step, ranks.rank, ranks.count)
-            return [self.encode(self.groups.read(number, epoch)) for number in numbers]
+            groups = []
+            for number in numbers:
+                groups.append(self.encode(self.groups.read(number, epoch, self.chosen.get(number))))
+            return groups
 
         pool = ThreadPoolExecutor(max(1, self.loaders), thread_name_prefix="loader")
         coming = deque[Future[list[EncodedGroup]]]()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ from exabench.training.distributed import Ranks
 from exabench.training.evaluation import Evaluation
 from exabench.training.gradients import Gradient
 from exabench.training.groups import EncodedGroup, GroupLoader
+from exabench.training.negatives import as_state, from_state, mine
 from exabench.training.recipe import Plan, Steps
 from exabench.training.start_model import LOCK, load_start
+from exabench.training.tracking import Tracker
 
 CHECKPOINTS = 10  # of a run without dev evaluations; with them, each evaluation saves one
 NAMED_IDS = 32  # most groups that the message on a diverged step names: a whole batch of the default size
@@ -77,8 +79,17 @@ class FitResult:
 class Fit:
     """One run in its own folder. Killed anywhere, it continues from its newest whole checkpoint to the same bits."""
 
-    def __init__(self, plan: Plan, learner: Learner, gradient: Gradient, folder: Path, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        learner: Learner,
+        gradient: Gradient,
+        folder: Path,
+        ranks: Ranks,
+        tracker: Tracker | None = None,
+    ) -> None:
         self._plan = plan
+        self._tracker = tracker
         self._module = learner.module
         self._gradient = gradient
         self._ranks = ranks
@@ -91,6 +102,7 @@ class Fit:
                 self._parameters[name] = parameter
         self._optimiser = optimiser_of(plan.steps, self._parameters)
         self._saved = 0  # the step of the newest whole checkpoint
+        self._chosen: dict[int, list[int]] = {}  # places of the negatives that were mined last, by group
         self.journal = Journal()
 
     def run(self, loader: GroupLoader, dev: Evaluation | None, progress: Progress) -> FitResult:
@@ -109,7 +121,7 @@ class Fit:
         done = begin
         end = begin if self._out_of_patience else total  # a run that had stopped early does not continue when run again
         self._module.train()
-        for done, groups in enumerate(loader.steps(begin, end, self._ranks), begin + 1):
+        for done, groups in enumerate(self._groups(loader, begin, end, progress), begin + 1):
             point = self._step(done, groups, total, loader)
             last = done == total
             evaluates = dev is not None and (last or done % self._plan.dev.every == 0)
@@ -123,6 +135,10 @@ class Fit:
                 point = replace(point, dev=self._evaluate(dev, done))
             if self._ranks.first:
                 self._curves.add(point)  # before the checkpoint: resuming cuts later lines off, and misses none
+            if self._tracker is not None:
+                failed = self._tracker.add(point)
+                if failed:
+                    progress(done, total, failed)
             if saves:
                 self._save(done)
             progress(done, total, f"loss {point.loss:.4f}")
@@ -141,6 +157,17 @@ class Fit:
         else:
             weights = self._ranks.gather(self._module.learnt())
         return FitResult(done, best, weights, self.journal, skipped)
+
+    def _groups(self, loader: GroupLoader, begin: int, end: int, progress: Progress) -> Iterator[list[EncodedGroup]]:
+        """The groups of each step, with negatives that are mined again where the plan says so."""
+        every = self._plan.negatives.every or max(1, end)
+        while begin < end:
+            until = min(end, begin - begin % every + every)
+            if begin and begin % every == 0:  # else the choice is the table's, or that of a checkpoint
+                with refuse_out_of_memory("mining negatives", "lower options.max_length or remove negatives.every"):
+                    self._chosen = mine(self._plan, loader, begin, until, progress)
+            yield from replace(loader, chosen=self._chosen).steps(begin, until, self._ranks)
+            begin = until
 
     def _step(self, step: int, groups: list[EncodedGroup], total: int, loader: GroupLoader) -> Point:
         """Step number `step` (from 1)."""
@@ -194,11 +221,14 @@ class Fit:
         moments = self._ranks.gather(moments)
         if self._ranks.first:
             self._curves.sync()  # a checkpoint must not outlive the lines of its steps
+            state = {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget}
+            if self._chosen:
+                state["negatives"] = as_state(self._chosen)  # the weights that chose them are gone by then
             save_checkpoint(
                 self._folder,
                 step,
                 {WEIGHTS: weights, MOMENTS: moments},
-                {"optimiser": numbers, "journal": vars(self.journal), "budget": self._gradient.batches.budget},
+                state,
                 fingerprint=self._plan.recipe.fingerprint,
                 protect=self.journal.best or 0,  # its weights are what the run ends with; step 0 has no checkpoint
             )
@@ -225,6 +255,7 @@ class Fit:
             )
             self.journal = Journal(**newest.state["journal"])
             self._gradient.batches.budget = newest.state["budget"]  # dropout depends on how a step is cut
+            self._chosen = from_state(newest.state.get("negatives", {}))
             self._saved = newest.step
         if self._ranks.first:
             self._curves.resume(self._saved)
@@ -259,7 +290,8 @@ def rate_at(steps: Steps, step: int, total: int) -> float:
     if 0 < warmup < 1:
         warmup = math.ceil(warmup * total)  # as the transformers library rounds a share
     if step < warmup:
-        return steps.rate * (step + 1) / warmup
+        done_before = step if steps.warmup_from_zero else step + 1
+        return steps.rate * done_before / warmup
     done = (step - warmup) / max(1, total - warmup)
     if steps.schedule == "linear":
         return steps.rate * (1 - done)

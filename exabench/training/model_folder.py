@@ -35,7 +35,7 @@ def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], 
     and tokenizer in a folder. The submission has neither link nor contact: the one who sends it knows them. Raises
     BadInput for a model that cannot be read back or a submission that no one would take, CannotWrite.
     """
-    training = _portable({**report, "format": FORMAT})
+    training = portable({**report, "format": FORMAT})
     with replacing_folder(to) as folder:
         save(folder)
         found = pickles(folder)
@@ -45,7 +45,7 @@ def write_folder(to: Path, report: Mapping[str, Any], *, save: Callable[[Path], 
             # Some versions of transformers write down where a model was loaded from.
             values = read_json(file)
             texts = {key: value for key, value in values.items() if isinstance(value, str)}
-            clean = values | _portable(texts)
+            clean = values | portable(texts)
             if clean != values:
                 write(file, json_text(clean))
         write(folder / "recipe.toml", recipe_text(training["recipe"]))
@@ -98,12 +98,12 @@ def recipe_text(values: Mapping[str, Any]) -> str:
     return "\n".join(tables)
 
 
-def _portable(value: Any) -> Any:
+def portable(value: Any) -> Any:
     """The value as plain JSON, with every path of this machine cut to its last name."""
     if isinstance(value, Mapping):
-        return {str(key): _portable(item) for key, item in value.items()}
+        return {str(key): portable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_portable(item) for item in value]
+        return [portable(item) for item in value]
     if isinstance(value, Path) or (isinstance(value, str) and _PATH.fullmatch(value)):
         return PurePosixPath(str(value).replace("\\", "/")).name
     return value

@@ -46,13 +46,17 @@ class Data(Record, frozen=True):
 class Steps(Record, frozen=True):
     """How the model is fitted: `groups` to an optimiser step, for `epochs` (or exactly `steps`), rate and schedule.
 
-    `warmup` is a number of steps, or below 1 a share of all. `decay` is of the weights; with `decay_all` false not of
+    `warmup` is a number of steps, or below 1 a share of all; its first step has a share of the rate, or with
+    `warmup_from_zero` none, as the schedules of transformers have it. `clip` is the largest norm of a step's gradient
+    (0: none); with `clip_each` the sum so far is clipped after each group, as in the code of RankGPT and TWOLAR, which
+    go back through one query at a time. `decay` is of the weights; with `decay_all` false not of
     biases and norms, which BERT and the transformers library leave out. `betas` and `epsilon` are AdamW's.
     `gradients`: "plain" keeps the graph of whole groups, "cached" scores first without one and goes back in
     micro-batches (the same gradient), "auto" caches where one group is longer than what may be kept: `batch_tokens`, or
     what suits the device (0). `loaders` are threads that tokenise ahead; `autocast` is a lower precision for the
     forward pass; `attention` an implementation of transformers. `sharded`: each rank holds a slice of the model.
-    `in_batch`: the passages of a step's other groups (on the same rank) are negatives, too; only for a dual encoder.
+    `in_batch`: the passages of a step's other groups (on the same rank) are negatives, too; only where texts are
+    encoded apart.
     """
 
     epochs: Annotated[float, Meta(gt=0)] = 1.0
@@ -62,11 +66,13 @@ class Steps(Record, frozen=True):
     rate: Annotated[float, Meta(gt=0, le=1)] = 2e-5
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Count | Annotated[float, Meta(ge=0, lt=1)] = 0
+    warmup_from_zero: bool = False
     decay: Annotated[float, Meta(ge=0)] = 0.01
     decay_all: bool = True
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     epsilon: Annotated[float, Meta(gt=0, lt=1)] = 1e-8
     clip: Annotated[float, Meta(ge=0)] = 1.0
+    clip_each: bool = False
     gradients: Literal["auto", "plain", "cached"] = "auto"
     batch_tokens: Count = 0
     loaders: Count = 1
@@ -93,6 +99,17 @@ class Lora(Record, frozen=True):
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     targets: list[Name] | Literal["all-linear"] = []
     save: Literal["merged", "adapter"] = "merged"
+
+
+class Negatives(Record, frozen=True):
+    """Mine negatives again `every` so many steps (0: never), by the model as it stands.
+
+    Of all negatives of a row, which are more than its table's `passages` lets through, the hardest are learnt; with
+    `depth` they are drawn from the best so many. Until the first time it is as the table says.
+    """
+
+    every: Count = 0
+    depth: Count = 0
 
 
 class DevPlan(Record, frozen=True):
@@ -149,6 +166,7 @@ class Settings(Record, frozen=True):
     interpolate: Annotated[float, Meta(gt=0, le=1)] | Literal["fit"] | None = None
     steps: Steps = Steps()
     lora: Lora = Lora()
+    negatives: Negatives = Negatives()
     dev: DevPlan = DevPlan()
     checks: list[Check] = field(name="check", default_factory=list)
 
@@ -187,7 +205,12 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
         trainable = ", ".join(name for name in RERANKERS if RERANKERS.constant(name, "LEARNS"))
         raise BadInput(f"reranker {settings.reranker} cannot be trained; use one of {trainable}", file=place)
     if settings.steps.in_batch and learns != "texts":  # others would read each query with every passage of a step
-        raise BadInput("steps.in_batch is only for reranker bi_encoder; remove it", file=place)
+        raise BadInput("steps.in_batch is only for rerankers bi_encoder and late_interaction; remove it", file=place)
+    if settings.steps.clip_each and (settings.steps.in_batch or settings.steps.sharded or not settings.steps.clip):
+        wrong = "steps.clip_each clips the gradient after one group at a time"
+        raise BadInput(f"{wrong}: it needs steps.clip, and goes with neither in_batch nor sharded", file=place)
+    if settings.steps.warmup_from_zero and not settings.steps.warmup:
+        raise BadInput("steps.warmup_from_zero needs steps.warmup", file=place)
     if settings.steps.sharded and settings.steps.optimiser != "adamw":
         raise BadInput(
             f"steps.sharded takes adamw, not {settings.steps.optimiser}, whose moments cannot be sharded",
@@ -203,6 +226,8 @@ def _plan_of(recipe: Recipe, place: str | Path) -> Plan:
         wrong = f"weights and moments of precision {settings.precision} round most updates away"
         advice = 'write precision = "float32" and steps.autocast = "bfloat16"'
         raise BadInput(f"{wrong}: {advice}", file=place)
+    if settings.negatives.depth and not settings.negatives.every:
+        raise BadInput("negatives.depth needs negatives.every, the number of steps between two times", file=place)
     if settings.interpolate == "fit" and not settings.dev.task:
         raise BadInput(
             'interpolate = "fit" needs dev.task, and dev.split, to name the queries that the weight is chosen on',
@@ -232,7 +257,8 @@ def _check_lora(settings: Settings, place: str | Path) -> None:
     if lora.save == "adapter" and not is_on_hub:
         wrong = f"an adapter names its base model by Hub id and commit, and {printable(settings.model)!r} is not one"
         raise BadInput(f'{wrong}; write lora.save = "merged"', file=place)
-    if lora.save == "adapter" and settings.reranker == "bi_encoder":
+    if lora.save == "adapter" and RERANKERS.constant(settings.reranker, "LEARNS") == "texts":
         raise BadInput(
-            'a bi_encoder is not read from an adapter without its base model; write lora.save = "merged"', file=place
+            f'a {settings.reranker} is not read from an adapter without its base model; write lora.save = "merged"',
+            file=place,
         )

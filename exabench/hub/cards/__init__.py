@@ -71,6 +71,7 @@ _LENGTH = 512  # tokens that a reranker reads where nothing else is said
 _TAGS_OF_SENTENCE_TRANSFORMERS = {
     "classifier": ("sentence-transformers", "cross-encoder", "reranker"),
     "bi_encoder": ("sentence-transformers", "reranker"),
+    "late_interaction": ("sentence-transformers", "multi-vector", "colbert", "late-interaction", "reranker"),
 }
 
 
@@ -349,6 +350,7 @@ def model_card(
             "teachers": dict.fromkeys(map(_teacher, training["data"])),
             "against": _against,
             "interpolate": training.get("interpolate"),
+            "negatives": training.get("negatives"),
             "teacher_of": _teacher,
         }
         text = fill(template_body, values)

@@ -11,9 +11,11 @@ from exabench.models.batch_store import BatchStore
 from exabench.models.devices import devices_of
 from exabench.models.heads import UNKNOWN, read_shape
 from exabench.models.multi_vector_encoder import TokenVectors
+from exabench.models.multi_vector_learner import MultiVectorLearner, multi_vector_learner
 from exabench.parts.rerankers._encoded_apart import EncodedApart
 
 TYPE = "late interaction"
+LEARNS = "texts"
 WINDOW = 1_024  # pairs whose texts are encoded together: a passage has some hundred vectors
 
 
@@ -26,6 +28,8 @@ class LateInteraction(EncodedApart):
     long loses its end. `scores` is the folder in which `score_many` keeps the vectors of passages, so that a stopped
     run resumes: some 100 kB for each.
     """
+
+    head = "late_interaction"
 
     def __init__(
         self,
@@ -46,9 +50,10 @@ class LateInteraction(EncodedApart):
     ) -> None:
         folder = model_folder(model, revision, lock)
         shape = read_shape(folder, ("encoder", "decoder", UNKNOWN), "a BERT")
+        self._devices = devices_of(devices, precision)
         encoder = TokenVectors(
             folder,
-            devices_of(devices, precision),
+            self._devices,
             query_prompt=query_prompt,
             passage_prompt=passage_prompt,
             query_length=query_length,
@@ -63,6 +68,7 @@ class LateInteraction(EncodedApart):
             "precision": precision,
         }
         super().__init__(encoder, shape, fields, BatchStore(scores, encoded_by), WINDOW, progress)
+        self._vectors = encoder
         self.precision = precision
         self.parameters = encoder.parameters
         self.identity = {
@@ -76,3 +82,10 @@ class LateInteraction(EncodedApart):
             "query_length": encoder.limits["query"],
             "fields": list(fields),
         }
+
+    def learner(self) -> MultiVectorLearner:
+        """Its model, to be fitted: what it learns are the scores that this reranker ranks by.
+
+        Raises BadInput for a folder with other modules than a transformer, matrices, a mask and a normalisation.
+        """
+        return multi_vector_learner(self._vectors, self._shape, self.precision, self._devices, self._fields)

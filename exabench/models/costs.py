@@ -17,7 +17,7 @@ from exabench.measure.metric_values import mean
 from exabench.models.flops import Shape, exact, paper, qpp, rpp
 
 CHARACTERS_A_TOKEN = 4
-"""Of English text. T5's tokenizer has 4.1 to 4.3 and BERT's 4.5 to 4.6 on the first 400 passages of TREC-DL 2019, SciFact
+"""Of English text: T5's tokenizer has 4.1 to 4.3, BERT's 4.5 to 4.6 on the first 400 passages of TREC-DL 2019, SciFact
 and NFCorpus, so that an estimate is rather too high; of other languages and of code it is too low."""
 
 

@@ -23,6 +23,7 @@ from exabench.core.files import digest_of, toml_text
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import AtLeastOne, Record, read
 from exabench.data.building import data_recipe
+from exabench.hub.client import model_folder
 from exabench.measure.metric_values import MetricName
 from exabench.training import Plan, train_recipe
 
@@ -122,12 +123,15 @@ class CellPlan:
     @property
     def key(self) -> str:
         """The name of its folder: the same for the same training on the same data, whatever the study says else."""
+        values = dict(self.recipe.values)
+        if str(values.get("revision")).startswith("sha256:"):
+            del values["model"]  # a folder is what its digest says, wherever it is
         if self.seed is None:
             start = {}
             for name in _START:
-                start[name] = self.recipe.values.get(name)
+                start[name] = values.get(name)
             return key_of(digest_of({"start": start}))
-        return key_of(self.recipe.fingerprint)
+        return key_of(digest_of(values))
 
     @property
     def plan(self) -> Plan:
@@ -208,16 +212,17 @@ def read_study(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Stud
     page = read(StudyPage, page_recipe.values, file=file)
     _check_page(page, file)
     cells: list[CellPlan] = []
+    pins: dict[str, str] = {}
     figures: dict[tuple[str, StudyTask | None], PrintedFigure] = {}
     for setting, changes in _settings(page, file).items():
         try:
-            cells += _cells_of(page_recipe.name, page, file, setting, changes, cells)
+            cells += _cells_of(page_recipe.name, page, file, setting, changes, cells, pins)
             figures |= _figures_of(page, file, setting, changes)
         except BadInput as error:
             raise _of_setting(setting, error, file) from None
     if page.untrained:
         try:
-            cells.append(_untrained(page, file))
+            cells.append(_untrained(page, file, pins))
         except BadInput as error:
             raise _of_setting(page.untrained, error, file) from None
     for one in page.published:
@@ -355,9 +360,15 @@ def _pairs(changes: Mapping[str, Any], of: str) -> list[str]:
 
 
 def _cells_of(
-    name: str, page: StudyPage, file: Path, setting: str, changes: Mapping[str, Any], above: Sequence[CellPlan]
+    name: str,
+    page: StudyPage,
+    file: Path,
+    setting: str,
+    changes: Mapping[str, Any],
+    above: Sequence[CellPlan],
+    pins: dict[str, str],
 ) -> list[CellPlan]:
-    """The cells of one setting; `above` are those of the settings before it."""
+    """The cells of one setting; `above` are those of the settings before it, `pins` the digests of local models."""
     train, data = _recipes_named(page, changes)
     read_builds = [data_recipe(_beside(one, file), _pairs(changes, "data")) for one in data]
     cells = []
@@ -372,10 +383,7 @@ def _cells_of(
         # The name of a training is one of a model, and has no spaces.
         plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{name} {setting} {seed}").strip("-")
         # Without the recipe's checks: a study measures every model itself, over its own lists.
-        values = {**recipe.values, "data": _tables(recipe, builds), "check": []}
-        model = Path(values["model"])
-        if model.is_dir():  # trainings run in the study's folder
-            values["model"] = str(model.resolve())
+        values = {**_pinned(recipe.values, pins), "data": _tables(recipe, builds), "check": []}
         needs = tuple(needed.values())
         cells.append(CellPlan(setting, seed, Recipe(plain, values, recipe.file.resolve()), tuple(builds), needs))
     return cells
@@ -424,16 +432,24 @@ def _tables(recipe: Recipe, builds: Sequence[Recipe]) -> list[dict[str, Any]]:
     return tables
 
 
-def _untrained(page: StudyPage, file: Path) -> CellPlan:
+def _pinned(values: Mapping[str, Any], pins: dict[str, str]) -> dict[str, Any]:
+    """A training recipe whose model, where it is a folder, is named by its digest, too; `pins` keeps those by path."""
+    model = Path(values["model"])
+    if not model.is_dir():
+        return dict(values)
+    place = str(model.resolve())  # trainings run in the study's folder
+    if place not in pins:
+        pins[place] = model_folder(place, values.get("revision", "")).revision
+    return {**values, "model": place, "revision": pins[place]}
+
+
+def _untrained(page: StudyPage, file: Path, pins: dict[str, str]) -> CellPlan:
     """The model that the page's own training starts from."""
     pairs = _pairs(page.set, "train")
     recipe = train_recipe(_beside(_recipes_named(page, page.set)[0], file), pairs).recipe
     if recipe.values.get("interpolate") == "fit":
         raise BadInput('interpolate = "fit" is done by a training, so remove untrained, or give a number')
-    model = Path(recipe.values["model"])
-    values = dict(recipe.values)
-    if model.is_dir():
-        values["model"] = str(model.resolve())
+    values = _pinned(recipe.values, pins)
     return CellPlan(page.untrained, None, Recipe("untrained", values, recipe.file.resolve()), ())
 
 

@@ -121,7 +121,7 @@ def run_study(
 
 
 def _in_turn(cells: Sequence[CellPlan]) -> Iterator[list[CellPlan]]:
-    """The cells in groups: those whose data need no model of a cell that is left, then those that then need none, ..."""
+    """The cells in groups, so that the models that a cell's data need are those of an earlier group."""
     left = list(cells)
     while left:
         keys = {cell.key for cell in left}

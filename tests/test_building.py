@@ -105,7 +105,8 @@ def test_a_build_from_stored_replies_asks_nobody_and_gives_the_same_bytes(
     store = tmp_path / "work.sqlite"
     Replies(store).take_in(built / "release" / "replies" / "explanations.parquet")
     planned = plan_build(data_recipe("mini-explanations"), tmp_path / "work", sources=Sources(replies=store))
-    assert planned == {"items": 120, "prompts": 120, "answered before": 120}
+    left = {"tokens to read": 0, "tokens to write": 0}
+    assert planned == {"items": 120, "prompts": 120, "answered before": 120, **left}
     made(tmp_path)
     assert contents(tmp_path / "work" / "release") == whole
 

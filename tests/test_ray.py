@@ -1,16 +1,19 @@
-"""A Ray cluster of two nodes builds the same bytes as one process."""
+"""A Ray cluster of two nodes builds the same bytes as one process, and runs a study to the same report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import fits
 import pytest
 import ray
+from models import classifier_folder
 from ray.cluster_utils import Cluster
 from toys import contents
 
 from exabench.data.building import Sources, build
+from exabench.studies import read_study, report_study, run_study
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +39,27 @@ def test_two_nodes_build_the_same_bytes_and_both_take_part(
     build("mini-explanations", tmp_path / "cluster", sources=shared, **cluster)
     assert contents(tmp_path / "cluster" / "release") == contents(tmp_path / "alone" / "release")
     assert "shards, made on 2 nodes" in told
+
+
+@pytest.mark.slow
+def test_a_study_on_two_nodes_ends_in_the_report_of_one_run_here(
+    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    release = fits.write_release(tmp_path / "release", {"lists": ("listwise", {"train": fits.listwise(sizes=(4, 5))})})
+    data = [{"release": str(release), "table": "lists"}]
+    start = classifier_folder(tmp_path / "start")
+    fits.recipe(tmp_path / "toy.toml", data, model=str(start), steps={"epochs": 1, "groups": 4})
+    page = tmp_path / "seeds.toml"
+    page.write_text(
+        'title = "Seeds"\ntrain = "toy.toml"\nseeds = [1, 2]\nbaseline = "start"\nuntrained = "start"\n'
+        'task = [{ task = "mini", depth = 5 }]\n'
+    )
+    study = read_study(page)
+    reports = []
+    for place, options in (("here", {}), ("cluster", {"engine": "ray", "workers": 2})):
+        assert len(run_study(study, tmp_path / place, devices=["cpu"], **options)) == 3
+        report_study(study, tmp_path / place)
+        reports.append((tmp_path / place / "report.json").read_bytes())
+    assert reports[0] == reports[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from exabench.bench.study_reports import MACHINERY, MEAN, NOT_AVAILABLE, read_st
 from exabench.cli import main
 from exabench.core.errors import BadInput
 from exabench.core.recipe import recipes
+from exabench.data.building import Sources, data_recipe, plan_build
 from exabench.measure.statistics import holm
 from exabench.studies import read_study, report_study, run_study
 from exabench.studies.estimate import estimate_study
@@ -263,6 +265,49 @@ def test_cells_share_the_build_of_their_data_and_know_it_by_its_fingerprint(tmp_
     assert report.cells[0].data[0].content != report.cells[1].data[0].content
 
 
+def test_a_model_that_is_moved_changes_no_cell_and_one_of_other_weights_changes_all(page, tmp_path):
+    toy = page.with_name("toy.toml")
+    before = [cell.key for cell in read_study(page).cells]
+    (tmp_path / "start").rename(tmp_path / "moved")
+    toy.write_text(toy.read_text().replace(str(tmp_path / "start"), str(tmp_path / "moved")))
+    assert [cell.key for cell in read_study(page).cells] == before
+    classifier_folder(tmp_path / "moved", seed=5)
+    assert not {cell.key for cell in read_study(page).cells} & set(before)
+
+
+CASCADE = """
+[[axis]]
+name = "taught"
+
+[axis.settings.teacher]
+
+[axis.settings.student]
+data = ["mini-scored"]
+"train.data.table" = "scored"
+"data.options.queries.count" = 10
+
+[axis.settings.student."data.options.retrievers"]
+taught = { part = "two_stage", first_stage = "bm25", reranker = { part = "cross_encoder", model = "setting:teacher" } }
+"""
+
+
+def test_the_model_of_a_setting_makes_the_data_of_another_one(page, tmp_path):
+    text = PAGE.partition("[[axis]]")[0].replace("passages=2", "student")
+    page.write_text(text + CASCADE)
+    study = read_study(page)
+    cells = {str(cell): cell for cell in study.cells}
+    assert [str(cell) for cell in cells["student@2"].needs] == ["teacher@2"]
+    assert len(builds_of(study.cells)) == 2, "each seed learns from the teacher of its seed"
+    to = tmp_path / "study"
+    assert list(map(str, run_study(study, to, only=["student@1"], devices=["cpu"]))) == ["teacher@1", "student@1"]
+    assert run_study(study, to, only=["student@1"], devices=["cpu"]) == []
+    # Another teacher is another student.
+    teacher = "[axis.settings.teacher]\n"
+    page.write_text(page.read_text().replace(teacher, f'{teacher}"train.steps.rate" = 0.01\n'))
+    changed = {str(cell): cell for cell in read_study(page).cells}
+    assert changed["student@1"].key != cells["student@1"].key
+
+
 def change(old: str, new: str) -> Callable[[str], str]:
     return lambda text: text.replace(old, new)
 
@@ -284,6 +329,18 @@ MISTAKES = {
     "a figure of another task": (
         lambda text: text + FIGURE.replace('"mini"', '"minni"'),
         "unknown task of the study 'minni'; did you mean mini?",
+    ),
+    "a figure of another metric": (
+        lambda text: text + FIGURE + 'metric = "nDCG@5"\n',
+        "unknown metric of mini 'nDCG@5'; did you mean nDCG@10?",
+    ),
+    "the model of a setting that is not above": (
+        change(
+            "train =",
+            'data = ["mini-scored"]\n'
+            "set = { 'data.options.reranker' = { part = 'cross_encoder', model = 'setting:passages=2' } }\ntrain =",
+        ),
+        "setting 'passages=2': unknown setting above it 'passages=2'",
     ),
     "a recipe of data that no one reads": (
         change("train =", 'data = ["mini-scored"]\ntrain ='),
@@ -329,6 +386,51 @@ def test_every_study_that_is_shipped_can_be_read_and_is_listed(capsys):
     for name in told:
         study = read_study(name)
         assert study.page.baseline in study.settings and len(study.settings) > 1
+
+
+def test_every_small_form_on_the_embedded_collection_is_planned_without_a_network(tmp_path, monkeypatch):
+    def no_network(host: str, *_: object, **__: object) -> None:
+        raise OSError(f"no network for {host}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    small = []
+    for name in recipes("study"):
+        study = read_study(name)
+        if study.page.checks != "machinery":
+            continue
+        small.append(name)
+        found = estimate_study(study, tmp_path / "study", data=tmp_path)
+        assert [cell.cell for cell in found.cells] == list(map(str, study.cells))
+        assert all(build.prompts is not None or build.why for build in found.builds)
+        assert all(cell.steps is not None and cell.steps <= 2 for cell in found.cells)
+    assert len(small) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_form_is_run_and_reported_without_a_network(tmp_path, capsys):
+    to = ["exaranker-open-small", "--to", str(tmp_path / "study"), "--set", "task=[{task = 'mini', depth = 5}]"]
+    assert main(["study", "run", *to, "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["study", "report", *to, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["setting"] for row in told["rows"][1:]] == ["pairs=120", "pairs=60", "MiniLM, untrained"]
+    trained = [row["by_seed"] for row in told["rows"][1:]]
+    assert trained[0] != trained[1] != trained[2]
+
+
+def test_tokens_of_prompts_are_counted_though_their_teacher_is_not_here(tmp_path, page):
+    data = [{"release": "nowhere/nothing", "table": "explanations", "explanations": False}]
+    fits.recipe(page.with_name("toy.toml"), data, licence="cc0-1.0", loss={"part": "pointwise"})
+    text = PAGE.partition("[[axis]]")[0].replace("passages=2", "untrained")
+    changes = '"data.options.pairs.count" = 20, "data.teacher" = { part = "openai", model = "acme/large" }'
+    page.write_text(f'data = ["mini-explanations"]\nset = {{ {changes} }}\n{text}')
+    [build] = estimate_study(read_study(page), tmp_path / "study").builds
+    assert (build.items, build.prompts, build.answered) == (20, 20, None)
+    # As many as a build says whose teacher is here and was asked nothing yet.
+    recipe = data_recipe("mini-explanations", ["options.pairs.count=20"])
+    planned = plan_build(recipe, tmp_path / "build", sources=Sources(replies=tmp_path / "replies.sqlite"))
+    assert build.tokens_to_read == planned["tokens to read"] > 20 * 100
+    assert build.tokens_to_write == 20 * 256
 
 
 def test_a_report_on_a_board_is_read_strictly(page, tmp_path, board):

@@ -300,6 +300,11 @@ def answer(value: Mapping[str, object], text: str | None = None, *notes: str) ->
         note(line)
 
 
+def answer_list(described: Mapping[str, object], header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """The result of a command that lists what comes with exabench: a row for each name, every column to the left."""
+    answer(described, table(header, rows, left=len(header)))
+
+
 def show(text: str) -> None:
     """A piece of the result as soon as it is known, on standard output; not with --json."""
     if not _flag("as_json"):

@@ -14,6 +14,7 @@ from exabench.cli._command import (
     CommandGroup,
     Count,
     answer,
+    answer_list,
     completing,
     data_option,
     dry_run_option,
@@ -23,7 +24,6 @@ from exabench.cli._command import (
     progress,
     publish_to,
     set_option,
-    table,
     to_option,
 )
 from exabench.core.errors import BadInput, CheckFailed, plural
@@ -62,8 +62,7 @@ def list_() -> None:
         described[recipe.name] = {**values, "fingerprint": recipe.fingerprint}
         made = f"{values['dataset']}/{values['table']}"
         rows.append((recipe.name, values["builder"], made))
-    text = table(("recipe", "builder", "makes"), rows, left=3)
-    answer(described, text)
+    answer_list(described, ("recipe", "builder", "makes"), rows)
 
 
 @data.command("show", examples=("exabench data show mini-explanations --set seed=7",))

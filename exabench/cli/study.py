@@ -12,6 +12,7 @@ from exabench.cli._command import (
     CommandGroup,
     Count,
     answer,
+    answer_list,
     completing,
     data_option,
     dry_run_option,
@@ -52,7 +53,7 @@ def list_() -> None:
     rows = []
     for name in recipes("study"):
         found = read_study(name)
-        tasks = ", ".join(task.task for task in found.page.tasks)
+        tasks = ", ".join(dict.fromkeys(task.task for task in found.page.tasks))
         told[name] = {
             "title": found.page.title,
             "question": found.page.question,
@@ -62,7 +63,7 @@ def list_() -> None:
             "tasks": [task.task for task in found.page.tasks],
         }
         rows.append((name, found.page.title, found.page.checks, len(found.settings), len(found.cells), tasks))
-    answer(told, table(("study", "title", "checks", "settings", "cells", "tasks"), rows, left=3))
+    answer_list(told, ("study", "title", "checks", "settings", "cells", "tasks"), rows)
 
 
 @study.command(

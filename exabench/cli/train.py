@@ -15,6 +15,7 @@ from exabench.cli._command import (
     PATH,
     CommandGroup,
     answer,
+    answer_list,
     completing,
     data_option,
     dry_run_option,
@@ -50,7 +51,7 @@ def list_() -> None:
         recipe_values[name] = values
         tables = ", ".join(data["table"] for data in values["data"])
         rows.append((name, values["reranker"], values["loss"]["part"], values["model"], tables))
-    answer(recipe_values, table(("recipe", "reranker", "loss", "starts from", "learns from"), rows, left=5))
+    answer_list(recipe_values, ("recipe", "reranker", "loss", "starts from", "learns from"), rows)
 
 
 @train.command(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class Recipe:
 
 def recipes(kind: str) -> dict[str, Recipe]:
     """The recipes of one kind that come with exabench, by name and in the order of their names."""
+    return dict(_shipped(kind))
+
+
+@cache
+def _shipped(kind: str) -> dict[str, Recipe]:
+    """These recipes, read once: a study of many cells asks for each of its recipes once a cell."""
     found = {}
     for file in (FOLDER / kind).glob("*.toml"):
         found.update(_recipes_of(file))

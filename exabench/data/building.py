@@ -34,6 +34,7 @@ from exabench.data.rejections import MOST_REJECTED, FirstAnswers, check_counts
 from exabench.data.releases import FIRST_VERSION, save, write_table
 from exabench.data.sampling import Sample, interleave
 from exabench.hub.cards import changelog
+from exabench.models.costs import tokens_to_read
 from exabench.parts.assembly import SLOTS, check_part, name_and_options, reranker, retriever, teacher
 from exabench.parts.replies import CachedTeacher, Replies, WithoutEngine, without_server
 from exabench.parts.retrievers import Retriever
@@ -148,22 +149,28 @@ def plan_build(
 ) -> dict[str, int]:
     """The items and prompts of a build that is not begun, and how many of the prompts were answered before.
 
-    The plan itself is written, so that the build continues from it. (A builder whose queries a teacher writes asks for
-    these: its later prompts cannot be known before.)
+    Of the others also about how many tokens a teacher would read (costs.tokens_to_read), and how many it may write: all
+    that their answers are allowed, so at most. The plan itself is written, so that the build continues from it. (A
+    builder whose queries a teacher writes asks for these: its later prompts cannot be known before.)
     """
     _check_recipe(recipe)
     with only_writer(to):
         making = Making(recipe, to, sources)
-        counts = {"items": 0, "prompts": 0, "answered before": 0}
+        counts = {"items": 0, "prompts": 0, "answered before": 0, "tokens to read": 0, "tokens to write": 0}
         for number in range(making.plan(limit, progress)):
             items = making.work.items(number)
             prompts = [prompt for item in items for prompt in item.prompts]
             counts["items"] += len(items)
             counts["prompts"] += len(prompts)
+            unanswered = prompts
             if making.teacher is not None:
-                # A set, as equal prompts under several ids are one call.
-                keys = set(map(making.teacher.key, prompts))
-                counts["answered before"] += len(making.store.look_up(keys))
+                # By key, as equal prompts under several ids are one call.
+                calls = {making.teacher.key(prompt): prompt for prompt in prompts}
+                known = making.store.look_up(calls)
+                counts["answered before"] += len(known)
+                unanswered = [prompt for key, prompt in calls.items() if key not in known]
+            counts["tokens to read"] += tokens_to_read(unanswered)
+            counts["tokens to write"] += sum(prompt.max_tokens for prompt in unanswered)
         return counts
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class PlannedBuild:
     """A build that cells share: its recipe, and the items and prompts that it would have (None: not known, see `why`).
 
     `rows` are those of the split "train" of a release that is built. Of a build that was not planned, `items` are what
-    its recipe asks for.
+    its recipe asks for. `tokens_to_read` (about) and `tokens_to_write` (at most) are those of prompts that were not
+    answered before, as `data build --dry-run` counts them.
     """
 
     key: str
@@ -40,6 +41,8 @@ class PlannedBuild:
     items: int | None = None
     prompts: int | None = None
     answered: int | None = None
+    tokens_to_read: int | None = None
+    tokens_to_write: int | None = None
     why: str = ""
 
 
@@ -125,16 +128,23 @@ def _planned_build(key: str, recipe: Recipe, folder: Path, data: str | Path | No
     if is_built(folder, key):
         table = read_release(folder / "builds" / key / "release").tables[recipe.values["table"]]
         return PlannedBuild(key, recipe.name, "built", rows=_rows_of(table, "train"))
-    told = f"exabench data build {recipe.name} --dry-run tells it"
+    asked = _asked_for(recipe.values.get("options", {}))
+    values = dict(recipe.values)
+    is_light = not _loads_models(values)
     # Planning would load them, which takes minutes for nothing but a count.
-    if _loads_models(recipe.values):
-        asked = _asked_for(recipe.values.get("options", {}))
+    if _loads_models(values.get("options", {})) or (not is_light and _has_queries_written(values)):
+        told = f"exabench data build {recipe.name} --dry-run tells it"
         return PlannedBuild(key, recipe.name, "new", items=asked, why=f"its parts are models; {told}")
+    if not is_light:  # what a teacher would be asked is known without it, what it was asked before is not
+        del values["teacher"]
     with tempfile.TemporaryDirectory() as place:
         try:
-            counts = plan_build(recipe, Path(place) / "build", sources=Sources(None if data is None else Path(data)))
+            counts = plan_build(
+                replace(recipe, values=values),
+                Path(place) / "build",
+                sources=Sources(None if data is None else Path(data)),
+            )
         except ExabenchError as error:  # a collection that is not here is no reason to tell nothing of the others
-            asked = _asked_for(recipe.values.get("options", {}))
             return PlannedBuild(key, recipe.name, "new", items=asked, why=str(error))
     return PlannedBuild(
         key,
@@ -142,17 +152,26 @@ def _planned_build(key: str, recipe: Recipe, folder: Path, data: str | Path | No
         "new",
         items=counts["items"],
         prompts=counts["prompts"],
-        answered=counts["answered before"],
+        answered=counts["answered before"] if is_light else None,
+        tokens_to_read=counts["tokens to read"],
+        tokens_to_write=counts["tokens to write"],
     )
 
 
 def _asked_for(options: Mapping[str, Any]) -> int | None:
     """How many items a data recipe asks for, itself or of its pairs or queries; None where it does not say."""
-    # The builder's own count, or that of the part that it draws from.
+    # The builder's own count, or that of the part that it draws from; 0 asks for all, however many that is.
     for table in (options, options.get("pairs"), options.get("queries")):
         if isinstance(table, Mapping) and isinstance(table.get("count"), int):
-            return int(table["count"])
+            return int(table["count"]) or None
     return None
+
+
+def _has_queries_written(value: Any) -> bool:
+    """Does a language model write queries for a data recipe? Nothing is known of what comes of them before it has."""
+    if isinstance(value, Mapping):
+        return value.get("part") == "llm_queries" or any(map(_has_queries_written, value.values()))
+    return False
 
 
 def _loads_models(value: Any, key: str = "") -> bool:
@@ -235,7 +254,11 @@ def estimate_lines(found: StudyEstimate) -> list[str]:
         if build.items is not None:
             what += f", {plural(build.items, 'item')}"
         if build.prompts is not None:
-            what += f", {plural(build.prompts, 'prompt')}, {build.answered} answered before"
+            what += f", {plural(build.prompts, 'prompt')}"
+        if build.answered is not None:
+            what += f", {build.answered} answered before"
+        if build.tokens_to_read:
+            what += f"; about {build.tokens_to_read:,} tokens to read and at most {build.tokens_to_write:,} to write"
         if build.why:
             what += f"; its prompts are not known: {build.why}"
         lines.append(what)

@@ -2,7 +2,8 @@
 
 A setting is one choice of every axis; a cell is a setting with one seed, so one training. Whatever a setting changes is
 a `key = value` as `--set` takes it, for the training recipe (`train.loss`) or the data recipes
-(`data.options.documents`); `train` and `data` themselves name other recipes.
+(`data.options.documents`); `train` and `data` themselves name other recipes. A data recipe may be given the models of
+settings above (`model = "setting:NAME"`), so that these make the data of another.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from exabench.core.files import digest_of, toml_text
 from exabench.core.recipe import Recipe, read_recipe
 from exabench.core.records import AtLeastOne, Record, read
 from exabench.data.building import data_recipe
+from exabench.hub.client import model_folder
 from exabench.measure.metric_values import MetricName
 from exabench.training import Plan, train_recipe
 
@@ -31,6 +33,7 @@ MOST_CELLS = 1000
 """Of one study. The largest that is shipped has 22; a slip in an axis should not begin a year of work."""
 
 _KEY = 12  # hexadecimal digits of a fingerprint in the name of a folder: enough to tell thousands apart
+_OF_SETTING = "setting:"  # before the name of the setting whose model is meant
 _START = ("reranker", "model", "revision", "precision", "options", "interpolate")  # what untrained scores depend on
 
 
@@ -60,6 +63,7 @@ class PrintedFigure(Record, frozen=True):
     value: Annotated[float, Meta(ge=0, le=1)]
     system: str
     source: str
+    metric: str = "nDCG@10"
 
 
 class Rate(Record, frozen=True):
@@ -101,13 +105,15 @@ class CellPlan:
     """One training of a study, or its untrained start (`seed` is None).
 
     `recipe` is that of the training. Its releases that `builds` make are paths from the study's folder on, which tell
-    the recipe of each, so that the recipe's fingerprint covers them.
+    the recipe of each, so that the recipe's fingerprint covers them. `needs` are the cells whose models those builds
+    ask, and the cells that these need.
     """
 
     setting: str
     seed: int | None
     recipe: Recipe
     builds: tuple[Recipe, ...]
+    needs: tuple[CellPlan, ...] = ()
 
     def __str__(self) -> str:
         if self.seed is None:
@@ -117,12 +123,15 @@ class CellPlan:
     @property
     def key(self) -> str:
         """The name of its folder: the same for the same training on the same data, whatever the study says else."""
+        values = dict(self.recipe.values)
+        if str(values.get("revision")).startswith("sha256:"):
+            del values["model"]  # a folder is what its digest says, wherever it is
         if self.seed is None:
             start = {}
             for name in _START:
-                start[name] = self.recipe.values.get(name)
+                start[name] = values.get(name)
             return key_of(digest_of({"start": start}))
-        return key_of(self.recipe.fingerprint)
+        return key_of(digest_of(values))
 
     @property
     def plan(self) -> Plan:
@@ -152,16 +161,20 @@ class Study:
         return found
 
     def chosen(self, only: Sequence[str]) -> list[CellPlan]:
-        """The cells of these names, or of settings of these names; all where none is named. Raises UnknownName."""
+        """The cells of these names, or of settings of these names, and what they need; all where none is named.
+
+        Raises UnknownName.
+        """
         names = [*self.settings, *map(str, self.cells)]
         for name in only:
             if name not in names:
                 raise UnknownName("cell", name, dict.fromkeys(names), file=self.file)
-        chosen = []
+        keys = set()
         for cell in self.cells:
             if not only or cell.setting in only or str(cell) in only:
-                chosen.append(cell)
-        return chosen
+                keys.add(cell.key)
+                keys.update(needed.key for needed in cell.needs)
+        return [cell for cell in self.cells if cell.key in keys]
 
 
 def key_of(fingerprint: str) -> str:
@@ -176,6 +189,11 @@ def builds_of(cells: Iterable[CellPlan]) -> dict[str, Recipe]:
         for recipe in cell.builds:
             found[key_of(recipe.fingerprint)] = recipe
     return found
+
+
+def model_of(cell: CellPlan) -> str:
+    """Where the model of a cell is trained, from the study's folder on."""
+    return f"cells/{cell.key}/training/model"
 
 
 def release_of(recipe: Recipe) -> str:
@@ -193,24 +211,25 @@ def read_study(name: str | Path | Recipe, overrides: Iterable[str] = ()) -> Stud
     file = page_recipe.file
     page = read(StudyPage, page_recipe.values, file=file)
     _check_page(page, file)
-    cells = []
+    cells: list[CellPlan] = []
+    pins: dict[str, str] = {}
     figures: dict[tuple[str, StudyTask | None], PrintedFigure] = {}
     for setting, changes in _settings(page, file).items():
         try:
-            cells += _cells_of(page_recipe.name, page, file, setting, changes)
+            cells += _cells_of(page_recipe.name, page, file, setting, changes, cells, pins)
             figures |= _figures_of(page, file, setting, changes)
         except BadInput as error:
             raise _of_setting(setting, error, file) from None
     if page.untrained:
         try:
-            cells.append(_untrained(page, file))
+            cells.append(_untrained(page, file, pins))
         except BadInput as error:
             raise _of_setting(page.untrained, error, file) from None
     for one in page.published:
         if one.task == MEAN:
             figures[one.setting, None] = one
         for task in page.tasks:
-            if task.task == one.task:
+            if (task.task, task.metric) == (one.task, one.metric):
                 figures[one.setting, task] = one
     study = Study(page_recipe.name, page, file, tuple(cells), figures)
     _check_names(study)
@@ -273,6 +292,9 @@ def _check_names(study: Study) -> None:
     for one in page.published:
         if one.task not in tasks:
             raise UnknownName("task of the study", one.task, tasks, file=study.file)
+        metrics = {task.metric for task in page.tasks if one.task in (task.task, MEAN)}
+        if one.metric not in metrics:
+            raise UnknownName(f"metric of {one.task}", one.metric, metrics, file=study.file)
     if len(set(map(str, study.cells))) < len(study.cells):
         raise BadInput("two settings have one name; give the axes other names", file=study.file)
     keys: dict[str, CellPlan] = {}
@@ -337,22 +359,54 @@ def _pairs(changes: Mapping[str, Any], of: str) -> list[str]:
     return pairs
 
 
-def _cells_of(name: str, page: StudyPage, file: Path, setting: str, changes: Mapping[str, Any]) -> list[CellPlan]:
-    """The cells of one setting."""
+def _cells_of(
+    name: str,
+    page: StudyPage,
+    file: Path,
+    setting: str,
+    changes: Mapping[str, Any],
+    above: Sequence[CellPlan],
+    pins: dict[str, str],
+) -> list[CellPlan]:
+    """The cells of one setting; `above` are those of the settings before it, `pins` the digests of local models."""
     train, data = _recipes_named(page, changes)
-    builds = tuple(data_recipe(_beside(one, file), _pairs(changes, "data")) for one in data)
+    read_builds = [data_recipe(_beside(one, file), _pairs(changes, "data")) for one in data]
     cells = []
     for seed in page.seeds:
+        # A seed learns from the models of its own seed, so that the seeds are whole repetitions.
+        models = {cell.setting: cell for cell in above if cell.seed == seed}
+        needed: dict[str, CellPlan] = {}
+        builds = []
+        for build in read_builds:
+            builds.append(replace(build, values=_with_models(build.values, models, needed)))
         recipe = train_recipe(_beside(train, file), [*_pairs(changes, "train"), f"seed={seed}"]).recipe
         # The name of a training is one of a model, and has no spaces.
         plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{name} {setting} {seed}").strip("-")
         # Without the recipe's checks: a study measures every model itself, over its own lists.
-        values = {**recipe.values, "data": _tables(recipe, builds), "check": []}
-        model = Path(values["model"])
-        if model.is_dir():  # trainings run in the study's folder
-            values["model"] = str(model.resolve())
-        cells.append(CellPlan(setting, seed, Recipe(plain, values, recipe.file.resolve()), builds))
+        values = {**_pinned(recipe.values, pins), "data": _tables(recipe, builds), "check": []}
+        needs = tuple(needed.values())
+        cells.append(CellPlan(setting, seed, Recipe(plain, values, recipe.file.resolve()), tuple(builds), needs))
     return cells
+
+
+def _with_models(value: Any, models: Mapping[str, CellPlan], needed: dict[str, CellPlan]) -> Any:
+    """A value of a data recipe, with the model's folder for every "setting:NAME"; adds to `needed`. Raises UnknownName.
+
+    The folder's name is the key of its training, so the recipe's fingerprint covers how the model was made.
+    """
+    if isinstance(value, Mapping):
+        return {key: _with_models(one, models, needed) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_models(one, models, needed) for one in value]
+    if not isinstance(value, str) or not value.startswith(_OF_SETTING):
+        return value
+    name = value.removeprefix(_OF_SETTING)
+    if name not in models:
+        raise UnknownName("setting above it", name, models)
+    cell = models[name]
+    for one in (*cell.needs, cell):
+        needed[one.key] = one
+    return model_of(cell)
 
 
 def _tables(recipe: Recipe, builds: Sequence[Recipe]) -> list[dict[str, Any]]:
@@ -378,16 +432,24 @@ def _tables(recipe: Recipe, builds: Sequence[Recipe]) -> list[dict[str, Any]]:
     return tables
 
 
-def _untrained(page: StudyPage, file: Path) -> CellPlan:
+def _pinned(values: Mapping[str, Any], pins: dict[str, str]) -> dict[str, Any]:
+    """A training recipe whose model, where it is a folder, is named by its digest, too; `pins` keeps those by path."""
+    model = Path(values["model"])
+    if not model.is_dir():
+        return dict(values)
+    place = str(model.resolve())  # trainings run in the study's folder
+    if place not in pins:
+        pins[place] = model_folder(place, values.get("revision", "")).revision
+    return {**values, "model": place, "revision": pins[place]}
+
+
+def _untrained(page: StudyPage, file: Path, pins: dict[str, str]) -> CellPlan:
     """The model that the page's own training starts from."""
     pairs = _pairs(page.set, "train")
     recipe = train_recipe(_beside(_recipes_named(page, page.set)[0], file), pairs).recipe
     if recipe.values.get("interpolate") == "fit":
         raise BadInput('interpolate = "fit" is done by a training, so remove untrained, or give a number')
-    model = Path(recipe.values["model"])
-    values = dict(recipe.values)
-    if model.is_dir():
-        values["model"] = str(model.resolve())
+    values = _pinned(recipe.values, pins)
     return CellPlan(page.untrained, None, Recipe("untrained", values, recipe.file.resolve()), ())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -107,14 +107,27 @@ def run_study(
         folder.mkdir(parents=True, exist_ok=True)
         # From inside: recipes name releases by paths that begin there, wherever the folder is.
         with contextlib.chdir(folder):
-            _build_all(todo, collections, progress)
             begin = partial(_worker, study.page.tasks, file, collections, tuple(devices))
             begin_here = partial(begin, progress)
-            outcomes = run_items(todo, begin, engine=engine, workers=workers, begin_here=begin_here)
-            for done, (place, outcome) in enumerate(outcomes, 1):
-                outcome.get()
-                progress(done, len(todo), f"cells of {study.name}; {todo[place]} is done")
+            done = 0
+            for cells in _in_turn(todo):
+                _build_all(cells, collections, progress)
+                outcomes = run_items(cells, begin, engine=engine, workers=workers, begin_here=begin_here)
+                for place, outcome in outcomes:
+                    outcome.get()
+                    done += 1
+                    progress(done, len(todo), f"cells of {study.name}; {cells[place]} is done")
     return todo
+
+
+def _in_turn(cells: Sequence[CellPlan]) -> Iterator[list[CellPlan]]:
+    """The cells in groups, so that the models that a cell's data need are those of an earlier group."""
+    left = list(cells)
+    while left:
+        keys = {cell.key for cell in left}
+        ready = [cell for cell in left if keys.isdisjoint(needed.key for needed in cell.needs)]
+        yield ready
+        left = [cell for cell in left if cell not in ready]
 
 
 def _build_all(cells: Sequence[CellPlan], data: Path | None, progress: Progress) -> None:

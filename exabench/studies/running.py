@@ -105,7 +105,8 @@ def run_study(
         if not todo:
             return []
         folder.mkdir(parents=True, exist_ok=True)
-        # From inside: recipes name releases by paths that begin there, wherever the folder is.
+        # From inside: recipes name releases by paths that begin there, wherever the folder is. What is written has whole
+        # paths, for a message is read outside.
         with contextlib.chdir(folder):
             begin = partial(_worker, study.page.tasks, file, collections, tuple(devices))
             begin_here = partial(begin, progress)
@@ -132,10 +133,11 @@ def _in_turn(cells: Sequence[CellPlan]) -> Iterator[list[CellPlan]]:
 
 def _build_all(cells: Sequence[CellPlan], data: Path | None, progress: Progress) -> None:
     """Build what the cells read and is not there yet."""
-    untrained = [cell for cell in cells if not is_trained(cell_folder("", cell))]
+    home = Path.cwd()
+    untrained = [cell for cell in cells if not is_trained(cell_folder(home, cell))]
     for key, recipe in builds_of(untrained).items():
-        if not is_built(Path(), key):
-            build(recipe, Path("builds") / key, sources=Sources(data), progress=progress)
+        if not is_built(home, key):
+            build(recipe, home / "builds" / key, sources=Sources(data), progress=progress)
 
 
 def _worker(
@@ -169,12 +171,13 @@ class _CellRunner:
         self._data = data
         self._devices = devices
         self._progress = progress
-        self._lock = Path("lock.json")
+        self._home = Path.cwd()
+        self._lock = self._home / "lock.json"
         self._evaluators: dict[Check, Any] = {}
 
     def run(self, cell: CellPlan) -> None:
         """Train the cell's model, rerank the candidates of every task, and write what it got."""
-        folder = cell_folder("", cell)
+        folder = cell_folder(self._home, cell)
         model: Any = None
         for task in self._tasks:
             if result_file(folder, task).is_file():

@@ -252,7 +252,7 @@ def test_a_loader_that_fails_is_heard_and_leaves_no_thread(place, tmp_path):
     run = fits.parts(place / "recipe.toml", tmp_path / "run")
 
     class Broken:
-        def read(self, number, epoch):
+        def read(self, number, epoch, chosen=None):
             raise BadInput("this row cannot be read", id=str(number))
 
     loading = GroupLoader(run.learner, Broken(), Order(9, 0, 3), written=False, loaders=3)
@@ -335,7 +335,7 @@ def test_clipped_after_each_group_a_step_is_that_of_a_loop_over_single_queries(p
             mask = torch.ones(1, len(group.labels), dtype=torch.bool)
             loss = run.loss(scores[None], torch.tensor(group.labels)[None], mask).sum() / len(groups)
             loss.backward()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             torch.nn.utils.clip_grad_norm_(run.learner.module.parameters(), 0.05)
         assert value == pytest.approx(sum(losses), rel=1e-5)
         assert fits.apart(fits.gradients(run.learner), found) < 1e-5

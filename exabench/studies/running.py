@@ -105,8 +105,8 @@ def run_study(
         if not todo:
             return []
         folder.mkdir(parents=True, exist_ok=True)
-        # From inside: recipes name releases by paths that begin there, wherever the folder is. What is written has whole
-        # paths, for a message is read outside.
+        # From inside: recipes name releases by paths that begin there, wherever the folder is. What is written has
+        # whole paths, for a message is read outside.
         with contextlib.chdir(folder):
             begin = partial(_worker, study.page.tasks, file, collections, tuple(devices))
             begin_here = partial(begin, progress)

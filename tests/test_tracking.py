@@ -87,13 +87,14 @@ def test_a_tracker_that_fails_later_costs_no_training_and_one_that_opens_no_run_
     said = capsys.readouterr().err
     assert f"{tracker} opened no run (RuntimeError: not logged in); log in to it" in said
     assert not (tmp_path / "run" / "model").exists()
-    fails.write_text("log")
-    lines = []
-    train(recipe, tmp_path / "run", track=tracker, progress=lambda done, total, text="": lines.append(text))
-    assert [line for line in lines if "failed" in line] == [
-        f"{tracker} failed (RuntimeError: not logged in); curves.csv has every step"
-    ]
-    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    for call in ("log", "finish"):
+        fails.write_text(call)
+        lines = []
+        train(recipe, tmp_path / call, track=tracker, progress=lambda done, total, text="", to=lines: to.append(text))
+        assert [line for line in lines if "failed" in line] == [
+            f"{tracker} failed (RuntimeError: not logged in); curves.csv has every step"
+        ]
+        assert (tmp_path / call / "model" / "model.safetensors").is_file()
 
 
 def test_a_tracker_that_is_not_installed_or_not_known_is_one_line_before_anything_is_written(

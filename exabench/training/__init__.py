@@ -159,7 +159,9 @@ def train(
             tracker = Tracker(track, plan.recipe.name, portable(plan.recipe.values))
         fit = Fit(plan, learner, gradient, folder, ranks, tracker).run(loader, dev, progress)
         if tracker is not None:
-            tracker.close()
+            failed = tracker.close()
+            if failed:
+                progress(fit.steps, fit.steps, failed)
 
         model = folder / "model"
         saves_adapter = plan.lora.rank > 0 and plan.lora.save == "adapter"

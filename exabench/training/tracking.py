@@ -53,10 +53,16 @@ class Tracker:
             return f"{self._name} failed ({_reason(error)}); curves.csv has every step"
         return ""
 
-    def close(self) -> None:
-        """End the run."""
-        if self._works:
+    def close(self) -> str:
+        """End the run. A line where the tracker fails, for the first time: the model is written all the same."""
+        if not self._works:
+            return ""
+        try:
             self._library.finish()
+        except Exception as error:  # it may send what is left, over a network
+            self._works = False
+            return f"{self._name} failed ({_reason(error)}); curves.csv has every step"
+        return ""
 
 
 def tracker_library(name: str) -> Any:

@@ -26,12 +26,16 @@ def two_nodes() -> Iterator[str]:
     cluster.shutdown()
 
 
-@pytest.mark.slow
-def test_two_nodes_build_the_same_bytes_and_both_take_part(
-    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def joined(two_nodes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on Ray runs on the two nodes."""
     monkeypatch.setenv("RAY_ADDRESS", two_nodes)
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("joined")
+def test_two_nodes_build_the_same_bytes_and_both_take_part(tmp_path: Path) -> None:
     build("mini-explanations", tmp_path / "alone", sources=Sources(replies=tmp_path / "alone.sqlite"))
     shared = Sources(replies=tmp_path / "shared.sqlite")
     told: list[str] = []
@@ -42,11 +46,8 @@ def test_two_nodes_build_the_same_bytes_and_both_take_part(
 
 
 @pytest.mark.slow
-def test_a_study_on_two_nodes_ends_in_the_report_of_one_run_here(
-    two_nodes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+@pytest.mark.usefixtures("joined")
+def test_a_study_on_two_nodes_ends_in_the_report_of_one_run_here(tmp_path: Path) -> None:
     release = fits.write_release(tmp_path / "release", {"lists": ("listwise", {"train": fits.listwise(sizes=(4, 5))})})
     data = [{"release": str(release), "table": "lists"}]
     start = classifier_folder(tmp_path / "start")
